@@ -1,0 +1,228 @@
+"""Where data live on this machine, and how files are put there safely.
+
+The folder that holds all datasets, the environment variables that choose it, the offline switch,
+atomic writing, and locks between processes. Nothing here knows what a dataset is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import platformdirs
+
+from confusius_datasets.errors import CacheError
+
+__all__ = [
+    "HIDDEN_FOLDER",
+    "cache_folder",
+    "current_umask",
+    "get_datasets_dir",
+    "hidden_folder",
+    "is_offline",
+    "lock",
+    "write_atomic",
+]
+
+DATA_VARIABLE = "CONFUSIUS_DATA"
+"""Environment variable that names the folder of all datasets."""
+
+OFFLINE_VARIABLE = "CONFUSIUS_OFFLINE"
+"""Environment variable that forbids the network when it is set to a true value."""
+
+HIDDEN_FOLDER = ".confusius"
+"""Folder of a root that is ours: partial files, locks, databases. PyBIDS skips dot folders."""
+
+TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
+"""What counts as true in an environment variable, in any case."""
+
+
+def cache_folder(data_dir: str | os.PathLike[str] | None = None) -> Path:
+    """Say which folder holds the datasets, without touching the disk.
+
+    Parameters
+    ----------
+    data_dir : str or path-like, optional
+        The folder to use. If not provided, `CONFUSIUS_DATA` is used, or else the platform's cache
+        folder of `confusius`.
+
+    Returns
+    -------
+    pathlib.Path
+        An absolute path, which may not exist yet.
+    """
+    chosen = os.fspath(data_dir) if data_dir is not None else os.environ.get(DATA_VARIABLE, "")
+    if not chosen:
+        # `appauthor=False`, or Windows would repeat the name: confusius\confusius\Cache.
+        chosen = platformdirs.user_cache_dir("confusius", appauthor=False)
+    return Path(os.path.abspath(Path(chosen).expanduser()))  # noqa: PTH100 - keeps symbolic links
+
+
+def get_datasets_dir(data_dir: str | os.PathLike[str] | None = None) -> Path:
+    r"""Return the folder that holds the datasets, and make sure that it exists.
+
+    The first of these that is given: `data_dir`, the environment variable `CONFUSIUS_DATA`, the
+    platform's cache folder of `confusius` (`~/.cache/confusius` on Linux,
+    `~/Library/Caches/confusius` on macOS, `%LOCALAPPDATA%\confusius\Cache` on Windows), which is
+    shared with the ConfUSIus package. A leading `~` is expanded; an empty variable counts as unset.
+
+    Parameters
+    ----------
+    data_dir : str or path-like, optional
+        The folder to use instead of the environment's or the platform's.
+
+    Returns
+    -------
+    pathlib.Path
+        Absolute path of an existing folder.
+
+    Raises
+    ------
+    CacheError
+        If the folder does not exist and cannot be made.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from confusius_datasets import get_datasets_dir
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     get_datasets_dir(folder).is_dir()
+    True
+    """
+    folder = cache_folder(data_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CacheError(
+            f"The folder for datasets {folder} cannot be made: {error.strerror or error}. "
+            f"Pass data_dir=, or set {DATA_VARIABLE} to a folder you may write to."
+        ) from error
+    return folder
+
+
+def is_offline() -> bool:
+    """Say whether `CONFUSIUS_OFFLINE` forbids the network.
+
+    Returns
+    -------
+    bool
+        Whether the variable is `1`, `true`, `yes` or `on`, in any case.
+    """
+    return os.environ.get(OFFLINE_VARIABLE, "").strip().casefold() in TRUE_WORDS
+
+
+def hidden_folder(root: Path) -> Path:
+    """Return the folder of a root that is ours alone; it may not exist yet.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        Root of a dataset.
+
+    Returns
+    -------
+    pathlib.Path
+        A dot folder right below the root.
+    """
+    return root / HIDDEN_FOLDER
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Put bytes at a path so that every reader sees the old file or the new one, never a part.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Where the bytes belong; missing parents are made.
+    data : bytes
+        The whole content.
+
+    Raises
+    ------
+    CacheError
+        If the folder cannot be written to; what stood at `path` is untouched.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp gives 0600; a lab's shared cache needs what the umask says.
+        Path(temporary).chmod(0o666 & ~current_umask())
+        Path(temporary).replace(path)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        raise _unwritable(path, error) from error
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _unwritable(path: Path, error: OSError) -> CacheError:
+    """Word the failure to write a file."""
+    return CacheError(
+        f"{path} cannot be written: {error.strerror or error}. "
+        f"Make {path.parent} writable, or choose another folder with data_dir= or {DATA_VARIABLE}."
+    )
+
+
+def current_umask() -> int:
+    """Return the mask of permissions that new files must not have.
+
+    Returns
+    -------
+    int
+        The umask of this process.
+    """
+    # The mask can only be read by setting it. On Linux, /proc tells without that race.
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return int(
+            next(line for line in status.splitlines() if line.startswith("Umask")).split()[1], 8
+        )
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+@contextlib.contextmanager
+def lock(path: Path, *, timeout: float = -1) -> Iterator[bool]:
+    """Keep other processes that ask for the same lock waiting, as far as the file system can.
+
+    A lock saves work; it guarantees nothing: on some cluster file systems it succeeds for
+    everybody. It dies with its process, so a killed one blocks nobody.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The lock file; missing parents are made.
+    timeout : float, default: -1
+        Seconds to wait for it; -1 waits for ever.
+
+    Yields
+    ------
+    bool
+        Whether the lock is held. Not held where the folder is read-only or has no locks, and when
+        the time is up.
+    """
+    import filelock  # imported when first used: it is no part of importing the package
+
+    held = filelock.FileLock(path, timeout=timeout, mode=0o666)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held.acquire()
+    except (OSError, NotImplementedError, filelock.Timeout):
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        held.release()

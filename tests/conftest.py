@@ -1,0 +1,66 @@
+"""What every test runs under: no network but loopback, no variables of ours, an empty cache."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "confusius",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("confusius")
+
+LOCAL_NAMES = {"localhost", ""}
+
+
+def _is_loopback(host: object) -> bool:
+    """Say whether an address stays on this machine."""
+    if not isinstance(host, str) or host in LOCAL_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _refuse_the_network() -> Iterator[None]:
+    """Let no test of the whole run reach an address that is not this machine's."""
+    patch = pytest.MonkeyPatch()
+    connect, look_up = socket.socket.connect, socket.getaddrinfo
+
+    def guarded_connect(self: socket.socket, address: Any) -> None:
+        if isinstance(address, tuple) and not _is_loopback(address[0]):
+            raise AssertionError(f"a test reached for {address!r}, beyond this machine")
+        connect(self, address)
+
+    def guarded_look_up(host: Any, *args: Any, **kwargs: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else host
+        if not _is_loopback(name):
+            raise AssertionError(f"a test looked up {name!r}, beyond this machine")
+        return look_up(host, *args, **kwargs)
+
+    patch.setattr(socket.socket, "connect", guarded_connect)
+    patch.setattr(socket, "getaddrinfo", guarded_look_up)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(autouse=True)
+def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give every test an empty folder of datasets, and clear the variables that we read."""
+    for name in list(os.environ):
+        if name.startswith("CONFUSIUS_") or name == "OSF_TOKEN" or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    folder = tmp_path / "data"
+    monkeypatch.setenv("CONFUSIUS_DATA", str(folder))
+    return folder

@@ -1,0 +1,95 @@
+"""Rules of the index that hold whatever comes in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from confusius_datasets._index import Checksum, DatasetIndex, FileEntry, check_relpath
+from confusius_datasets.errors import DatasetIndexError, UnsafePathError
+
+parts = st.text(st.characters(codec="utf-8", exclude_characters="/\\\x00"), min_size=1, max_size=8)
+relpaths = st.lists(parts, min_size=1, max_size=4).map("/".join)
+hostile = st.text(alphabet="ab./\\:C~ \x00\n", max_size=12)
+digests = st.text(alphabet="0123456789abcdef", min_size=32, max_size=32)
+checksums = st.none() | digests.map(lambda digest: Checksum("md5", digest))
+sizes = st.none() | st.integers(0, 2**50)
+entries = st.builds(FileEntry, relpaths, sizes, checksums, st.text(max_size=5), checksums)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=8,
+)
+
+
+@given(hostile | relpaths)
+def test_path_let_through_stays_below_the_root_everywhere(relpath: str) -> None:
+    """What passes the check is below the root for POSIX and for Windows."""
+    try:
+        check_relpath(relpath)
+    except UnsafePathError:
+        return
+
+    posix, windows = PurePosixPath(relpath), PureWindowsPath(relpath)
+    assert not posix.is_absolute()
+    assert not windows.is_absolute()
+    assert not windows.drive
+    assert ".." not in posix.parts
+    assert ".." not in windows.parts
+    assert Path("/root", relpath).is_relative_to("/root")
+    assert relpath.split("/") == list(windows.parts)
+
+
+@given(st.lists(entries, max_size=8))
+def test_format_then_parse_gives_the_same_index(listed: list[FileEntry]) -> None:
+    """Writing and reading an index changes nothing."""
+    try:
+        for entry in listed:
+            check_relpath(entry.relpath)
+        index = DatasetIndex(listed)
+    except DatasetIndexError:
+        return
+
+    again = DatasetIndex.from_json(index.to_json(), origin="x")
+
+    assert again == index.restricted(lambda entry: entry.relpath != "dataset_index.json")
+
+
+@given(st.dictionaries(relpaths | hostile, json_values, max_size=4))
+def test_any_json_is_read_or_refused_by_our_error(document: dict[str, object]) -> None:
+    """No input leads to an error of another kind."""
+    try:
+        DatasetIndex.from_json(json.dumps(document), origin="x")
+    except DatasetIndexError as error:
+        assert "x" in str(error)
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_read_or_refused_by_our_error(data: bytes) -> None:
+    """Neither do bytes that are no JSON."""
+    try:
+        DatasetIndex.from_json(data, origin="x")
+    except DatasetIndexError as error:
+        assert "x" in str(error)
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcdef"), checksums),
+    st.dictionaries(st.sampled_from("abcdef"), checksums),
+    st.sets(st.sampled_from("abcdef")),
+)
+def test_merge_loses_no_local_file_and_is_idempotent(
+    old: dict[str, Checksum | None], new: dict[str, Checksum | None], here: set[str]
+) -> None:
+    """Everything the host lists and everything on disk is in the merged index, once and for all."""
+    before = DatasetIndex(FileEntry(path, 1, checksum, "/o") for path, checksum in old.items())
+    newest = DatasetIndex(FileEntry(path, 1, checksum, "/n") for path, checksum in new.items())
+
+    merged = before.merged(newest, on_disk=here.__contains__)
+
+    assert set(merged) == set(newest) | (set(before) & here)
+    assert all(merged[path].locator == "/n" for path in newest)
+    assert merged.merged(newest, on_disk=here.__contains__) == merged

@@ -1,0 +1,144 @@
+"""Where data live, and how files are put there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import platformdirs
+import platformdirs.macos
+import platformdirs.windows
+import pytest
+
+from confusius_datasets import get_datasets_dir
+from confusius_datasets._cache import cache_folder, current_umask, is_offline, lock, write_atomic
+from confusius_datasets.errors import CacheError
+
+
+def test_datasets_dir_argument_wins_and_is_made(tmp_path: Path) -> None:
+    """The argument comes before the variable, and the folder exists afterwards."""
+    folder = get_datasets_dir(tmp_path / "mine")
+
+    assert folder == tmp_path / "mine"
+    assert folder.is_dir()
+
+
+def test_datasets_dir_variable_comes_second(data_dir: Path) -> None:
+    """Without an argument, `CONFUSIUS_DATA` decides."""
+    assert get_datasets_dir() == data_dir
+
+
+def test_datasets_dir_falls_back_to_the_platform(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty variable counts as unset, and the platform's cache folder of confusius is used."""
+    monkeypatch.setenv("CONFUSIUS_DATA", "")
+
+    assert cache_folder() == Path(platformdirs.user_cache_dir("confusius", appauthor=False))
+
+
+def test_platform_folders_are_those_of_the_confusius_package(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The name is not repeated on Windows, and macOS has its own place."""
+    monkeypatch.setattr(
+        platformdirs.windows, "get_win_folder", lambda _: "C:\\Users\\alice\\AppData\\Local"
+    )
+    windows = platformdirs.windows.Windows("confusius", appauthor=False).user_cache_dir
+    mac = platformdirs.macos.MacOS("confusius", appauthor=False).user_cache_dir
+
+    assert windows.replace("/", "\\") == "C:\\Users\\alice\\AppData\\Local\\confusius\\Cache"
+    assert mac.endswith("/Library/Caches/confusius")
+
+
+def test_datasets_dir_expands_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A leading ~ is the user's home, in the argument and in the variable."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("CONFUSIUS_DATA", "~/lab")
+
+    assert cache_folder() == tmp_path / "lab"
+    assert cache_folder("~/other") == tmp_path / "other"
+
+
+def test_datasets_dir_that_cannot_be_made_names_the_way_out(tmp_path: Path) -> None:
+    """Where a file is in the way, the error says which folder and what to set."""
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(CacheError, match=r"file/x cannot be made: .* set CONFUSIUS_DATA"):
+        get_datasets_dir(tmp_path / "file" / "x")
+
+
+@pytest.mark.parametrize(
+    ("value", "offline"), [("1", True), ("TRUE", True), ("", False), ("0", False), ("no", False)]
+)
+def test_offline_switch_reads_the_usual_words(
+    value: str, offline: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`CONFUSIUS_OFFLINE` is a yes-or-no question."""
+    monkeypatch.setenv("CONFUSIUS_OFFLINE", value)
+
+    assert is_offline() is offline
+
+
+def test_write_atomic_honours_the_umask(tmp_path: Path) -> None:
+    """A file in a shared cache is as readable as the umask says, not private."""
+    path = tmp_path / "deep" / "file.json"
+    mask = current_umask()
+
+    write_atomic(path, b"new")
+
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o666 & ~mask
+    assert [entry.name for entry in path.parent.iterdir()] == ["file.json"]
+
+
+def test_write_atomic_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    """When the rename cannot be done, what was there stays and no temporary file is left."""
+    path = tmp_path / "folder"
+    (path / "full").mkdir(parents=True)
+
+    with pytest.raises(CacheError, match="folder cannot be written"):
+        write_atomic(path, b"new")
+
+    assert (path / "full").is_dir()
+    assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")] == []
+
+
+def test_lock_keeps_a_second_holder_out_until_it_is_freed(tmp_path: Path) -> None:
+    """While one holds the lock, another process does not get it; afterwards it does."""
+    script = (
+        "import sys, pathlib; from confusius_datasets._cache import lock\n"
+        "with lock(pathlib.Path(sys.argv[1]), timeout=0.1) as held: print(held)"
+    )
+    path = tmp_path / "locks" / "a.lock"
+
+    def ask() -> str:
+        command = [sys.executable, "-c", script, str(path)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    with lock(path) as held:
+        during = ask()
+    after = ask()
+
+    assert (held, during, after) == (True, "False", "True")
+
+
+def test_lock_where_none_can_be_made_says_so(tmp_path: Path) -> None:
+    """A folder without locks is worked in all the same."""
+    (tmp_path / "file").write_text("")
+
+    with lock(tmp_path / "file" / "a.lock") as held:
+        assert held is False
+
+
+def test_umask_is_read_and_left_alone() -> None:
+    """Reading the mask does not change it."""
+    before = os.umask(0o027)
+    try:
+        assert current_umask() == 0o027
+        assert current_umask() == 0o027
+    finally:
+        os.umask(before)

@@ -1,0 +1,225 @@
+"""The index of a dataset: read as untrusted input, written atomically, merged without loss."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+
+from confusius_datasets._index import (
+    Checksum,
+    DatasetIndex,
+    FileEntry,
+    check_relpath,
+    format_nbytes,
+    resolve_below,
+)
+from confusius_datasets.errors import DatasetIndexError, UnsafePathError
+
+MD5 = "90bc4b3d7b4bd1b0e8e7a1f8a2b3c4d5"
+OTHER = "f" * 32
+
+
+def entry(relpath: str, *, size: int | None = 1, md5: str | None = MD5) -> FileEntry:
+    """Make an entry."""
+    return FileEntry(relpath, size, Checksum("md5", md5) if md5 else None, "/abc")
+
+
+def test_from_json_reads_the_schema_with_and_without_md5() -> None:
+    """An entry may lack its md5, and its size may be null."""
+    text = json.dumps(
+        {
+            "b.json": {"osf_path": "/66aa", "size": None},
+            "a.json": {"osf_path": "/66bb", "size": 3, "md5": MD5.upper()},
+            "dataset_index.json": {"osf_path": "/66cc", "size": 3},
+        }
+    )
+
+    index = DatasetIndex.from_json(text, origin="x")
+
+    assert list(index.values()) == [
+        FileEntry("a.json", 3, Checksum("md5", MD5), "/66bb"),
+        FileEntry("b.json", None, None, "/66aa"),
+    ]
+    assert index.nbytes == 3
+
+
+def test_to_json_is_sorted_indented_and_ends_a_line() -> None:
+    """The file is the one other readers of this index know."""
+    text = DatasetIndex([entry("b"), entry("a", size=None, md5=None)]).to_json().decode()
+
+    assert (
+        text
+        == json.dumps(
+            {
+                "a": {"osf_path": "/abc", "size": None},
+                "b": {"md5": MD5, "osf_path": "/abc", "size": 1},
+            },
+            indent=2,
+        )
+        + "\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("relpath", "reason"),
+    [
+        ("", "is empty"),
+        ("/etc/passwd", "is absolute"),
+        ("../x", "climbs"),
+        ("a/../../x", "climbs"),
+        ("C:/x", "drive letter"),
+        ("c:x", "drive letter"),
+        ("a\\b", "backslash"),
+        ("\\\\host\\share", "backslash"),
+        ("a//b", "empty or"),
+        ("a/", "empty or"),
+        ("./a", "empty or"),
+        ("a\x00b", "control character"),
+        ("a\nb", "control character"),
+        (".confusius/partial/x", "kept for partial files"),
+        (".Confusius/x", "kept for partial files"),
+        ("\ud800", "cannot be encoded"),
+    ],
+)
+def test_hostile_path_is_refused_by_name(relpath: str, reason: str) -> None:
+    """A path that would leave the root is an error that names the entry and where it stands."""
+    text = json.dumps({"good.json": {"osf_path": "/a", "size": 1}, relpath: {"osf_path": "/a"}})
+
+    with pytest.raises(UnsafePathError, match=reason) as caught:
+        DatasetIndex.from_json(text, origin="https://host/index")
+
+    assert repr(relpath) in str(caught.value)
+    assert str(caught.value).startswith("https://host/index: ")
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        ("[]", "holds a JSON list"),
+        ('{"a": {"osf_path": "/x"', "not a whole JSON document"),
+        ("", "not a whole JSON document"),
+        ('{"a": 3}', "'a' is no object"),
+        ('{"a": {"osf_path": 3}}', "'a' has an 'osf_path' that is no text"),
+        ('{"a": {"size": "3"}}', "'a' has a 'size'"),
+        ('{"a": {"size": -1}}', "'a' has a 'size'"),
+        ('{"a": {"size": true}}', "'a' has a 'size'"),
+        ('{"a": {"size": 1.5}}', "'a' has a 'size'"),
+        ('{"a": {"md5": "xyz"}}', "'a' has an 'md5'"),
+        ('{"a": {"md5": 3}}', "'a' has an 'md5'"),
+        ('{"a": {}, "a": {}}', "'a' comes twice"),
+        ('{"a/B": {}, "a/b": {}}', "'a/B' and 'a/b' are the same file"),
+        ('{"a": {}, "a/b": {}}', "'a/b' runs through 'a'"),
+        ('{"A": {}, "a/b/c": {}}', "'a/b/c' runs through 'A'"),
+        ("[" * 100_000, "not a whole JSON document"),
+    ],
+)
+def test_damaged_index_is_refused_by_entry(document: str, reason: str) -> None:
+    """What is not of the schema is an error that names the entry and the fault."""
+    with pytest.raises(DatasetIndexError, match=reason):
+        DatasetIndex.from_json(document, origin="x")
+
+
+def test_bytes_that_are_no_text_are_refused() -> None:
+    """An HTML page or a binary file in the index's place is an error of the index."""
+    with pytest.raises(DatasetIndexError, match="not a whole JSON document"):
+        DatasetIndex.from_json(b"\xff\xfe\x00<html>", origin="x")
+
+
+def test_read_of_a_damaged_file_says_how_to_renew_it(tmp_path: Path) -> None:
+    """The message about a file on disk names it and the way out."""
+    path = tmp_path / "dataset_index.json"
+    path.write_text("{")
+
+    with pytest.raises(DatasetIndexError, match=r"dataset_index\.json is .* refresh=True"):
+        DatasetIndex.read(path)
+
+
+def test_merge_adds_what_is_new_and_keeps_what_is_here() -> None:
+    """Removed files stay while they are on disk; new ones are added; others are forgotten."""
+    old = DatasetIndex([entry("here"), entry("gone"), entry("gone-but-here")])
+    new = DatasetIndex([entry("here"), entry("new")])
+
+    merged = old.merged(new, on_disk={"here", "gone-but-here"}.__contains__)
+
+    assert list(merged) == ["gone-but-here", "here", "new"]
+
+
+def test_merge_remembers_the_version_on_disk_until_it_is_the_newest() -> None:
+    """A changed file gets its new record and keeps the old checksum, over several refreshes."""
+    old = DatasetIndex([entry("a"), entry("b")])
+    new = DatasetIndex([entry("a", md5=OTHER), entry("b", md5=OTHER)])
+
+    once = old.merged(new, on_disk={"a"}.__contains__)
+    twice = once.merged(new, on_disk={"a"}.__contains__)
+    back = twice.merged(old, on_disk={"a"}.__contains__)
+
+    assert old.changed(new) == ["a", "b"]
+    assert once["a"].checksum == Checksum("md5", OTHER)
+    assert once["a"].superseded == Checksum("md5", MD5)
+    assert once["b"].superseded is None
+    assert twice == once
+    assert back["a"].superseded is None
+    assert DatasetIndex.from_json(once.to_json(), origin="x") == once
+
+
+def test_changed_needs_both_checksums_or_sizes() -> None:
+    """What is not known on both sides is not called changed."""
+    old = DatasetIndex([entry("a", md5=None), entry("b", md5=None, size=None), entry("c", size=1)])
+    new = DatasetIndex([entry("a"), entry("b", size=9), entry("c", size=9)])
+
+    assert old.changed(new) == []
+    assert DatasetIndex([entry("a", md5=None)]).changed(DatasetIndex([entry("a", size=2)])) == ["a"]
+
+
+def test_index_pickles_and_compares_by_value() -> None:
+    """A copy in another process is the same index."""
+    index = DatasetIndex([entry("a")])
+
+    assert pickle.loads(pickle.dumps(index)) == index  # noqa: S301 - our own bytes
+    assert repr(index) == "<DatasetIndex of 1 files, 1 bytes>"
+
+
+def test_resolve_below_refuses_a_link_that_leaves_the_root(tmp_path: Path) -> None:
+    """A folder that is a symbolic link to elsewhere is not written through; one inside is."""
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    (root / "real").mkdir(parents=True)
+    outside.mkdir()
+    (root / "out").symlink_to(outside)
+    (root / "in").symlink_to(root / "real")
+
+    assert resolve_below(root, "in/file") == root / "in" / "file"
+    with pytest.raises(UnsafePathError, match="symbolic link that leads out of"):
+        resolve_below(root, "out/file")
+
+
+def test_resolve_below_a_root_that_is_a_link_itself(tmp_path: Path) -> None:
+    """A lab may reach its cache through a link."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+
+    assert resolve_below(tmp_path / "link", "a/b") == tmp_path / "link" / "a" / "b"
+
+
+@pytest.mark.parametrize("relpath", ["a", "a/b.nii.gz", "ä ö/(x) & y.tsv", ".bidsignore", "a..b/c"])
+def test_ordinary_path_is_let_through(relpath: str) -> None:
+    """Spaces, letters of any script, brackets and inner dots are all fine."""
+    check_relpath(relpath)
+
+
+@pytest.mark.parametrize(
+    ("nbytes", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1 KB"),
+        (5_507_550, "5.508 MB"),
+        (12_883_924_421, "12.88 GB"),
+        (2_500_000_000_000_000, "2500 TB"),
+    ],
+)
+def test_sizes_have_four_significant_digits(nbytes: int, text: str) -> None:
+    """SI units, trailing zeros dropped, TB being the last."""
+    assert format_nbytes(nbytes) == text
