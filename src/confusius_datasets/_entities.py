@@ -1,43 +1,107 @@
 """The one parser from a BIDS path below the root to its entities; pure.
 
-Nothing here touches a disk or knows a dataset.
+It finds what the patterns of PyBIDS find, with the datatypes and entities that fUSI adds, and looks
+at the path below the root only: where a cache lies says nothing about its files. Nothing here
+touches a disk or knows a dataset.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 
-__all__ = ["ENTITY_NAMES", "applicable_sidecars", "dataset_prefix", "parse_entities"]
+__all__ = [
+    "DATATYPES",
+    "FUSI_ENTITIES",
+    "INTEGER_ENTITIES",
+    "applicable_sidecars",
+    "dataset_prefix",
+    "parse_entities",
+]
 
-ENTITY_NAMES: Mapping[str, str] = MappingProxyType(
+DATATYPES = (
+    *("anat", "beh", "dwi", "eeg", "fmap", "func", "ieeg", "meg", "micr", "motion", "mrs"),
+    *("nirs", "perf", "pet", "fusi", "angio", "susi"),
+)
+"""Folders that name a datatype: those PyBIDS knows, then those of fUSI-BIDS in its drafts."""
+
+FUSI_ENTITIES: Mapping[str, str] = MappingProxyType(
+    {"pose": r"[_/\\]+pose-([0-9]+)", "stat": r"[_/\\]+stat-([a-zA-Z0-9+]+)"}
+)
+"""Patterns of the entities that the public fUSI datasets have and PyBIDS does not."""
+
+INTEGER_ENTITIES = frozenset({"run", "pose"})
+"""Entities whose values are numbers, whatever their padding."""
+
+_LABEL = "([a-zA-Z0-9+]+)"
+_INDEX = "([0-9]+)"
+
+_KEYS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
-        "sub": "subject",
-        "ses": "session",
-        "sample": "sample",
-        "task": "task",
-        "tracksys": "tracksys",
-        "acq": "acquisition",
-        "ce": "ceagent",
-        "trc": "tracer",
-        "rec": "reconstruction",
-        "dir": "direction",
-        "run": "run",
-        "proc": "proc",
-        "pose": "pose",
-        "space": "space",
-        "recording": "recording",
-        "chunk": "chunk",
-        "desc": "desc",
-        "stat": "stat",
+        "session": ("ses", _LABEL),
+        "sample": ("sample", _LABEL),
+        "task": ("task", _LABEL),
+        "tracksys": ("tracksys", _LABEL),
+        "acquisition": ("acq", _LABEL),
+        "nucleus": ("nuc", _LABEL),
+        "volume": ("voi", _LABEL),
+        "ceagent": ("ce", _LABEL),
+        "staining": ("stain", _LABEL),
+        "tracer": ("trc", _LABEL),
+        "reconstruction": ("rec", _LABEL),
+        "direction": ("dir", _LABEL),
+        "run": ("run", r"(\d+)"),
+        "proc": ("proc", _LABEL),
+        "modality": ("mod", _LABEL),
+        "echo": ("echo", _INDEX),
+        "flip": ("flip", _INDEX),
+        "inv": ("inv", _INDEX),
+        "mt": ("mt", "(on|off)"),
+        "part": ("part", "(imag|mag|phase|real)"),
+        "recording": ("recording", _LABEL),
+        "space": ("space", _LABEL),
+        "chunk": ("chunk", _INDEX),
     }
 )
-"""PyBIDS's entity name for each key that stands in a file name."""
+"""Key and values of each entity that stands behind a separator."""
 
-DATATYPES = ("fusi", "angio", "susi", "motion")
-_DATATYPE = re.compile(rf"(?:^|/)(?:sub|ses)-[^/]+/({'|'.join(DATATYPES)})/")
-_LABEL = re.compile(r"(?:^|[_/])([a-z]+)-([a-zA-Z0-9+]+)")
+_LOOSE_KEYS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "atlas": ("atlas", _LABEL),
+        "roi": ("roi", _LABEL),
+        "label": ("label", _LABEL),
+        "desc": ("desc", _LABEL),
+        "hemi": ("hemi", "(L|R)"),
+        "segmentation": ("seg", _LABEL),
+        "res": ("res", _LABEL),
+        "den": ("den", _LABEL),
+        "model": ("model", _LABEL),
+        "subset": ("subset", _LABEL),
+    }
+)
+"""Key and values of each entity that PyBIDS finds anywhere, without a separator."""
+
+
+def _table() -> list[tuple[str, str, re.Pattern[str]]]:
+    """List each entity with a text that must be in the path, and its pattern."""
+    rows = [("subject", "sub-", rf"[/\\]+sub-{_LABEL}")]
+    rows += [(name, f"{key}-", rf"[_/\\]+{key}-{values}") for name, (key, values) in _KEYS.items()]
+    rows += [(name, f"{name}-", pattern) for name, pattern in FUSI_ENTITIES.items()]
+    rows += [(name, f"{key}-", f"{key}-{values}") for name, (key, values) in _LOOSE_KEYS.items()]
+    rows += [(name, f"{name}-", rf"(?:^|_){name}-{_LABEL}.*xfm") for name in ("from", "to", "mode")]
+    rows += [
+        ("suffix", "", r"(?:^|[_/\\])([a-zA-Z0-9+]+)\.[^/\\]+$"),
+        ("scans", "scans", r"(.*\_scans.tsv)$"),
+        ("fmap", ".nii", r"(phasediff|magnitude[1-2]|phase[1-2]|fieldmap|epi)\.nii"),
+        ("datatype", "", rf"[/\\]+({'|'.join(DATATYPES)})[/\\]+"),
+        ("extension", "", r"[^./\\](\.[^/\\]+)$"),
+    ]
+    return [(name, needle, re.compile(pattern)) for name, needle, pattern in rows]
+
+
+_TABLE = _table()
 
 
 def parse_entities(relpath: str) -> dict[str, str]:
@@ -51,22 +115,25 @@ def parse_entities(relpath: str) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        Labels by PyBIDS's entity names, `suffix`, `extension` and `datatype` among them.
+        Labels by PyBIDS's names of entities, `suffix`, `extension` and `datatype` among them.
 
     Examples
     --------
     >>> parse_entities("sub-CR020/fusi/sub-CR020_task-kalatsky_pwd.nii.gz")["task"]
     'kalatsky'
     """
-    entities = {
-        ENTITY_NAMES[key]: label for key, label in _LABEL.findall(relpath) if key in ENTITY_NAMES
-    }
-    stem, dot, rest = relpath.rpartition("/")[2].partition(".")
-    entities["suffix"] = stem.rpartition("_")[2]
-    entities["extension"] = dot + rest
-    if match := _DATATYPE.search(relpath):
-        entities["datatype"] = match[1]
-    return entities
+    return dict(_parse(relpath))
+
+
+@lru_cache(maxsize=1 << 17)
+def _parse(relpath: str) -> tuple[tuple[str, str], ...]:
+    """Find the first match of every pattern; a text that must be there saves most of the work."""
+    path = f"/{relpath}"
+    found = []
+    for name, needle, pattern in _TABLE:
+        if needle in path and (match := pattern.search(path)):
+            found.append((name, match[1]))
+    return tuple(found)
 
 
 def dataset_prefix(relpath: str) -> str:
@@ -94,6 +161,9 @@ def dataset_prefix(relpath: str) -> str:
 def applicable_sidecars(relpath: str, jsons: Callable[[str], Iterable[str]]) -> list[str]:
     """List the JSON sidecars that a file inherits from.
 
+    A sidecar applies when it lies in the file's folder or above it in the same dataset, has the
+    file's suffix, and has no entity that the file lacks or has otherwise.
+
     Parameters
     ----------
     relpath : str
@@ -105,16 +175,37 @@ def applicable_sidecars(relpath: str, jsons: Callable[[str], Iterable[str]]) -> 
     -------
     list of str
         From the dataset's root down, the most specific last.
+
+    Examples
+    --------
+    >>> there = {"": ["pwd.json", "task-rest_pwd.json"], "sub-1": ["sub-1_task-awake_pwd.json"]}
+    >>> applicable_sidecars("sub-1/sub-1_task-awake_pwd.nii.gz", lambda folder: there[folder])
+    ['pwd.json', 'sub-1/sub-1_task-awake_pwd.json']
     """
     own = parse_entities(relpath)
-    prefix = dataset_prefix(relpath)
+    if "suffix" not in own or own.get("extension") in (None, ".json"):
+        return []
     folders = relpath.split("/")[:-1]
-    first = len(prefix.split("/")) if prefix else 0
+    prefix = dataset_prefix(relpath)
     found = []
-    for depth in range(first, len(folders) + 1):
-        for candidate in sorted(jsons("/".join(folders[:depth]))):
-            theirs = parse_entities(candidate)
-            theirs.pop("extension")
-            if all(own.get(name) == label for name, label in theirs.items()):
-                found.append(candidate)
+    for depth in range(2 if prefix else 0, len(folders) + 1):
+        listed = jsons("/".join(folders[:depth]))
+        applying = [path for path in listed if _applies(path, own)]
+        # In one folder, the one with more entities is the more specific.
+        found += sorted(applying, key=lambda path: (len(_parse(path)), path))
     return found
+
+
+def _applies(sidecar: str, own: Mapping[str, str]) -> bool:
+    """Say whether a JSON file says nothing that a file's entities contradict."""
+    theirs = parse_entities(sidecar)
+    if theirs.pop("extension", None) != ".json" or "suffix" not in theirs:
+        return False
+    return all(_same(name, own.get(name), label) for name, label in theirs.items())
+
+
+def _same(name: str, own: str | None, label: str) -> bool:
+    """Compare two labels of an entity; numbers by their value."""
+    if own is not None and name in INTEGER_ENTITIES:
+        return int(own) == int(label)
+    return own == label

@@ -5,7 +5,8 @@ Every error is a `ConfusiusDatasetsError` and also the builtin a caller would gu
     ConfusiusDatasetsError
     ├── FilterError (ValueError)          an argument of a fetcher or query is wrong
     │   ├── UnknownLabelError             … a label, dataset or datatype that exists nowhere
-    │   └── UnknownEntityError            … an entity that no file has
+    │   ├── UnknownEntityError            … an entity that no file has
+    │   └── UnknownKeyError (KeyError)    … a variable or a structure that a file lacks
     ├── MatchError (LookupError)          a query that had to match exactly one file did not
     │   ├── NoMatchError                  … matched none
     │   └── AmbiguousMatchError           … matched several
@@ -57,6 +58,7 @@ __all__ = [
     "RemoteNotFoundError",
     "SourceError",
     "UnknownEntityError",
+    "UnknownKeyError",
     "UnknownLabelError",
     "UnsafePathError",
     "did_you_mean",
@@ -81,6 +83,12 @@ class UnknownLabelError(FilterError):
 
 class UnknownEntityError(FilterError):
     """A query names an entity that no file of the dataset has."""
+
+
+class UnknownKeyError(FilterError, KeyError):
+    """A file or an atlas has no variable or structure of that name."""
+
+    __str__ = Exception.__str__  # a KeyError would show the message's repr
 
 
 class MatchError(ConfusiusDatasetsError, LookupError):
@@ -140,7 +148,23 @@ class RemoteConnectionError(SourceError, ConnectionError):
 
 
 class RateLimitError(SourceError):
-    """The host answers no more requests for now."""
+    """The host answers no more requests for now.
+
+    Parameters
+    ----------
+    message : str
+        What happened, and what to do next.
+    url : str, optional
+        The address that was asked.
+    retry_after : float, optional
+        Seconds to wait, where the host says it.
+    """
+
+    def __init__(
+        self, message: str, *, url: str | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, url=url)
+        self.retry_after = retry_after
 
 
 class OfflineError(ConfusiusDatasetsError, ConnectionError):
@@ -301,5 +325,15 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     ''
     """
     by_folded = {candidate.casefold(): candidate for candidate in candidates}
-    near = difflib.get_close_matches(word.casefold(), list(by_folded), n=1)
-    return f"Did you mean {by_folded[near[0]]!r}? " if near else ""
+    near = set(difflib.get_close_matches(word.casefold(), by_folded, n=len(by_folded) or 1))
+    if not near:
+        return ""
+    # Of equally near ones the first, where difflib would take the last.
+    matcher = difflib.SequenceMatcher(b=word.casefold())
+
+    def ratio(candidate: str) -> float:
+        matcher.set_seq1(candidate)
+        return matcher.ratio()
+
+    nearest = max((folded for folded in by_folded if folded in near), key=ratio)
+    return f"Did you mean {by_folded[nearest]!r}? "

@@ -1,0 +1,69 @@
+"""Colours of labels: a table of identifiers and colours → matplotlib's colormap and norm."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.colors import BoundaryNorm, Colormap
+
+__all__ = ["label_colors", "with_colors"]
+
+
+def label_colors(
+    rgb_lookup: Mapping[Any, Sequence[float]],
+) -> tuple[Colormap, BoundaryNorm]:
+    """Build the colormap and the norm that draw labels in their own colours.
+
+    Parameters
+    ----------
+    rgb_lookup : mapping of int or str to sequence of float
+        Red, green and blue from 0 to 255 by label; labels may be texts, as they are in JSON.
+
+    Returns
+    -------
+    colormap : matplotlib.colors.Colormap
+        One colour a label, in ascending order; what is below the first is transparent.
+    norm : matplotlib.colors.BoundaryNorm
+        Assigns to each value the colour of the label at or below it.
+    """
+    from matplotlib.colors import BoundaryNorm, ListedColormap
+
+    by_label = {int(label): rgb for label, rgb in rgb_lookup.items()}
+    labels = sorted(by_label)
+    colors = [(*(part / 255 for part in by_label[label]), 1.0) for label in labels]
+    colormap = ListedColormap(colors).with_extremes(under=(0, 0, 0, 0))
+    return colormap, BoundaryNorm([*labels, labels[-1] + 1], len(labels), clip=False)
+
+
+def with_colors(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Add `cmap` and `norm`, which no file can hold, to attributes that have `rgb_lookup`.
+
+    Parameters
+    ----------
+    attrs : mapping of str to Any
+        Attributes of an array.
+
+    Returns
+    -------
+    dict of str to Any
+        The same with both, unless they are there already, or matplotlib is not.
+    """
+    lookup = attrs.get("rgb_lookup")
+    if not lookup or {"cmap", "norm"} <= attrs.keys():
+        return dict(attrs)
+    if importlib.util.find_spec("matplotlib") is None:
+        return dict(attrs)
+    try:
+        colormap, norm = label_colors(lookup)
+    except (AttributeError, TypeError, ValueError) as error:
+        warnings.warn(
+            f"'rgb_lookup' is no table of labels and colours, and is left as it is: {error}",
+            UserWarning,
+            stacklevel=2,
+        )
+        return dict(attrs)
+    return {**attrs, "cmap": colormap, "norm": norm}

@@ -1,0 +1,106 @@
+"""Which dimensions a NIfTI file has, in its own order, and coordinates of those past time; pure."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from confusius_datasets._io.fields import TIMING_FIELDS, is_numbers
+from confusius_datasets._io.header import NiftiHeader
+
+__all__ = ["Axis", "axes_of", "extra_fields"]
+
+FIRST_AXES = ("x", "y", "z", "time")
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One axis of a file.
+
+    Parameters
+    ----------
+    dim : str
+        Name of the dimension that it becomes.
+    size : int
+        Its length.
+    coordinates : numpy.ndarray, optional
+        Its coordinates, for axes past time.
+    attrs : mapping of str to Any, optional
+        Their attributes.
+    """
+
+    dim: str
+    size: int
+    coordinates: NDArray[Any] | None = None
+    attrs: Mapping[str, Any] | None = None
+
+
+def extra_fields() -> list[str]:
+    """List the sidecar fields that describe axes past time.
+
+    Returns
+    -------
+    list of str
+        JSON's names; none of them becomes an attribute.
+    """
+    return [
+        f"ConfUSIusDim{axis}{what}"
+        for axis in (4, 5, 6)
+        for what in ("Name", "Coordinates", "Attrs")
+    ]
+
+
+def axes_of(header: NiftiHeader, fields: Mapping[str, Any]) -> list[Axis]:
+    """Name the axes of a file.
+
+    Parameters
+    ----------
+    header : NiftiHeader
+        The header.
+    fields : mapping of str to Any
+        The sidecar, by JSON's names.
+
+    Returns
+    -------
+    list of Axis
+        In the file's order. A time axis of length 1 is left out when there are axes past it and
+        the sidecar says nothing about time.
+    """
+    axes = [Axis(dim, size) for dim, size in zip(FIRST_AXES, header.shape, strict=False)]
+    for number in range(len(FIRST_AXES), len(header.shape)):
+        axes.append(_extra_axis(number, header, fields, taken={axis.dim for axis in axes}))
+    is_timeless = len(axes) > len(FIRST_AXES) and axes[3].size == 1
+    if is_timeless and not any(field in fields for field in TIMING_FIELDS):
+        del axes[3]
+    return axes
+
+
+def _extra_axis(
+    number: int, header: NiftiHeader, fields: Mapping[str, Any], *, taken: set[str]
+) -> Axis:
+    """Describe an axis past time."""
+    prefix = f"ConfUSIusDim{number}"
+    size = header.shape[number]
+    name = fields.get(f"{prefix}Name", f"dim{number}")
+    if not isinstance(name, str) or not name or name in taken:
+        _warn(f"`{prefix}Name` ({name!r}) cannot name a dimension. Ignoring it.")
+        name = f"dim{number}"
+    step = header.pixdim[number + 1]
+    coordinates = np.arange(size) * (step or 1.0)
+    given = fields.get(f"{prefix}Coordinates")
+    if isinstance(given, list) and len(given) == size:
+        coordinates = np.array(given, float) if is_numbers(given) else np.array([*map(str, given)])
+    elif given is not None:
+        _warn(f"`{prefix}Coordinates` is no list of {size} coordinates. Ignoring it.")
+    attrs = fields.get(f"{prefix}Attrs")
+    return Axis(name, size, coordinates, attrs if isinstance(attrs, dict) else {})
+
+
+def _warn(message: str) -> None:
+    """Warn the user about the sidecar at hand."""
+    warnings.warn(message, UserWarning, stacklevel=4)

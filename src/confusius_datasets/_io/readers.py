@@ -1,0 +1,266 @@
+"""Byte ranges of a file, decompressed on the way: plain files, and gzip with a memory.
+
+An access opens a session for the range it is about to read, in ascending order; the reader chooses
+how. Nothing here knows what the bytes mean.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import io
+import os
+import threading
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from confusius_datasets._io.gzip_stream import GzipStream
+from confusius_datasets._io.seek_index import FileVersion, SeekIndex
+from confusius_datasets.errors import FileFormatError
+
+__all__ = ["GzipReader", "PlainReader", "Reader", "Session", "Way", "choose_way", "shared_reader"]
+
+NEAR = 8 << 20
+"""Bytes that are decompressed in passing rather than jumped over: some 20 ms."""
+
+MOST_READERS = 8
+"""How many gzip files a process remembers its place in."""
+
+
+class Session(Protocol):
+    """Reads at ascending offsets."""
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill a buffer of single bytes with those that begin at an offset."""
+
+
+class Reader(Protocol):
+    """Gives sessions over the bytes of one file."""
+
+    def session(self, start: int, stop: int) -> contextlib.AbstractContextManager[Session]:
+        """Open a session for reads between two offsets."""
+
+
+class PlainReader:
+    """Reads a file that is not compressed.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextlib.contextmanager
+    def session(self, start: int, stop: int) -> Iterator[Session]:
+        """Open a session.
+
+        Parameters
+        ----------
+        start, stop : int
+            Range of the reads to come.
+
+        Yields
+        ------
+        Session
+            Reads by offset.
+        """
+        with self.path.open("rb", buffering=0) as file:
+            yield _PlainSession(self.path, file)
+
+
+class _PlainSession:
+    """Reads an open file by offset."""
+
+    def __init__(self, path: Path, file: io.FileIO) -> None:
+        self._path = path
+        self._file = file
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill a buffer with the bytes that begin at an offset."""
+        self._file.seek(offset)
+        filled = 0
+        # One call of the system reads at most 2 GiB.
+        while filled < len(buffer) and (count := self._file.readinto(buffer[filled:])):
+            filled += count
+        if filled < len(buffer):
+            raise _cut_off(self._path, offset + len(buffer), offset + filled)
+
+
+class Way(Enum):
+    """How a gzip file is read."""
+
+    CONTINUE = "onwards from where the last access stopped"
+    RESTART = "from the beginning"
+    INDEX = "from the nearest point of the seek index"
+
+
+def choose_way(position: int, start: int, stop: int, length: int, *, indexed: bool) -> Way:
+    """Decide how to reach a range of a gzip file.
+
+    Parameters
+    ----------
+    position : int
+        Where the forward pass stands.
+    start, stop : int
+        The range.
+    length : int
+        Bytes of the whole file, decompressed.
+    indexed : bool
+        Whether there is a seek index already.
+
+    Returns
+    -------
+    Way
+        The cheapest way, if the accesses that follow are like this one.
+
+    Examples
+    --------
+    >>> choose_way(position=50_000, start=60_000, stop=70_000, length=10**9, indexed=False).name
+    'CONTINUE'
+    """
+    ahead = start - position
+    if ahead >= 0 and (ahead <= NEAR or not indexed):
+        return Way.CONTINUE
+    if start <= NEAR or 2 * (stop - start) >= length:
+        return Way.RESTART
+    return Way.INDEX
+
+
+class GzipReader:
+    """Reads a gzip file, remembering its place between sessions.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    length : int
+        Bytes that it has to hold, decompressed.
+    kept : bool, default: True
+        Whether seek indexes are kept on disk.
+    """
+
+    def __init__(self, path: Path, length: int, *, kept: bool = True) -> None:
+        self.path = path
+        self.length = length
+        self.kept = kept
+        self._stream = GzipStream(path)
+        self._index: SeekIndex | None = None
+        self._looked_for_index = not kept
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def session(self, start: int, stop: int) -> Iterator[Session]:
+        """Open a session; others on this file wait for its end.
+
+        Parameters
+        ----------
+        start, stop : int
+            Range of the reads to come.
+
+        Yields
+        ------
+        Session
+            Reads by offset in the decompressed data.
+        """
+        with self._lock:
+            position = self._stream.position
+            indexed = self._is_indexed(far=not 0 <= start - position <= NEAR)
+            way = choose_way(position, start, stop, self.length, indexed=indexed)
+            if way is Way.INDEX:
+                yield self._open_index()
+                return
+            stream = self._stream if way is Way.CONTINUE else GzipStream(self.path)
+            # If a read fails, the stream is of no more use: the next session begins anew.
+            self._stream = GzipStream(self.path)
+            with self.path.open("rb", buffering=0) as file:
+                yield _StreamSession(stream, file, self.length)
+            self._stream = stream
+
+    def _is_indexed(self, *, far: bool) -> bool:
+        """Say whether there is an index, looking for one on disk the first time it would help."""
+        if far and not self._looked_for_index and self.length > NEAR:
+            self._looked_for_index = True
+            self._index = SeekIndex.saved(self.path, self.length)
+        return self._index is not None
+
+    def _open_index(self) -> SeekIndex:
+        """Return the index, built if need be."""
+        if self._index is None:
+            self._index = SeekIndex.open(self.path, self.length, kept=self.kept)
+        return self._index
+
+
+class _StreamSession:
+    """Reads a gzip file forwards."""
+
+    def __init__(self, stream: GzipStream, file: BinaryIO, length: int) -> None:
+        self._stream = stream
+        self._file = file
+        self._length = length
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill a buffer with the bytes that begin at an offset."""
+        self._stream.skip_to(self._file, offset)
+        self._stream.read_into(self._file, buffer)
+        wanted = offset + len(buffer)
+        if self._stream.position < wanted:
+            raise _cut_off(self._stream.path, wanted, self._stream.position)
+        if wanted >= self._length:
+            self._stream.finish(self._file)
+
+
+def _cut_off(path: Path, expected: int, found: int) -> FileFormatError:
+    """Word the failure to find all bytes."""
+    return FileFormatError(
+        f"{path}: cut off: the header promises {expected} bytes at least, the file has {found}. "
+        "Fetch or copy it again."
+    )
+
+
+_readers: collections.OrderedDict[tuple[object, ...], GzipReader] = collections.OrderedDict()
+_readers_lock = threading.Lock()
+
+
+def shared_reader(path: Path, length: int, *, kept: bool = True) -> GzipReader:
+    """Return the reader of a gzip file that all arrays of this process share.
+
+    Copies of an array, such as those that Dask makes, thus go on from one another's place.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    length : int
+        Bytes that it has to hold, decompressed.
+    kept : bool, default: True
+        Whether seek indexes are kept on disk.
+
+    Returns
+    -------
+    GzipReader
+        A reader of the file's present version.
+    """
+    # A forked process has copies of the readers, and of locks that nobody will release.
+    key = (os.getpid(), path, FileVersion.of(path), length, kept)
+    with _readers_lock:
+        reader = _readers.pop(key, None) or GzipReader(path, length, kept=kept)
+        _readers[key] = reader
+        while len(_readers) > MOST_READERS:
+            _readers.popitem(last=False)
+        return reader
+
+
+def forget_readers() -> None:
+    """Begin with no readers in a forked process, whatever the lock was doing."""
+    global _readers_lock
+    _readers_lock = threading.Lock()
+    _readers.clear()
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=forget_readers)

@@ -1,0 +1,217 @@
+"""The seek index of a gzip file: points from which decompression can start, kept on disk.
+
+It is kept in the hidden folder of the dataset's root, or in that of the cache for other files. It
+only ever saves time: one that is stale, damaged or cannot be written is silently made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from indexed_gzip import IndexedGzipFile
+
+from confusius_datasets._cache import cache_folder, hidden_folder, lock, write_atomic
+from confusius_datasets._io.sidecar import find_roots
+from confusius_datasets.errors import CacheError, FileFormatError
+
+__all__ = ["FileVersion", "SeekIndex", "index_path"]
+
+SMALLEST_SPACING = 1 << 20
+"""Decompressed bytes between two points: each takes 32 KiB, and half of this is read in vain."""
+
+MOST_POINTS = 512
+"""With more, an index would take tens of megabytes of memory; the spacing grows instead."""
+
+READ_BUFFER = 1 << 20
+
+FORMAT = b"confusius seek index 1\n"
+
+
+@dataclass(frozen=True, slots=True)
+class FileVersion:
+    """What tells one content of a file from another without reading it.
+
+    Parameters
+    ----------
+    size : int
+        Bytes of the file.
+    mtime_ns : int
+        When it was last written, in nanoseconds.
+    """
+
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> FileVersion:
+        """Look at a file.
+
+        Parameters
+        ----------
+        path : pathlib.Path
+            The file.
+
+        Returns
+        -------
+        FileVersion
+            As it is now.
+        """
+        status = path.stat()
+        return cls(status.st_size, status.st_mtime_ns)
+
+
+class SeekIndex:
+    """Reads a gzip file at any offset.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    length : int
+        Bytes that it holds, decompressed, or nearly.
+    """
+
+    def __init__(self, path: Path, length: int) -> None:
+        self.path = path
+        spacing = max(SMALLEST_SPACING, length // MOST_POINTS)
+        self._file = IndexedGzipFile(str(path), spacing=spacing, buffer_size=READ_BUFFER)
+
+    @classmethod
+    def open(cls, path: Path, length: int, *, kept: bool = True) -> SeekIndex:
+        """Take the index from disk, or build it and leave it there for the next time.
+
+        Parameters
+        ----------
+        path : pathlib.Path
+            The file.
+        length : int
+            Bytes that it holds, decompressed.
+        kept : bool, default: True
+            Whether indexes are kept on disk.
+
+        Returns
+        -------
+        SeekIndex
+            An index of the whole file.
+
+        Raises
+        ------
+        FileFormatError
+            If the file is damaged.
+        """
+        if not kept:
+            return cls(path, length)._built()
+        saved = index_path(path)
+        # Another process may be building it: then waiting is cheaper than doing it, too.
+        with lock(saved.with_suffix(".lock")):
+            found = cls.saved(path, length)
+            if found is not None:
+                return found
+            index = cls(path, length)._built()
+            index._save(saved)
+            return index
+
+    @classmethod
+    def saved(cls, path: Path, length: int) -> SeekIndex | None:
+        """Take the index from disk, if a good one is there.
+
+        Parameters
+        ----------
+        path : pathlib.Path
+            The file.
+        length : int
+            Bytes that it holds, decompressed.
+
+        Returns
+        -------
+        SeekIndex or None
+            An index of the whole file, made of its present version.
+        """
+        try:
+            content = index_path(path).read_bytes()
+        except OSError:
+            return None
+        head = _head(path)
+        digest, points = content[len(head) : len(head) + 32], content[len(head) + 32 :]
+        if not content.startswith(head) or hashlib.sha256(points).digest() != digest:
+            return None
+        index = cls(path, length)
+        try:
+            index._file.import_index(fileobj=io.BytesIO(points))
+        except (OSError, ValueError):
+            return None
+        return index
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill a buffer with the bytes that begin at an offset.
+
+        Parameters
+        ----------
+        offset : int
+            Position in the decompressed data.
+        buffer : memoryview
+            Where the bytes go; of single bytes.
+
+        Raises
+        ------
+        FileFormatError
+            If the file is damaged, or ends before.
+        """
+        try:
+            self._file.seek(offset)
+            filled = 0
+            while filled < len(buffer) and (count := self._file.readinto(buffer[filled:])):
+                filled += count
+        except (OSError, ValueError, EOFError) as error:
+            raise FileFormatError(f"{self.path}: damaged gzip data: {error}") from error
+        if filled < len(buffer):
+            raise FileFormatError(
+                f"{self.path}: cut off: expected {len(buffer)} bytes at {offset}, found {filled}."
+            )
+
+    def _built(self) -> SeekIndex:
+        """Go through the file once to set the points."""
+        try:
+            self._file.build_full_index()
+        except (OSError, ValueError) as error:
+            raise FileFormatError(f"{self.path}: damaged gzip data: {error}") from error
+        return self
+
+    def _save(self, saved: Path) -> None:
+        """Leave the index for the next time, where that is possible."""
+        points = io.BytesIO()
+        self._file.export_index(fileobj=points)
+        content = points.getvalue()
+        try:
+            write_atomic(saved, _head(self.path) + hashlib.sha256(content).digest() + content)
+        except CacheError:
+            return  # a read-only cache: the index lives as long as this process
+
+
+def index_path(path: Path) -> Path:
+    """Say where the seek index of a file is kept.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Absolute path of the file.
+
+    Returns
+    -------
+    pathlib.Path
+        Below the outermost root that it lies in, or else below the cache folder.
+    """
+    roots = find_roots(path)
+    # Relative to the root, so that a cache that is mounted elsewhere keeps its indexes.
+    named = path.relative_to(roots[-1]) if roots else path
+    key = hashlib.sha256(named.as_posix().encode()).hexdigest()[:32]
+    return hidden_folder(roots[-1] if roots else cache_folder()) / "seek" / f"{key}.gzidx"
+
+
+def _head(path: Path) -> bytes:
+    """Begin an index with what it is of; that of another version of the file begins otherwise."""
+    version = FileVersion.of(path)
+    return FORMAT + f"{version.size} {version.mtime_ns}\n".encode()

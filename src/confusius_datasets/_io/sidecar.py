@@ -1,0 +1,193 @@
+"""JSON sidecars of an image: which apply, what they say, and the attributes they become.
+
+Inheritance goes from the root of the image's dataset down, the most specific last.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from confusius_datasets._entities import applicable_sidecars
+from confusius_datasets._index import INDEX_NAME
+from confusius_datasets._io.fields import KNOWN_FIELDS, problems_of
+from confusius_datasets.errors import FileFormatError
+
+__all__ = ["attribute_name", "find_roots", "find_sidecars", "read_sidecars", "to_attributes"]
+
+ROOT_MARKS = ("dataset_description.json", INDEX_NAME)
+"""A folder that holds one of these is the root of a dataset."""
+
+PREFIX = "ConfUSIus"
+
+PREFIXED_FIELDS = (
+    *("Affines", "Cmap", "LongName", "Units", "Voxdim", "SformCode", "QformCode"),
+    *("BmodeIntegrationDuration", "BmodeIntegrationStride"),
+    *("AxialVelocityIntegrationDuration", "AxialVelocityIntegrationStride"),
+    *("AxialVelocityLag", "AxialVelocitySpatialKernel"),
+    *("AxialVelocityAbsolute", "AxialVelocityEstimationMethod"),
+    *(f"Dim{axis}{what}" for axis in (4, 5, 6) for what in ("Name", "Coordinates", "Attrs")),
+)
+"""Fields that ConfUSIus writes with its own prefix, without it."""
+
+IRREGULAR_FIELDS = {
+    "UltrasoundTransmitFrequency": "transmit_frequency",
+    "UltrasoundPulseRepetitionFrequency": "pulse_repetition_frequency",
+    "FrameAcquisitionDuration": "volume_acquisition_duration",
+}
+"""Fields whose attribute is named otherwise."""
+
+_BEFORE_WORD = re.compile(r"([A-Z]+)([A-Z][a-z])")
+_BEFORE_CAPITAL = re.compile(r"([a-z0-9])([A-Z])")
+
+
+def find_roots(path: Path) -> list[Path]:
+    """Find the roots of the datasets that a file lies in.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Absolute path of the file.
+
+    Returns
+    -------
+    list of pathlib.Path
+        The parents that are marked as roots, the nearest first: a derivative's own, then that of
+        the dataset it was derived from.
+    """
+    return [
+        folder for folder in path.parents if any((folder / mark).is_file() for mark in ROOT_MARKS)
+    ]
+
+
+def find_sidecars(path: Path, *, stem: str) -> list[Path]:
+    """List the JSON sidecars that apply to an image.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Absolute path of the image.
+    stem : str
+        Its name without the extension.
+
+    Returns
+    -------
+    list of pathlib.Path
+        From the dataset's root down, the most specific last: the one beside the image that is
+        named as it is. Outside of a dataset there is only that one.
+    """
+    own = path.with_name(f"{stem}.json")
+    roots = find_roots(path)
+    inherited = _inherited_sidecars(path, roots[0]) if roots else []
+    if own.is_file():
+        return [*(sidecar for sidecar in inherited if sidecar != own), own]
+    return inherited
+
+
+def _inherited_sidecars(path: Path, root: Path) -> list[Path]:
+    """List the sidecars between a root and an image that apply to it."""
+
+    def jsons(folder: str) -> list[str]:
+        files = (file for file in (root / folder).glob("*.json") if file.is_file())
+        return [file.relative_to(root).as_posix() for file in files]
+
+    relpath = path.relative_to(root).as_posix()
+    return [root / sidecar for sidecar in applicable_sidecars(relpath, jsons)]
+
+
+def read_sidecars(paths: Iterable[Path]) -> dict[str, Any]:
+    """Read sidecars into one, the later ones winning key by key.
+
+    Parameters
+    ----------
+    paths : iterable of pathlib.Path
+        The files, the most specific last.
+
+    Returns
+    -------
+    dict of str to Any
+        The fields as JSON has them.
+
+    Raises
+    ------
+    FileFormatError
+        If a file is no JSON object.
+    """
+    fields: dict[str, Any] = {}
+    for path in paths:
+        for key, value in _read_object(path).items():
+            fields.pop(key, None)  # so that the order, too, is that of the last word
+            fields[key] = value
+    if problems := problems_of(fields):
+        lines = "".join(f"\n  - {field}: {reason}" for field, reason in problems)
+        warnings.warn(f"fUSI-BIDS validation warning:{lines}", UserWarning, stacklevel=2)
+    return fields
+
+
+def to_attributes(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Rename the fields of a sidecar to the attributes they become.
+
+    Parameters
+    ----------
+    fields : mapping of str to Any
+        Values by JSON's names.
+
+    Returns
+    -------
+    dict of str to Any
+        The same values by the names of attributes.
+    """
+    return {attribute_name(field): value for field, value in fields.items()}
+
+
+def attribute_name(field: str) -> str:
+    """Name the attribute of a field.
+
+    Parameters
+    ----------
+    field : str
+        Name in the JSON sidecar.
+
+    Returns
+    -------
+    str
+        Name in `attrs`; an unknown field keeps its own.
+
+    Examples
+    --------
+    >>> [attribute_name(field) for field in ("CogAtlasID", "ConfUSIusCmap", "CustomField")]
+    ['cog_atlas_id', 'cmap', 'CustomField']
+    """
+    if field.startswith(PREFIX):
+        bare = field.removeprefix(PREFIX)
+        return _snake_case(bare) if bare in PREFIXED_FIELDS else field
+    if field in IRREGULAR_FIELDS:
+        return IRREGULAR_FIELDS[field]
+    return _snake_case(field) if field in KNOWN_FIELDS else field
+
+
+def _snake_case(field: str) -> str:
+    """Put underscores between the words of a name, capitals in a row being one word."""
+    return _BEFORE_CAPITAL.sub(r"\1_\2", _BEFORE_WORD.sub(r"\1_\2", field)).lower()
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """Read one JSON object."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:  # ValueError: no JSON, or no UTF-8
+        raise FileFormatError(
+            f"{path}: this sidecar is no valid JSON: {error}. Correct it, or fetch it again."
+        ) from error
+    except OSError as error:
+        raise FileFormatError(f"{path}: this sidecar cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise FileFormatError(
+            f"{path}: a sidecar holds one JSON object, and this one holds a "
+            f"{type(content).__name__}."
+        )
+    return content

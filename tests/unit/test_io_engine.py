@@ -1,0 +1,238 @@
+"""The xarray engine, and the dispatch by extension."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from confusius_datasets._io import LOADABLE_EXTENSIONS, load, load_with_entities, nifti
+from confusius_datasets._io.engine import ConfusiusNiftiBackend
+from confusius_datasets.errors import FileFormatError, MissingDependencyError
+from nifti_files import DIAGONAL, counting, write_nifti
+
+SHAPE = (5, 4, 3, 6)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Write a file with a sidecar."""
+    return write_nifti(
+        tmp_path / "sub-01_pwd.nii.gz",
+        counting(SHAPE),
+        sform=DIAGONAL,
+        sidecar={"TaskName": "rest"},
+    )
+
+
+def test_engine_is_registered() -> None:
+    """Installing the package is enough for xarray to know the engine."""
+    assert "confusius-nifti" in xr.backends.list_engines()
+
+
+def test_open_dataarray_equals_load(file: Path) -> None:
+    """The engine and `load` give the same."""
+    opened = xr.open_dataarray(file, engine="confusius-nifti")
+
+    xr.testing.assert_identical(opened.drop_attrs(deep=False), load(file).drop_attrs(deep=False))
+    assert opened.attrs.keys() == load(file).attrs.keys()
+
+
+def test_open_dataset_without_engine_recognises_the_extension(file: Path) -> None:
+    """The engine is found by the file's name."""
+    dataset = xr.open_dataset(str(file))
+
+    assert list(dataset.data_vars) == ["sub-01_pwd"]
+    assert dataset["sub-01_pwd"].dims == ("time", "z", "y", "x")
+
+
+def test_open_dataset_options_are_documented_and_closed() -> None:
+    """Each option stands in signature and docstring, and no other is swallowed."""
+    parameters = inspect.signature(ConfusiusNiftiBackend.open_dataset).parameters
+    documented = inspect.getdoc(ConfusiusNiftiBackend.open_dataset) or ""
+
+    assert [name for name in parameters if name != "self"] == list(
+        ConfusiusNiftiBackend.open_dataset_parameters or ()
+    )
+    assert all(f"{name} :" in documented for name in parameters if name != "self")
+
+
+def test_open_dataset_without_sidecars(file: Path) -> None:
+    """`sidecars=False` leaves them alone."""
+    dataset = xr.open_dataset(file, engine=ConfusiusNiftiBackend, sidecars=False)
+
+    assert "task_name" not in dataset["sub-01_pwd"].attrs
+
+
+def test_open_dataset_drops_variables(file: Path) -> None:
+    """`drop_variables` leaves out what it names."""
+    dataset = xr.open_dataset(file, engine=ConfusiusNiftiBackend, drop_variables=["time", "none"])
+
+    assert "time" not in dataset.coords
+
+
+def test_open_dataset_file_named_as_a_dimension(tmp_path: Path) -> None:
+    """A file may be called as one of its dimensions is."""
+    file = write_nifti(tmp_path / "x.nii", counting(SHAPE), sform=DIAGONAL)
+
+    assert list(xr.open_dataset(file, engine=ConfusiusNiftiBackend).data_vars) == ["values"]
+    assert load(file).name == "x"
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [("a.nii", True), ("b.nii.gz", True), (Path("c.nii"), True), ("d.gz", False), (b"n", False)],
+)
+def test_guess_can_open_by_extension(name: Any, ours: bool) -> None:
+    """Only what has our extensions is ours."""
+    assert ConfusiusNiftiBackend().guess_can_open(name) is ours
+
+
+@pytest.mark.parametrize(
+    ("chunks", "expected"),
+    [
+        (-1, ((6,), (3,), (4,), (5,))),
+        ({"time": 4}, ((4, 2), (3,), (4,), (5,))),
+        ((3, -1, 2, 5), ((3, 3), (3,), (2, 2), (5,))),
+        ("auto", ((6,), (3,), (4,), (5,))),
+        (2, ((2, 2, 2), (2, 1), (2, 2), (2, 2, 1))),
+    ],
+)
+def test_load_chunks_are_in_the_order_of_the_dimensions(
+    file: Path, chunks: Any, expected: tuple[tuple[int, ...], ...]
+) -> None:
+    """`chunks` gives Dask arrays, a tuple being in the order of the result."""
+    pytest.importorskip("dask")
+    array = load(file, chunks=chunks)
+
+    assert array.chunks == expected
+    np.testing.assert_array_equal(array.compute(), counting(SHAPE).T)
+
+
+def test_load_automatic_chunks_of_large_arrays(tmp_path: Path) -> None:
+    """Automatic chunks are Dask's own, of whole volumes."""
+    pytest.importorskip("dask")
+    file = write_nifti(tmp_path / "l.nii", np.zeros((64, 64, 8, 1), "f4"), sform=DIAGONAL)
+    content = bytearray(file.read_bytes())
+    content[48:50] = (2000).to_bytes(2, "little")
+    with file.open("wb") as opened:
+        opened.write(content)
+        opened.truncate(352 + 64 * 64 * 8 * 2000 * 4)  # sparse: takes no room
+
+    assert load(file, chunks="auto").chunks == ((1024, 976), (8,), (64,), (64,))
+
+
+def test_load_chunks_without_dask_names_the_extra(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chunks need Dask, and the message says how to get it."""
+    monkeypatch.setattr(nifti, "find_spec", lambda _: None)
+
+    with pytest.raises(MissingDependencyError, match=r"pip install 'confusius-datasets\[dask\]'"):
+        load(file, chunks={"time": 2})
+
+
+def test_load_chunks_of_another_version_have_another_name(file: Path) -> None:
+    """Dask does not take the chunks of a file that was replaced for those of the old one."""
+    pytest.importorskip("dask")
+    first, again = (load(file, chunks=-1).__dask_keys__() for _ in range(2))
+    os.utime(file, ns=(0, 0))
+
+    assert first == again
+    assert load(file, chunks=-1).__dask_keys__() != first
+
+
+def test_load_refuses_options_of_another_format(file: Path) -> None:
+    """An option that only Zarr stores have is no option of a NIfTI file."""
+    with pytest.raises(TypeError, match=r"load has no option consolidated for \.nii\.gz files"):
+        load(file, consolidated=True)
+
+
+@pytest.mark.parametrize("name", ["a.NII.GZ", "a.hdr", "a.nii.bz2", "a"])
+def test_load_unknown_extension_lists_the_known(name: str, tmp_path: Path) -> None:
+    """Another extension is refused before the file is looked for."""
+    with pytest.raises(ValueError, match=r"Unsupported file extension in 'a") as caught:
+        load(tmp_path / name)
+
+    assert isinstance(caught.value, FileFormatError)
+    assert str(caught.value).endswith("Supported extensions are: .nii, .nii.gz, .scan, .zarr.")
+
+
+def test_load_upper_case_extension_suggests_the_right_one() -> None:
+    """The case counts, and the message says what was probably meant."""
+    with pytest.raises(FileFormatError) as caught:
+        load("sub-01_pwd.NII.GZ")
+
+    assert str(caught.value) == (
+        "Unsupported file extension in 'sub-01_pwd.NII.GZ'. Did you mean '.nii.gz'? "
+        "Supported extensions are: .nii, .nii.gz, .scan, .zarr."
+    )
+
+
+def test_load_what_is_no_path_is_a_type_error() -> None:
+    """Only paths can be loaded."""
+    with pytest.raises(TypeError, match=r"path must be a pathlib\.Path or castable to it, not int"):
+        load(3)  # type: ignore[arg-type]
+
+
+def test_load_expands_the_home_folder(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A leading `~` is the home folder."""
+    monkeypatch.setenv("HOME", str(file.parent))
+    monkeypatch.setenv("USERPROFILE", str(file.parent))
+
+    assert load(f"~/{file.name}").sizes["time"] == 6
+
+
+def test_load_link_keeps_its_own_name_and_sidecar(file: Path, tmp_path: Path) -> None:
+    """A link is loaded as what it is called, wherever it leads."""
+    store = tmp_path / "store"
+    store.mkdir()
+    file.rename(store / "MD5E-0.nii.gz")
+    file.symlink_to(store / "MD5E-0.nii.gz")
+
+    array = load(file)
+
+    assert array.name == "sub-01_pwd"
+    assert array.attrs["task_name"] == "rest"
+
+
+def test_load_with_entities_adds_scalar_coordinates(file: Path) -> None:
+    """The entities that tell files apart are coordinates; a run is a number."""
+    entities = {
+        "subject": "01",
+        "acquisition": "slice03",
+        "run": "02",
+        "suffix": "pwd",
+        "session": None,
+    }
+
+    array = load_with_entities(file, entities)
+
+    assert {name: array[name].item() for name in ("subject", "acquisition", "run")} == {
+        "subject": "01",
+        "acquisition": "slice03",
+        "run": 2,
+    }
+    assert "suffix" not in array.coords
+    assert "session" not in array.coords
+    assert not {"subject", "run"} & load(file).coords.keys()
+
+
+def test_load_with_entities_labels_a_concatenation(file: Path) -> None:
+    """Arrays of one run each are labelled by themselves when they are joined."""
+    slices = [load_with_entities(file, {"acquisition": f"slice{n:02d}"}) for n in (3, 4)]
+
+    joined = xr.concat(slices, dim="acquisition", coords="different", compat="equals")
+
+    assert joined.acquisition.values.tolist() == ["slice03", "slice04"]
+    assert joined.sizes["acquisition"] == 2
+
+
+def test_loadable_extensions_are_those_of_the_message() -> None:
+    """What a query may offer to load is what `load` takes."""
+    assert LOADABLE_EXTENSIONS == (".nii", ".nii.gz", ".scan", ".zarr")

@@ -1,0 +1,245 @@
+"""Values of loaded NIfTI files: equal to nibabel's, of the announced type, in any selection."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+import xarray as xr
+
+from confusius_datasets._io import lazy, load
+from nifti_files import DIAGONAL, counting, write_nifti
+
+TYPES = ["u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8", "c8", "c16"]
+SHAPE = (5, 4, 3, 6)
+
+
+@pytest.mark.parametrize("extension", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("image_class", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize("scaling", [None, (0.5, 10.0), (1.0, 0.0), (0.0, 3.0), (np.nan, 1.0)])
+def test_load_every_type_equals_nibabel(
+    tmp_path: Path, extension: str, byteorder: str, image_class: Any, scaling: Any
+) -> None:
+    """Whatever the type, byte order, version and scaling, values are nibabel's."""
+    for dtype in TYPES:
+        file = write_nifti(
+            tmp_path / f"{dtype}{extension}",
+            counting(SHAPE, dtype),
+            sform=DIAGONAL,
+            image_class=image_class,
+            byteorder=byteorder,
+            scaling=scaling,
+        )
+        expected = np.asanyarray(nibabel.load(file).dataobj)
+
+        array = load(file)
+
+        assert array.dtype == expected.dtype.newbyteorder("=")
+        assert array.values.dtype == array.dtype
+        assert array.values.flags.c_contiguous
+        np.testing.assert_array_equal(array.values, expected.T)
+
+
+def test_load_scaled_integers_announces_float64(tmp_path: Path) -> None:
+    """The announced type is the one that computing gives, not the stored one."""
+    data = counting((2, 2, 2), "i2")
+    file = write_nifti(tmp_path / "i.nii", data, sform=DIAGONAL, scaling=(0.5, 10))
+
+    array = load(file, chunks={"z": 1})
+
+    assert array.dtype == np.float64
+    assert array.compute().dtype == np.float64
+    assert array.values[0, 0, :2].tolist() == [10.0, 12.0]
+
+
+@pytest.mark.parametrize(
+    ("shape", "dims"),
+    [
+        ((5,), ("x",)),
+        ((5, 4), ("y", "x")),
+        ((5, 4, 3), ("z", "y", "x")),
+        ((5, 4, 3, 1), ("time", "z", "y", "x")),
+        ((5, 4, 1, 6), ("time", "z", "y", "x")),
+        ((3, 4, 2, 3, 2), ("dim4", "time", "z", "y", "x")),
+        ((3, 4, 2, 3, 2, 2), ("dim5", "dim4", "time", "z", "y", "x")),
+        ((3, 4, 2, 3, 2, 1, 2), ("dim6", "dim5", "dim4", "time", "z", "y", "x")),
+    ],
+)
+def test_load_number_of_axes_gives_dims(
+    tmp_path: Path, shape: tuple[int, ...], dims: tuple[str, ...]
+) -> None:
+    """The file's axes come out reversed; none is added or lost."""
+    array = load(write_nifti(tmp_path / "n.nii.gz", counting(shape), sform=DIAGONAL))
+
+    assert array.dims == dims
+    np.testing.assert_array_equal(array.values, counting(shape).T)
+
+
+def test_load_extra_axes_take_names_and_coordinates_from_sidecar(tmp_path: Path) -> None:
+    """Axes past time are described by the sidecar, or else by pixdim; nothing of it stays."""
+    file = write_nifti(
+        tmp_path / "pose.nii",
+        counting((2, 3, 1, 1, 2, 3)),
+        sform=DIAGONAL,
+        pixdim={6: 0.5},
+        sidecar={
+            "ConfUSIusDim4Name": "pose",
+            "ConfUSIusDim4Coordinates": ["left", "right"],
+            "ConfUSIusDim4Attrs": {"long_name": "probe pose"},
+        },
+    )
+
+    array = load(file)
+
+    assert array.dims == ("dim5", "pose", "z", "y", "x")
+    assert array.pose.values.tolist() == ["left", "right"]
+    assert array.pose.attrs == {"long_name": "probe pose"}
+    assert array.dim5.values.tolist() == [0, 0.5, 1]
+    assert list(array.attrs) == ["sform_code", "affines"]
+    np.testing.assert_array_equal(array.values, counting((2, 3, 1, 1, 2, 3)).T[:, :, 0])
+
+
+def test_load_extra_axis_of_unusable_description_warns(tmp_path: Path) -> None:
+    """A name that is taken and coordinates that do not fit are ignored with a warning."""
+    file = write_nifti(
+        tmp_path / "pose.nii",
+        counting((2, 3, 1, 2, 2)),
+        sform=DIAGONAL,
+        sidecar={"ConfUSIusDim4Name": "time", "ConfUSIusDim4Coordinates": [1, 2, 3]},
+    )
+
+    with pytest.warns(UserWarning) as caught:
+        array = load(file)
+
+    assert [str(warning.message) for warning in caught] == [
+        "`ConfUSIusDim4Name` ('time') cannot name a dimension. Ignoring it.",
+        "`ConfUSIusDim4Coordinates` is no list of 2 coordinates. Ignoring it.",
+    ]
+    assert array.dims == ("dim4", "time", "z", "y", "x")
+
+
+@pytest.mark.parametrize(
+    ("codes", "units"), [(("meter", "usec"), ("m", "us")), (("micron", "msec"), ("um", "ms"))]
+)
+def test_load_units_follow_header(
+    tmp_path: Path, codes: tuple[str, str], units: tuple[str, str]
+) -> None:
+    """Units of length and time are named, values stay as they are."""
+    file = write_nifti(tmp_path / "u.nii", counting(SHAPE), sform=DIAGONAL, units=codes)
+    array = load(file)
+
+    assert (array.x.attrs["units"], array.time.attrs["units"]) == units
+    assert array.x.values[1] == -0.125
+
+
+def test_load_unknown_units_are_left_out(tmp_path: Path) -> None:
+    """An unknown unit is no attribute."""
+    file = write_nifti(
+        tmp_path / "u.nii", counting(SHAPE), sform=DIAGONAL, units=("unknown", "unknown")
+    )
+    array = load(file)
+
+    assert array.x.attrs == {"voxdim": 0.125}
+    assert array.time.attrs == {"volume_acquisition_reference": "start"}
+    assert array.time.values.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_load_nifti2_keeps_double_precision(tmp_path: Path) -> None:
+    """NIfTI-2 stores doubles: 0.1 stays 0.1."""
+    sform = np.diag([0.1, 0.1, 0.1, 1])
+    options: Any = {"image_class": nibabel.Nifti2Image, "pixdim": {4: 0.1}}
+    array = load(write_nifti(tmp_path / "d.nii", counting(SHAPE), sform=sform, **options))
+
+    assert array.x.attrs["voxdim"] == 0.1
+    assert array.time.values[1] == 0.1
+
+
+SELECTIONS: list[dict[str, Any]] = [
+    {"time": 2},
+    {"time": -1, "x": 0},
+    {"time": slice(1, 5, 2)},
+    {"time": slice(None, None, -1)},
+    {"time": [4, 0, 0, 3]},
+    {"x": slice(1, 4), "y": [2, 0]},
+    {"z": 1, "y": 2, "x": 3},
+    {"time": [], "x": 1},
+    {"time": slice(2, 2)},
+    {"y": slice(3, None, -2), "time": [5, 1]},
+]
+
+
+@pytest.mark.parametrize("extension", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("scaling", [None, (2.0, 1.0)])
+@pytest.mark.parametrize("scratch", [lazy.SCRATCH_NBYTES, 100])
+def test_isel_reads_the_same_values_as_indexing_the_whole(
+    tmp_path: Path, extension: str, scaling: Any, scratch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any selection, read by itself, equals the same selection of the whole."""
+    # With small pieces, small arrays are read as large ones are.
+    monkeypatch.setattr(lazy, "SCRATCH_NBYTES", scratch)
+    monkeypatch.setattr(lazy, "PAGE_NBYTES", scratch // 5)
+    file = write_nifti(
+        tmp_path / f"s{extension}", counting(SHAPE, "i2"), sform=DIAGONAL, scaling=scaling
+    )
+    whole = load(file).load()
+    opened = load(file)
+
+    for selection in SELECTIONS:
+        found = opened.isel(selection)
+
+        np.testing.assert_array_equal(found.values, whole.isel(selection).values)
+
+
+def test_isel_pointwise_reads_the_right_values(tmp_path: Path) -> None:
+    """Vectorized selection, which xarray takes apart, gives the right values, too."""
+    file = write_nifti(tmp_path / "v.nii.gz", counting(SHAPE), sform=DIAGONAL)
+    points = {
+        "x": xr.DataArray([0, 4, 2], dims="point"),
+        "time": xr.DataArray([5, 0, 2], dims="point"),
+    }
+
+    found = load(file).isel(points)
+
+    np.testing.assert_array_equal(found.values, load(file).load().isel(points).values)
+
+
+def test_load_is_lazy_until_values_are_used(tmp_path: Path) -> None:
+    """Opening reads header and sidecars only; a file that changes meanwhile is noticed."""
+    file = write_nifti(tmp_path / "l.nii", counting(SHAPE), sform=DIAGONAL)
+    array = load(file)
+    file.write_bytes(file.read_bytes() + b"more")
+
+    with pytest.raises(ValueError, match=r"l\.nii: the file changed since it was opened"):
+        array.values  # noqa: B018
+
+
+def test_load_pickles_without_the_values(tmp_path: Path) -> None:
+    """A lazy array pickles as path and header, and reads by itself where it arrives."""
+    data = counting((32, 32, 8, 20))
+    file = write_nifti(tmp_path / "p.nii.gz", data, sform=DIAGONAL)
+
+    pickled = pickle.dumps(load(file))
+
+    assert len(pickled) < 10_000
+    np.testing.assert_array_equal(pickle.loads(pickled).values, data.T)  # noqa: S301
+
+
+def test_load_keeps_no_file_open(tmp_path: Path) -> None:
+    """A file may be deleted after it was read, on every system."""
+    file = write_nifti(tmp_path / "o.nii.gz", counting(SHAPE), sform=DIAGONAL)
+    array = load(file)
+    _ = array.isel(time=0).values
+
+    assert str(file) not in _open_files()
+
+
+def _open_files() -> list[str]:
+    folder = Path("/proc/self/fd")
+    if not folder.is_dir():  # not on this system: then there is nothing to see
+        return []
+    return [str(link.resolve()) for link in folder.iterdir()]
