@@ -1,0 +1,175 @@
+"""Filters → a smaller index, by one rule; pure.
+
+A file is kept when, for every filter given, it either lacks that entity or its value is listed. So
+angiographies outlive a filter on tasks, and what aggregates over sessions one on sessions.
+Nothing here knows hosts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+
+from confusius_datasets._entities import parse_entities
+from confusius_datasets._index import DatasetIndex
+from confusius_datasets.errors import FilterError, UnknownLabelError, did_you_mean, list_some
+
+__all__ = [
+    "FILTER_ENTITIES",
+    "Filters",
+    "dataset_name",
+    "parse_filters",
+    "select",
+]
+
+Filters = Mapping[str, frozenset[str]]
+"""The labels each filter lists, by the name of the fetchers' argument."""
+
+FILTER_ENTITIES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "subjects": ("subject", "sub-"),
+        "sessions": ("session", "ses-"),
+        "tasks": ("task", "task-"),
+        "acqs": ("acquisition", "acq-"),
+        "datatypes": ("datatype", ""),
+        "datasets": ("dataset", ""),
+    }
+)
+"""PyBIDS's entity, and the prefix a label may carry, for each filter of the fetchers."""
+
+
+def parse_filters(
+    given: Mapping[str, str | Sequence[str] | None],
+    *,
+    valid: Mapping[str, Sequence[str]] | None = None,
+) -> Filters:
+    """Read the filters of a fetcher.
+
+    Parameters
+    ----------
+    given : mapping of str to str or sequence of str, or None
+        A label or several for each filter, with or without its prefix; `None` filters nothing.
+    valid : mapping of str to sequence of str, optional
+        All values that some filters take, where they are known without an index.
+
+    Returns
+    -------
+    mapping of str to frozenset of str
+        The bare labels of the filters that are given.
+
+    Raises
+    ------
+    FilterError
+        If a value is no text, or a filter lists nothing.
+    UnknownLabelError
+        If a value is not among the valid ones.
+
+    Examples
+    --------
+    >>> sorted(parse_filters({"subjects": ["sub-CR020", "CR017"], "tasks": None})["subjects"])
+    ['CR017', 'CR020']
+    """
+    filters = {
+        name: _parse_labels(name, value) for name, value in given.items() if value is not None
+    }
+    for name, choices in (valid or {}).items():
+        for label in sorted(filters.get(name, frozenset()) - set(choices)):
+            raise _unknown(name, label, choices, "this dataset")
+    return MappingProxyType(filters)
+
+
+def select(index: DatasetIndex, filters: Filters, *, name: str = "the dataset") -> DatasetIndex:
+    """Return the files of an index that filters keep.
+
+    Parameters
+    ----------
+    index : DatasetIndex
+        All files.
+    filters : mapping of str to frozenset of str
+        As `parse_filters` gives them.
+    name : str, default: "the dataset"
+        What the dataset is called, for messages.
+
+    Returns
+    -------
+    DatasetIndex
+        The files that, for every filter, lack the entity or have a listed value.
+
+    Raises
+    ------
+    UnknownLabelError
+        If a label exists nowhere in the index.
+    """
+    if not filters:
+        return index
+    values = {relpath: _filterable(relpath) for relpath in index}
+    for filter_name, labels in filters.items():
+        entity = FILTER_ENTITIES[filter_name][0]
+        known = {found[entity] for found in values.values() if entity in found}
+        for label in sorted(labels - known):
+            raise _unknown(filter_name, label, sorted(known), name)
+    wanted = [(FILTER_ENTITIES[name][0], labels) for name, labels in filters.items()]
+    return index.restricted(
+        lambda entry: all(
+            values[entry.relpath].get(entity) is None or values[entry.relpath][entity] in labels
+            for entity, labels in wanted
+        )
+    )
+
+
+def dataset_name(relpath: str) -> str | None:
+    """Say which of a root's datasets a file belongs to, as the filter `datasets` names them.
+
+    Parameters
+    ----------
+    relpath : str
+        Path below the root.
+
+    Returns
+    -------
+    str or None
+        `rawdata` in a subject's folder, the folder's name in `derivatives/` and `sourcedata/`, and
+        `None` for what belongs to the whole root.
+
+    Examples
+    --------
+    >>> dataset_name("sub-CR020/ses-20191122/fusi/sub-CR020_ses-20191122_pwd.nii.gz")
+    'rawdata'
+    >>> dataset_name("derivatives/glm-speed/sub-rat83/sub-rat83_stat-t_statmap.nii.gz")
+    'glm-speed'
+    """
+    parts = relpath.split("/")
+    if parts[0] in ("derivatives", "sourcedata"):
+        return parts[1] if len(parts) > 2 else None
+    return "rawdata" if parts[0].startswith("sub-") else None
+
+
+def _filterable(relpath: str) -> dict[str, str]:
+    """Return what the filters can be matched with: the entities and the dataset's name."""
+    entities = parse_entities(relpath)
+    if (dataset := dataset_name(relpath)) is not None:
+        entities["dataset"] = dataset
+    return entities
+
+
+def _parse_labels(name: str, value: str | Sequence[str]) -> frozenset[str]:
+    """Read one filter's labels, without their prefix."""
+    listed = [value] if isinstance(value, str) else value
+    if not isinstance(listed, Iterable) or not all(isinstance(label, str) for label in listed):
+        raise FilterError(f"{name}={value!r}: expected a label or a list of labels, all text.")
+    labels = frozenset(label.removeprefix(FILTER_ENTITIES[name][1]) for label in listed)
+    if not labels or "" in labels:
+        raise FilterError(
+            f"{name}={value!r} lists no label, so it would select nothing. Leave {name} out to "
+            "select everything."
+        )
+    return labels
+
+
+def _unknown(filter_name: str, label: str, known: Sequence[str], where: str) -> UnknownLabelError:
+    """Word that a label does not exist."""
+    entity = FILTER_ENTITIES[filter_name][0]
+    has = f"It has {list_some(known)}." if known else f"It has no {entity} at all."
+    return UnknownLabelError(
+        f"{filter_name}: no {entity} {label!r} in {where}. {did_you_mean(label, known)}{has}"
+    )

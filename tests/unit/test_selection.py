@@ -1,0 +1,134 @@
+"""The one rule by which filters select files."""
+
+from __future__ import annotations
+
+import pytest
+
+from confusius_datasets._catalog import CYBIS_PEREIRA_2026, NUNEZ_ELIZALDE_2022
+from confusius_datasets._index import DatasetIndex, FileEntry
+from confusius_datasets._selection import dataset_name, parse_filters, select
+from confusius_datasets.errors import FilterError, UnknownLabelError
+from replicas import CYBIS_PATHS, NUNEZ_PATHS
+
+
+def index_of(relpaths: list[str]) -> DatasetIndex:
+    """Make an index of some paths."""
+    return DatasetIndex(FileEntry(relpath, 1, None, "/a") for relpath in relpaths)
+
+
+NUNEZ = index_of(NUNEZ_PATHS)
+CYBIS = index_of(CYBIS_PATHS)
+
+
+def test_angiographies_outlive_filters_on_tasks_and_slices() -> None:
+    """A file without the entity is kept."""
+    filters = parse_filters({"subjects": "CR020", "tasks": "spontaneous", "acqs": "slice03"})
+
+    kept = list(select(NUNEZ, filters))
+
+    assert "sub-CR020/ses-20191122/angio/sub-CR020_ses-20191122_pwd.nii.gz" in kept
+    assert "sub-CR020/sub-CR020_sessions.tsv" in kept
+    assert "dataset_description.json" in kept
+    assert not any("task-kalatsky" in path or "slice01" in path for path in kept)
+    assert not any("CR017" in path for path in kept)
+
+
+def test_derivatives_outlive_filters_on_tasks_and_slices() -> None:
+    """Derivative images carry no task and no slice, so they stay with their subject."""
+    kept = list(select(NUNEZ, parse_filters({"subjects": "CR022", "tasks": "spontaneous"})))
+
+    assert any(path.startswith("derivatives/allenccf_align/sub-CR022/") for path in kept)
+    assert "derivatives/allenccf_align/structure_tree_safe_2017.csv" in kept
+
+
+@pytest.mark.parametrize("name", ["glm-speed", "decode-speed"])
+def test_datasets_picks_a_derivative_and_the_roots_own_files(name: str) -> None:
+    """Raw recordings and the other derivatives stay behind."""
+    kept = list(select(CYBIS, parse_filters({"datasets": name})))
+
+    assert {dataset_name(path) for path in kept} == {name, None}
+    assert "dataset_description.json" in kept
+
+
+def test_datasets_rawdata_leaves_derivatives_behind() -> None:
+    """`rawdata` is what lies in the subjects' folders of the root."""
+    filters = parse_filters(
+        {"datasets": "rawdata", "subjects": "rat73", "sessions": "20220523", "acqs": "slice32"}
+    )
+
+    kept = list(select(CYBIS, filters))
+
+    assert not any(path.startswith("derivatives/") for path in kept)
+    assert all("rat73" in path for path in kept if path.startswith("sub-"))
+    assert any(path.endswith("_scans.tsv") for path in kept)
+
+
+def test_aggregates_without_session_outlive_a_filter_on_sessions() -> None:
+    """Subject-level maps are kept whatever the session."""
+    filters = parse_filters({"datasets": "glm-speed", "sessions": "20220523"})
+
+    kept = list(select(CYBIS, filters))
+
+    assert "derivatives/glm-speed/sub-rat83/sub-rat83_acq-slice32_stat-t_statmap.nii.gz" in kept
+
+
+def test_file_named_after_a_subject_in_a_derivatives_root_has_that_subject() -> None:
+    """The subject is the label, not the rest of a file name."""
+    index = index_of(["derivatives/x/sub-rat73_acq-slice32_y.tsv", "sub-rat75/sub-rat75_x.tsv"])
+
+    assert list(select(index, parse_filters({"subjects": "rat73"}))) == [
+        "derivatives/x/sub-rat73_acq-slice32_y.tsv"
+    ]
+
+
+@pytest.mark.parametrize("subjects", ["CR020", "sub-CR020", ["CR020"], ("sub-CR020", "CR020")])
+def test_labels_come_alone_or_in_a_list_with_or_without_prefix(subjects: str | list[str]) -> None:
+    """All spellings mean the same."""
+    assert parse_filters({"subjects": subjects}) == {"subjects": frozenset({"CR020"})}
+
+
+def test_unknown_label_names_the_nearest_and_the_valid_ones() -> None:
+    """A typing error is no silent empty download."""
+    with pytest.raises(UnknownLabelError) as caught:
+        select(NUNEZ, parse_filters({"subjects": "CR02"}), name="nunez-elizalde-2022")
+
+    assert str(caught.value) == (
+        "subjects: no subject 'CR02' in nunez-elizalde-2022. Did you mean 'CR020'? "
+        "It has CR017, CR020, CR022."
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "given", "hint"),
+    [
+        (NUNEZ_ELIZALDE_2022, {"datasets": "raw"}, "Did you mean 'rawdata'"),
+        (NUNEZ_ELIZALDE_2022, {"datatypes": "func"}, "It has fusi, angio"),
+        (CYBIS_PEREIRA_2026, {"datasets": ["rawdata", "glm"]}, "no dataset 'glm'"),
+        (CYBIS_PEREIRA_2026, {"datatypes": "Motion"}, "Did you mean 'motion'"),
+    ],
+)
+def test_unknown_dataset_or_datatype_needs_no_index_to_be_refused(
+    spec: object, given: dict[str, str], hint: str
+) -> None:
+    """These are known from the catalogue, so the error comes before any request."""
+    with pytest.raises(UnknownLabelError, match=hint):
+        parse_filters(given, valid=spec.choices)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("value", [[], "", ["CR020", ""], "sub-"])
+def test_filter_that_lists_nothing_is_refused(value: str | list[str]) -> None:
+    """An empty filter is a slip: leaving it out selects everything."""
+    with pytest.raises(FilterError, match="Leave subjects out"):
+        parse_filters({"subjects": value})
+
+
+@pytest.mark.parametrize("value", [20191122, [20191122], {"a": 1}.keys, b"CR020"])
+def test_filter_that_is_no_text_is_refused(value: object) -> None:
+    """A session given as a number would match nothing."""
+    with pytest.raises(FilterError, match="expected a label or a list of labels"):
+        parse_filters({"sessions": value})  # type: ignore[dict-item]
+
+
+def test_no_filter_selects_everything() -> None:
+    """`None` filters nothing."""
+    assert select(NUNEZ, parse_filters({"subjects": None})) == NUNEZ
