@@ -1,0 +1,133 @@
+"""Which files a layout has: those of the index and those on disk, by PyBIDS's rules."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+from confusius_datasets._entities import dataset_prefix
+
+__all__ = ["file_class", "files_by_dataset", "walk"]
+
+OTHER_INDEXES = frozenset(
+    {"dataset_index.json", "dataverse_zip_index.json", "manifest.json", "s3_index.json"}
+)
+"""Files in a root that say where data come from, and are no part of them."""
+
+RELEASES_INDEX = "s3_index.json"
+"""A root with this file has folders of releases, which another program keeps there."""
+
+CONFIGURATION = "layout_config.json"
+"""File with settings for PyBIDS, which it does not index."""
+
+_IGNORED = re.compile(r"^/(code|models|sourcedata|stimuli)|/\.")
+"""What PyBIDS leaves out: four kinds of folders in a dataset's root, and whatever is hidden."""
+
+_RELEASE = re.compile(r"\d[A-Za-z0-9._+-]*")
+
+
+def files_by_dataset(indexed: Iterable[str], root: Path) -> dict[str, list[str]]:
+    """List the files of each dataset of a root: the raw one and every derivative.
+
+    Parameters
+    ----------
+    indexed : iterable of str
+        Paths of the index, below the root.
+    root : pathlib.Path
+        The root; files on disk that the index does not know are listed too.
+
+    Returns
+    -------
+    dict of str to list of str
+        Sorted paths below the root by the dataset's own folder, that of the raw one being empty
+        text. A Zarr store is one file.
+    """
+    datasets: dict[str, list[str]] = {"": []}
+    for relpath in sorted({_whole(path) for path in indexed} | set(walk(root))):
+        prefix = dataset_prefix(relpath)
+        inside = f"/{relpath[len(prefix) :].lstrip('/')}"
+        if prefix:
+            datasets.setdefault(prefix, [])
+        elif relpath in OTHER_INDEXES:
+            continue
+        if not _is_left_out(inside):
+            datasets[prefix].append(relpath)
+    return datasets
+
+
+def walk(root: Path) -> Iterator[str]:
+    """Walk the files on disk, but for hidden folders and releases that another program keeps.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        A dataset's root.
+
+    Yields
+    ------
+    str
+        Path below the root; a folder that is a Zarr store counts as a file.
+    """
+    releases = (root / RELEASES_INDEX).exists()
+    pending = [("", frozenset({os.path.realpath(root)}))]
+    while pending:
+        folder, above = pending.pop()
+        try:
+            entries = list(os.scandir(root / folder))
+        except OSError:
+            continue
+        for entry in entries:
+            relpath = f"{folder}/{entry.name}" if folder else entry.name
+            if not _is_folder(entry) or entry.name.endswith(".zarr"):
+                yield relpath
+            elif not entry.name.startswith(".") and not (
+                releases and not folder and _RELEASE.fullmatch(entry.name)
+            ):
+                real = os.path.realpath(entry.path) if entry.is_symlink() else ""
+                if real not in above:  # or a link to a parent would be walked for ever
+                    pending.append((relpath, above | {real} if real else above))
+
+
+def file_class(name: str) -> str:
+    """Say as which of PyBIDS's kinds of files a name is known.
+
+    Parameters
+    ----------
+    name : str
+        File name.
+
+    Returns
+    -------
+    str
+        `image_file`, `data_file`, `json_file` or `file`.
+    """
+    extension = "".join(PurePosixPath(name).suffixes)
+    if extension.endswith((".nii", ".nii.gz", ".gii")):
+        return "image_file"
+    if extension in (".tsv", ".tsv.gz"):
+        return "data_file"
+    return "json_file" if extension == ".json" else "file"
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Say whether an entry of a folder is one itself, or a link to one."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _whole(relpath: str) -> str:
+    """Return the store that a file is part of, or the file itself."""
+    head, store, _ = relpath.partition(".zarr/")
+    return f"{head}.zarr" if store else relpath
+
+
+def _is_left_out(inside: str) -> bool:
+    """Say whether PyBIDS leaves a path of a dataset out."""
+    if _IGNORED.search(inside) or inside.endswith(f"/{CONFIGURATION}"):
+        return True
+    # Derivatives of a derivative are datasets of their own; PyBIDS enters neither.
+    return inside.startswith("/derivatives/") and inside.count("/") > 2

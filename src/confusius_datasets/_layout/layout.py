@@ -1,0 +1,315 @@
+"""`CatalogueLayout`: a real `bids.BIDSLayout` over files that may not be here yet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import bids.layout.layout
+import sqlalchemy as sa
+from bids import BIDSLayout
+from bids.layout.db import ConnectionManager
+from bids.layout.models import DerivativeDatasets, Entity, Tag
+from bids.utils import listify, natural_sort
+
+from confusius_datasets._entities import applicable_sidecars
+from confusius_datasets._layout.bidsfiles import CATALOGUE_CLASSES
+from confusius_datasets._layout.config import fusi_config
+from confusius_datasets._layout.database import add_files, add_metadata, merge, metadata_row
+from confusius_datasets._layout.explain import word_unknown_entity
+from confusius_datasets.errors import UnknownEntityError
+
+__all__ = ["CatalogueLayout"]
+
+EnsureLocal = Callable[[Sequence[str]], None]
+
+
+class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
+    """A `BIDSLayout` whose files are given to it, instead of being looked for on the disk.
+
+    Metadata are read when they are asked for, of the files they are asked of, and sidecars that are
+    not here are made local first.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        Root of the whole dataset.
+    datasets : mapping of str to sequence of str
+        Paths below the root for each dataset, by the dataset's folder.
+    prefix : str, default: ""
+        Folder of the dataset that this layout is of; the raw one has the others as derivatives.
+    ensure_local : callable, optional
+        Makes files local, given their paths below the root. If not provided, all are local.
+    sources : CatalogueLayout, optional
+        The layout that this one's dataset is derived from.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        datasets: Mapping[str, Sequence[str]],
+        *,
+        prefix: str = "",
+        ensure_local: EnsureLocal | None = None,
+        sources: CatalogueLayout | None = None,
+    ) -> None:
+        # PyBIDS's own constructor is not called: it wants the folder and its description on disk.
+        self._top = root
+        self._prefix = prefix
+        self._root = bids.layout.layout.Path(root / prefix)
+        self._relpaths = datasets[prefix]
+        self._ensure_local = ensure_local
+        self._with_metadata: set[str] = set()
+        self._jsons: dict[str, list[str]] | None = None
+        self._contents: dict[str, dict[str, Any]] = {}
+        self._description: dict[str, Any] | None = None
+        self._knows_description = False
+        self.is_derivative = bool(prefix)
+        self.regex_search = False
+        self.sources = sources
+        config = [fusi_config(), "derivatives"] if prefix else [fusi_config()]
+        self.connection_manager = ConnectionManager(
+            config=config, init_args={"root": self._root, "derivatives": None, "config": config}
+        )
+        self._fill()
+        self.derivatives = DerivativeDatasets()
+        if not prefix:
+            for name in datasets:
+                if name:
+                    self.derivatives[name] = CatalogueLayout(
+                        root, datasets, prefix=name, ensure_local=ensure_local, sources=self
+                    )
+
+    def _fill(self) -> None:
+        """Write the files into the database, and hand files the way to their metadata."""
+        names = {name for config in self.config.values() for name in config.entities}
+        with self._raw_connection() as connection:
+            add_files(connection, self._relpaths, self._top, names, kinds=CATALOGUE_CLASSES)
+        self.session.info["read_metadata"] = self.read_metadata
+
+    def _raw_connection(self) -> Any:
+        """Open a transaction on SQLite itself, below PyBIDS's session."""
+        return self.connection_manager.engine.raw_connection().driver_connection
+
+    # What a dataset says of itself.
+
+    @property
+    def description(self) -> dict[str, Any] | None:
+        """Content of `dataset_description.json`, or `None`; made local when it is asked for."""
+        if not self._knows_description:
+            relpath = f"{self._prefix}/dataset_description.json".lstrip("/")
+            if relpath in set(self._relpaths):
+                self._description = self._read_json(relpath, optional=True)
+            self._knows_description = True
+        return self._description
+
+    @property
+    def source_pipeline(self) -> str | None:
+        """Name of the pipeline that made a derivative, or else of its folder."""
+        if not self.is_derivative:
+            return None
+        description = self.description or {}
+        made_by = description.get("GeneratedBy")
+        names = [
+            step["Name"]
+            for step in (made_by if isinstance(made_by, list) else [])
+            if isinstance(step, dict) and "Name" in step
+        ]
+        return names[0] if names else self._prefix.rpartition("/")[2]
+
+    def _in_scope(self, scope: str | list[str]) -> bool:
+        """Say whether this layout is in a scope; a derivative is also known by its folder."""
+        scopes = set(listify(scope))
+        if "all" in scopes:
+            return True
+        if not self.is_derivative:
+            return "raw" in scopes
+        if scopes & {"derivatives", self._prefix, self._prefix.rpartition("/")[2]}:
+            return True
+        named = scopes - {"raw", "derivatives", "self"} - self._folder_names()
+        return bool(named) and self.source_pipeline in named
+
+    def _folder_names(self) -> set[str]:
+        """Return the names of all derivatives' folders, which need no description to be known."""
+        family = self.sources.derivatives if self.sources else self.derivatives
+        return {name.rpartition("/")[2] for name in family}
+
+    # Queries.
+
+    def get(
+        self,
+        return_type: str = "object",
+        target: str | None = None,
+        scope: str | list[str] = "all",
+        regex_search: bool = False,
+        invalid_filters: str = "error",
+        **filters: Any,
+    ) -> list[Any]:
+        """Find files, as `bids.BIDSLayout.get`; metadata that a filter needs are read first."""
+        self._prepare(scope, regex_search, invalid_filters, filters, target=target)
+        if return_type == "id" and target in self.get_entities():
+            return self._get_values(str(target), scope, regex_search, invalid_filters, filters)
+        found: list[Any] = super().get(
+            return_type=return_type,
+            target=target,
+            scope=scope,
+            regex_search=regex_search,
+            invalid_filters=invalid_filters,
+            **filters,
+        )
+        return found
+
+    def _prepare(
+        self,
+        scope: str | list[str],
+        regex_search: bool,
+        invalid_filters: str,
+        filters: Mapping[str, Any],
+        *,
+        target: str | None,
+    ) -> None:
+        """Read the metadata of the candidates of a query, if it asks for any."""
+        known = {
+            name
+            for layout in self._get_layouts_in_scope("all")
+            for config in layout.config.values()
+            for name in config.entities
+        }
+        fields = (set(filters) | ({target} if target else set())) - known - {"filters"}
+        if not fields:
+            return
+        rest = {name: value for name, value in filters.items() if name in known}
+        candidates = super().get(
+            return_type="filename", scope=scope, regex_search=regex_search, **rest
+        )
+        self.read_metadata(candidates)
+        unknown = sorted((set(filters) - set(self.get_entities())) - {"filters"})
+        if unknown and invalid_filters == "error":
+            raise UnknownEntityError(word_unknown_entity(unknown[0], self.get_entities()))
+
+    def _get_values(
+        self,
+        target: str,
+        scope: str | list[str],
+        regex_search: bool,
+        invalid_filters: str,
+        filters: Mapping[str, Any],
+    ) -> list[Any]:
+        """List the values of an entity among the files of a query, by one statement a layout."""
+        known = self.get_entities()
+        if invalid_filters == "drop":
+            filters = {name: value for name, value in filters.items() if name in known}
+        if "extension" in filters:
+            dotted = [
+                f".{value.lstrip('.')}" if isinstance(value, str) else value
+                for value in listify(filters["extension"])
+            ]
+            filters = {**filters, "extension": dotted}
+        is_metadata = target not in self.get_entities(metadata=False)
+        values: dict[Any, None] = {}
+        for layout in self._get_layouts_in_scope(scope):
+            tags = sa.select(Tag._value, Tag._dtype).distinct()
+            tags = tags.where(Tag.entity_name == target, Tag.is_metadata == is_metadata)
+            if filters:
+                query = layout._build_file_query(filters=filters, regex_search=regex_search)
+                paths = query.with_entities(bids.layout.models.BIDSFile.path).subquery()
+                tags = tags.where(Tag.file_path.in_(sa.select(paths)))
+            for text, dtype in layout.session.execute(tags):
+                values[_value_of(text, dtype)] = None
+        return list(natural_sort(list(values)))
+
+    def get_entities(
+        self, scope: str | list[str] = "all", metadata: bool | None = None
+    ) -> dict[str, Entity]:
+        """Return the entities of the layouts in a scope, as `bids.BIDSLayout.get_entities`."""
+        found: dict[str, Entity] = {}
+        for layout in self._get_layouts_in_scope(scope):
+            query = layout.session.query(Entity)
+            if metadata is not None:
+                query = query.join(Tag).filter(Tag.is_metadata == metadata)
+            found |= {entity.name: entity for entity in query.all()}
+        return found
+
+    def get_metadata(
+        self, path: Any, include_entities: bool = False, scope: str | list[str] = "all"
+    ) -> Any:
+        """Return the metadata of a file, as `bids.BIDSLayout.get_metadata`."""
+        self.read_metadata([str(getattr(path, "path", path))])
+        return super().get_metadata(path, include_entities=include_entities, scope=scope)
+
+    # Metadata.
+
+    def read_metadata(self, paths: Iterable[str]) -> None:
+        """Read the metadata of files into the database, making sidecars local where needed.
+
+        Parameters
+        ----------
+        paths : iterable of str
+            Absolute paths; those of other layouts are passed on to these.
+        """
+        own = {str(self._top / relpath) for relpath in self._relpaths}
+        asked = list(dict.fromkeys(map(str, paths)))
+        new = [path for path in asked if path in own and path not in self._with_metadata]
+        if new:
+            sidecars = {path: self._sidecars_of(path) for path in new}
+            self._make_local(sidecars.values())
+            rows = [
+                metadata_row(path, field, value)
+                for path, applying in sidecars.items()
+                for field, value in merge(map(self._content, applying)).items()
+            ]
+            with self._raw_connection() as connection:
+                add_metadata(connection, rows)
+            self.session.expire_all()
+            self._with_metadata.update(new)
+        if len(asked) > len(new):
+            for derivative in self.derivatives.values():
+                derivative.read_metadata(asked)
+
+    def _sidecars_of(self, path: str) -> list[str]:
+        """List the sidecars of a file, below the root, the most specific last."""
+        if self._jsons is None:
+            self._jsons = {}
+            for relpath in self._relpaths:
+                if relpath.endswith(".json"):
+                    self._jsons.setdefault(relpath.rpartition("/")[0], []).append(relpath)
+        relpath = Path(path).relative_to(self._top).as_posix()
+        jsons = self._jsons
+        return applicable_sidecars(relpath, lambda folder: jsons.get(folder, ()))
+
+    def _make_local(self, sidecars: Iterable[Sequence[str]]) -> None:
+        """Make sidecars local, all at once."""
+        wanted = dict.fromkeys(relpath for applying in sidecars for relpath in applying)
+        missing = [relpath for relpath in wanted if not (self._top / relpath).exists()]
+        if missing and self._ensure_local is not None:
+            self._ensure_local(missing)
+
+    def _content(self, relpath: str) -> dict[str, Any]:
+        """Return the content of a sidecar, read once."""
+        if relpath not in self._contents:
+            self._contents[relpath] = self._read_json(relpath, optional=False) or {}
+        return self._contents[relpath]
+
+    def _read_json(self, relpath: str, *, optional: bool) -> dict[str, Any] | None:
+        """Read a JSON object."""
+        path = self._top / relpath
+        if optional and not path.exists() and self._ensure_local is not None:
+            self._ensure_local([relpath])
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            if optional:
+                return None
+            raise OSError(f"{path}: this JSON sidecar cannot be read: {error}") from error
+        return content if isinstance(content, dict) else None
+
+
+def _value_of(text: str, dtype: str) -> Any:
+    """Turn a value as the database has it into what PyBIDS gives."""
+    if dtype == "json":
+        return bids.utils.hashablefy(json.loads(text))
+    if dtype == "bool":
+        return text == "True"
+    return bids.layout.models.type_map[dtype](text)
