@@ -1,3 +1,69 @@
-"""Public functional-ultrasound datasets as xarray arrays: one mouse, one task, one slice, now."""
+"""Public functional-ultrasound datasets as xarray arrays: one mouse, one task, one slice, now.
+
+The public names are all here. They are resolved when first used, so that importing the package
+imports none of the large ones it stands on.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bids.layout import BIDSFile, Query
+
+    from confusius_datasets._atlas import Atlas
+    from confusius_datasets._cache import get_datasets_dir
+    from confusius_datasets._dataset import BIDSDataset, open_dataset
+    from confusius_datasets._fetchers import (
+        fetch_cybis_pereira_2026,
+        fetch_nunez_elizalde_2022,
+        fetch_sample,
+        fetch_template_pepe_mariani_2026,
+        list_datasets,
+    )
+    from confusius_datasets._io import load
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Atlas",
+    "BIDSDataset",
+    "BIDSFile",
+    "Query",
+    "fetch_cybis_pereira_2026",
+    "fetch_nunez_elizalde_2022",
+    "fetch_sample",
+    "fetch_template_pepe_mariani_2026",
+    "get_datasets_dir",
+    "list_datasets",
+    "load",
+    "open_dataset",
+]
+
+_HOMES = {
+    "Atlas": "confusius_datasets._atlas",
+    "BIDSDataset": "confusius_datasets._dataset",
+    "BIDSFile": "bids.layout",
+    "Query": "bids.layout",
+    "fetch_cybis_pereira_2026": "confusius_datasets._fetchers",
+    "fetch_nunez_elizalde_2022": "confusius_datasets._fetchers",
+    "fetch_sample": "confusius_datasets._fetchers",
+    "fetch_template_pepe_mariani_2026": "confusius_datasets._fetchers",
+    "get_datasets_dir": "confusius_datasets._cache",
+    "list_datasets": "confusius_datasets._fetchers",
+    "load": "confusius_datasets._io",
+    "open_dataset": "confusius_datasets._dataset",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

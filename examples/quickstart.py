@@ -1,0 +1,20 @@
+"""One mouse, one task, one slice of a public dataset, as an array (about 30 MB from OSF).
+
+Run it with: python examples/quickstart.py
+"""
+
+from confusius_datasets import fetch_nunez_elizalde_2022
+
+dataset = fetch_nunez_elizalde_2022(
+    subjects="CR020", sessions="20191122", tasks="spontaneous", acqs="slice03"
+)
+print(dataset)
+
+pwd = dataset.load(
+    subject="CR020", session="20191122", task="spontaneous", acquisition="slice03", suffix="pwd"
+)
+print(pwd)
+
+# The angiography of the same session came along: it has no task and no slice to be filtered by.
+angiography = dataset.load(subject="CR020", session="20191122", datatype="angio", suffix="pwd")
+print(angiography.dims)

@@ -1,0 +1,46 @@
+"""Find what responds to a stimulus in the sample dataset, and draw it; no network is needed.
+
+Run it with: python examples/sample_analysis.py [figure.png]
+"""
+
+import sys
+
+import matplotlib
+
+matplotlib.use("Agg")  # draws into a file, on any machine
+import matplotlib.pyplot as plt
+import xarray as xr
+
+from confusius_datasets import fetch_sample
+
+dataset = fetch_sample(download=False)
+recording = {"subject": "mouse1", "session": "day1", "acquisition": "slice02"}
+
+# Asking for the recording and its events downloads these, and nothing else.
+pwd = dataset.load(**recording, task="checkerboard", suffix="pwd")
+events = dataset.get(**recording, suffix="events", extension=".tsv")[0].get_df()
+truth = dataset.load(**recording, suffix="mask")
+print(dataset)
+
+# When the stimulus is on, as blood sees it: about 1.5 s later.
+stimulus = 0 * pwd.time
+for onset, duration in zip(events["onset"], events["duration"], strict=True):
+    since = pwd.time - onset - 1.5
+    stimulus = stimulus + ((since >= 0) & (since < duration))
+
+correlation = xr.corr(pwd, stimulus, dim="time")
+inside = float(correlation.where(truth > 0).mean())
+outside = float(correlation.where(truth == 0).mean())
+print(f"mean correlation: {inside:.2f} in voxels that respond, {outside:.2f} elsewhere")
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+pwd.mean("time").isel(z=0).plot.imshow(ax=left, cmap="gray", robust=True)
+correlation.isel(z=0).plot.imshow(ax=right, cmap="RdBu_r", vmin=-1, vmax=1)
+left.set_title("Mean power Doppler")
+right.set_title("Correlation with the stimulus")
+for axes in (left, right):
+    axes.invert_yaxis()
+    axes.set_aspect("equal")
+path = sys.argv[1] if len(sys.argv) > 1 else "sample_analysis.png"
+figure.savefig(path, dpi=130)
+print(path)

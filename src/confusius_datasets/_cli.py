@@ -1,0 +1,127 @@
+"""The command `confusius-datasets`: arguments in, the same public calls, text out."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import confusius_datasets
+from confusius_datasets._catalog import LISTED, SAMPLE, DatasetSpec
+from confusius_datasets.errors import ConfusiusDatasetsError, FilterError, did_you_mean
+
+__all__ = ["main"]
+
+FILTERS = ("datasets", "subjects", "sessions", "tasks", "acqs", "datatypes")
+"""Options of `fetch` that take labels, each where its dataset has that filter."""
+
+DEMO_FIGURE = "confusius-datasets-demo.png"
+"""Where `demo` puts its figure unless told otherwise."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Words of the command line. If not provided, those of this process.
+
+    Returns
+    -------
+    int
+        Exit status: 0 when done, 1 when it failed, 2 for wrong arguments, 130 when interrupted.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except FilterError as error:
+        print(f"confusius-datasets: {error}", file=sys.stderr)
+        return 2
+    except ConfusiusDatasetsError as error:
+        print(f"confusius-datasets: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as error:
+        print(f"\nconfusius-datasets: interrupted. {error}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(
+        prog="confusius-datasets",
+        description="Public functional-ultrasound datasets: list them, fetch them, see a demo.",
+    )
+    version = f"%(prog)s {confusius_datasets.__version__}"
+    parser.add_argument("--version", action="version", version=version)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    listing = commands.add_parser("list", help="print the table of datasets")
+    listing.set_defaults(run=_list)
+    fetch = commands.add_parser("fetch", help="download a dataset, or the part that filters select")
+    fetch.add_argument("name", metavar="NAME", help=f"one of {', '.join(_by_name())}")
+    for name in FILTERS:
+        fetch.add_argument(f"--{name}", nargs="+", metavar="LABEL", help=f"keep these {name} only")
+    fetch.add_argument("--refresh", action="store_true", help="ask the host for new files")
+    fetch.add_argument("--no-download", action="store_true", help="get the index alone")
+    fetch.add_argument("--quiet", action="store_true", help="show no progress and no citation")
+    fetch.set_defaults(run=_fetch)
+    demo = commands.add_parser("demo", help="a tour on a built-in dataset; needs no network")
+    demo.add_argument("--output", type=Path, default=Path(DEMO_FIGURE), help="the figure, a PNG")
+    demo.set_defaults(run=_demo)
+    for command in (listing, fetch, demo):
+        command.add_argument("--data-dir", metavar="FOLDER", help="folder of all datasets")
+    return parser
+
+
+def _list(options: argparse.Namespace) -> None:
+    """Print the table of datasets."""
+    confusius_datasets.list_datasets(options.data_dir)
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    """Fetch a dataset and say where it is."""
+    fetcher = _find_fetcher(options.name)
+    given = {name: getattr(options, name) for name in FILTERS if getattr(options, name)}
+    given |= {
+        "refresh": options.refresh,
+        "download": not options.no_download,
+        "progress": not options.quiet,
+        "print_citation": not options.quiet,
+    }
+    taken = inspect.signature(fetcher).parameters
+    if unknown := [name for name in FILTERS if name in given and name not in taken]:
+        takes = ", ".join(f"--{name}" for name in FILTERS if name in taken) or "no filters"
+        raise FilterError(f"{options.name} has no filter --{unknown[0]}; it takes {takes}.")
+    fetched = fetcher(
+        options.data_dir, **{name: value for name, value in given.items() if name in taken}
+    )
+    print(repr(fetched))
+
+
+def _demo(options: argparse.Namespace) -> None:
+    """Give the tour."""
+    from confusius_datasets._demo import run_demo
+
+    run_demo(options.output, data_dir=options.data_dir)
+
+
+def _by_name() -> dict[str, DatasetSpec]:
+    """Map what may be fetched by the name people type."""
+    return {spec.name: spec for spec in (*LISTED.values(), SAMPLE)}
+
+
+def _find_fetcher(name: str) -> Callable[..., Any]:
+    """Return the fetcher of a name, which may also be that of the function."""
+    specs = _by_name()
+    plain = name.removeprefix("fetch_").replace("_", "-")
+    if plain not in specs:
+        raise FilterError(
+            f"There is no dataset {name!r}. {did_you_mean(plain, specs)}"
+            f"It is one of {', '.join(specs)}."
+        )
+    fetcher: Callable[..., Any] = getattr(confusius_datasets, specs[plain].fetcher)
+    return fetcher

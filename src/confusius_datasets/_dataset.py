@@ -1,0 +1,722 @@
+"""`BIDSDataset`, what a user holds: a BIDS root whose missing files come when they are asked for.
+
+Each method is a few lines over the rooms above. Nothing here knows a host's protocol.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from confusius_datasets._cache import HIDDEN_FOLDER
+from confusius_datasets._catalog import DatasetSpec
+from confusius_datasets._entities import applicable_sidecars, parse_entities
+from confusius_datasets._index import INDEX_NAME, DatasetIndex, FileEntry, format_nbytes
+from confusius_datasets.errors import (
+    AmbiguousMatchError,
+    CacheError,
+    FilterError,
+    NoMatchError,
+    list_some,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+    from bids.layout import BIDSFile
+
+    from confusius_datasets._layout import CatalogueLayout
+    from confusius_datasets._progress import ProgressOption
+    from confusius_datasets._sources import Source
+
+__all__ = ["BIDSDataset", "make_local", "open_dataset"]
+
+
+class BIDSDataset:
+    """A dataset in BIDS layout, the whole of it, wherever its files are.
+
+    The catalogue spans every file of the dataset; those that are not on this machine are downloaded
+    when `get` or `load` answers with them. The object stands for its root folder too: `dataset /
+    "sub-CR020"` is a path, and `os.fspath` takes it.
+
+    Parameters
+    ----------
+    root : str or path-like
+        Folder of the dataset.
+    spec : DatasetSpec, optional
+        Where missing files come from. If not provided, the dataset is what the folder holds.
+    progress : bool or callable, default: True
+        How downloads are shown: see `fetch_nunez_elizalde_2022`.
+
+    Raises
+    ------
+    CacheError
+        If the folder does not exist.
+
+    Examples
+    --------
+    >>> from confusius_datasets import fetch_sample
+    >>> dataset = fetch_sample(subjects="mouse1", tasks="rest", progress=False)
+    >>> dataset.get_subjects()
+    ['mouse1', 'mouse2']
+    >>> dataset.load(subject="mouse1", session="day1", task="rest", acquisition="slice01").dims
+    ('time', 'z', 'y', 'x')
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        spec: DatasetSpec | None = None,
+        progress: ProgressOption = True,
+    ) -> None:
+        self._root = Path(os.path.abspath(Path(root).expanduser()))  # noqa: PTH100 - keeps links
+        self._spec = spec
+        self._progress = progress
+        if not self._root.is_dir():
+            raise CacheError(f"There is no folder {self._root}, so it holds no dataset.")
+
+    # The folder.
+
+    @property
+    def root(self) -> Path:
+        """Folder of the dataset, an absolute path."""
+        return self._root
+
+    @property
+    def name(self) -> str:
+        """Name of the dataset; for a folder of one's own, the folder's."""
+        return self._spec.name if self._spec else self._root.name
+
+    def __truediv__(self, other: str | os.PathLike[str]) -> Path:
+        return self._root / other
+
+    def __fspath__(self) -> str:
+        return str(self._root)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        rebuild = partial(type(self), spec=self._spec, progress=self._progress)
+        return (rebuild, (self._root,))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BIDSDataset):
+            return NotImplemented
+        return (self._root, self._spec) == (other._root, other._spec)
+
+    def __hash__(self) -> int:
+        return hash(self._root)
+
+    def __repr__(self) -> str:
+        if self._spec is None:
+            return f"<BIDSDataset {self.name} at {self._root}, local files only>"
+        here = [entry for entry in self.index.values() if self._is_local(entry.relpath)]
+        nbytes = sum(entry.size or 0 for entry in here)
+        left = len(self.index) - len(here)
+        rest = f"{left} files ({format_nbytes(self.index.nbytes - nbytes)}) left to download"
+        return (
+            f"<BIDSDataset {self.name} at {self._root}: {len(here)} of {len(self.index)} files "
+            f"({format_nbytes(nbytes)} of {format_nbytes(self.index.nbytes)}) on disk, "
+            f"{rest if left else 'nothing left to download'}>"
+        )
+
+    # The catalogue.
+
+    @cached_property
+    def index(self) -> DatasetIndex:
+        """Every file the host has, by its path below the root; empty for a folder of one's own."""
+        if self._spec is None:
+            return DatasetIndex(())
+        return DatasetIndex.read(self._root / INDEX_NAME)
+
+    @cached_property
+    def layout(self) -> CatalogueLayout:
+        """PyBIDS's layout over the whole catalogue, files on this machine or not.
+
+        It never downloads a data file; it downloads JSON sidecars where a query on metadata needs
+        them.
+        """
+        from confusius_datasets._layout import open_layout
+
+        if self._spec is None:
+            return open_layout(self._root, None)
+        return open_layout(self._root, self.index, ensure_local=self._ensure_local)
+
+    def get(
+        self,
+        return_type: str = "object",
+        target: str | None = None,
+        scope: str | list[str] = "all",
+        regex_search: bool = False,
+        invalid_filters: str = "error",
+        *,
+        download: bool = True,
+        progress: ProgressOption | None = None,
+        **filters: Any,
+    ) -> list[Any]:
+        """Find files as PyBIDS does, and download those that are missing.
+
+        Parameters
+        ----------
+        return_type : {"object", "file", "filename", "id", "dir"}, default: "object"
+            What the answer consists of: `BIDSFile` objects, absolute paths, values of the entity
+            `target`, or its folders. The last two download nothing.
+        target : str, optional
+            The entity whose values or folders are wanted.
+        scope : str or list of str, default: "all"
+            `all`, `raw`, `derivatives`, `self`, or names of pipelines.
+        regex_search : bool, default: False
+            Whether values are regular expressions to search for, instead of exact values.
+        invalid_filters : {"error", "drop", "allow"}, default: "error"
+            What to do with a filter that is no entity of the dataset.
+        download : bool, default: True
+            Whether to download the answers that are missing, with the JSON sidecars they inherit
+            from. If `False`, the answer is the same and nothing is downloaded.
+        progress : bool or callable, optional
+            How the download is shown. If not provided, as the dataset was opened.
+        **filters
+            Values of entities or of metadata fields, as PyBIDS takes them: `subject`, `session`,
+            `task`, `acquisition`, `run`, `datatype`, `suffix`, `extension`, …; a value, a list,
+            `None` or a `Query`.
+
+        Returns
+        -------
+        list of bids.layout.BIDSFile or str
+            What `bids.BIDSLayout.get` gives on the fully downloaded dataset, in its order.
+
+        Raises
+        ------
+        UnknownEntityError
+            If a filter is no entity of the dataset.
+        OfflineError
+            If files are missing and the network may not be used; nothing is returned half-done.
+        DownloadError
+            If files could not be downloaded; those that could are kept.
+
+        Examples
+        --------
+        >>> from confusius_datasets import fetch_sample
+        >>> dataset = fetch_sample(download=False, progress=False)
+        >>> for file in dataset.get(subject="mouse2", suffix="events", session="day1"):
+        ...     print(file.filename)
+        sub-mouse2_ses-day1_task-checkerboard_acq-slice01_events.tsv
+        sub-mouse2_ses-day1_task-checkerboard_acq-slice02_events.tsv
+        """
+        found = self.layout.get(
+            return_type=return_type,
+            target=target,
+            scope=scope,
+            regex_search=regex_search,
+            invalid_filters=invalid_filters,
+            **filters,
+        )
+        if download and return_type not in ("id", "dir"):
+            self._ensure_local(self._with_companions(found), progress)
+        return list(found)
+
+    def __getattr__(self, name: str) -> Callable[..., list[Any]]:
+        # PyBIDS's getters of an entity's values, `get_subjects` and the like, never download.
+        if name.startswith("get_"):
+            getter: Callable[..., list[Any]] = getattr(self.layout, name)
+            return getter
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __dir__(self) -> Iterator[str]:
+        yield from super().__dir__()
+        yield from (f"get_{entity}s" for entity in self.layout.get_entities(metadata=False))
+
+    def to_df(self, *, metadata: bool = False, **query: Any) -> pd.DataFrame:
+        """Tabulate the files of a query; nothing is downloaded but JSON sidecars where needed.
+
+        Parameters
+        ----------
+        metadata : bool, default: False
+            Whether metadata fields get columns too.
+        **query
+            As in `get`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row for each file: `path`, a column for each entity, `size` in bytes, `on_disk`.
+
+        Examples
+        --------
+        >>> from confusius_datasets import fetch_sample
+        >>> dataset = fetch_sample(download=False, progress=False)
+        >>> int(dataset.to_df(suffix="pwd", extension=".nii.gz", task="rest")["size"].sum())
+        11810608
+        """
+        table = self.layout.to_df(metadata=metadata, **query)
+        relpaths = [self._relpath(path) for path in table["path"]]
+        table["size"] = [self._size(relpath) for relpath in relpaths]
+        table["size"] = table["size"].astype("Int64")
+        table["on_disk"] = [self._is_local(relpath) for relpath in relpaths]
+        return table
+
+    def explain(self, **query: Any) -> pd.DataFrame:
+        """Show how many files each filter of a query leaves, alone and together with those before.
+
+        Parameters
+        ----------
+        **query
+            As in `get`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row for each filter.
+        """
+        from confusius_datasets._layout import explain
+
+        return explain(self.layout, query)
+
+    # Arrays.
+
+    def load(
+        self,
+        *,
+        chunks: Any = None,
+        variable: str | None = None,
+        progress: ProgressOption | None = None,
+        **query: Any,
+    ) -> xr.DataArray:
+        """Load the one recording or image that matches, downloading it if it is missing.
+
+        Parameters
+        ----------
+        chunks : optional
+            Chunks of a dask array in the order of the dims. If not provided, the array is read when
+            its values are first used.
+        variable : str, optional
+            Variable of a Zarr store. If not provided, the first.
+        progress : bool or callable, optional
+            How the download is shown. If not provided, as the dataset was opened.
+        **query
+            As in `get`; only files that can be loaded count.
+
+        Returns
+        -------
+        (time, z, y, x) or (z, y, x) xarray.DataArray
+            The values, with coordinates in the units of the file (mm and s in most), affines and
+            sidecar fields in `attrs`, and the entities `subject`, `session`, `task`, `acquisition`
+            and `run` it has as scalar coordinates.
+
+        Raises
+        ------
+        NoMatchError
+            If no file matches; the message says which filter emptied the result.
+        AmbiguousMatchError
+            If several match; the message names the entities that tell them apart.
+
+        Examples
+        --------
+        >>> from confusius_datasets import fetch_sample
+        >>> dataset = fetch_sample(download=False, progress=False)
+        >>> pwd = dataset.load(subject="mouse1", session="day1", suffix="pwd", task="rest",
+        ...                    acquisition="slice02")
+        >>> pwd.sizes["time"], str(pwd.acquisition.values)
+        (120, 'slice02')
+        """
+        matches = self._loadable(query)
+        if not matches:
+            raise NoMatchError(self._word_no_match(query))
+        if len(matches) > 1:
+            raise AmbiguousMatchError(_word_ambiguity(matches, query))
+        self._ensure_local(self._with_companions(matches), progress)
+        return self._load_file(matches[0], chunks=chunks, variable=variable)
+
+    def load_all(
+        self,
+        *,
+        chunks: Any = None,
+        variable: str | None = None,
+        progress: ProgressOption | None = None,
+        **query: Any,
+    ) -> list[xr.DataArray]:
+        """Load every recording or image that matches, downloading what is missing first.
+
+        Parameters
+        ----------
+        chunks : optional
+            As in `load`.
+        variable : str, optional
+            As in `load`.
+        progress : bool or callable, optional
+            As in `load`.
+        **query
+            As in `get`; only files that can be loaded count.
+
+        Returns
+        -------
+        list of xarray.DataArray
+            The arrays in the order of `get`, none where nothing matches; they are read when used,
+            so that a long list costs no memory, and their entities are scalar coordinates, so that
+            `xarray.concat` labels them by itself.
+
+        Raises
+        ------
+        OfflineError, DownloadError
+            As in `get`.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> from confusius_datasets import fetch_sample
+        >>> dataset = fetch_sample(download=False, progress=False)
+        >>> images = dataset.load_all(datatype="angio", session="day1")
+        >>> xr.concat(images, dim="subject", join="override").subject.values.tolist()
+        ['mouse1', 'mouse2']
+        """
+        matches = self._loadable(query)
+        self._ensure_local(self._with_companions(matches), progress)
+        return [self._load_file(file, chunks=chunks, variable=variable) for file in matches]
+
+    # Bytes.
+
+    def missing(self, **query: Any) -> pd.DataFrame:
+        """List what a query would download.
+
+        Parameters
+        ----------
+        **query
+            As in `get`. If not provided, the whole dataset.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row for each file that is not on disk: `path` below the root, `size` in bytes.
+
+        Examples
+        --------
+        >>> from confusius_datasets import fetch_sample
+        >>> dataset = fetch_sample(download=False, progress=False)
+        >>> dataset.missing(task="checkerboard", suffix="pwd", extension=".nii.gz").shape[1]
+        2
+        """
+        import pandas as pd
+
+        from confusius_datasets._download import plan_download
+
+        wanted = (self.index[relpath] for relpath in self._relpaths(query))
+        entries = plan_download(wanted, self._root).entries
+        return pd.DataFrame(
+            {
+                "path": pd.Series([entry.relpath for entry in entries], dtype="str"),
+                "size": pd.Series([entry.size for entry in entries], dtype="Int64"),
+            }
+        )
+
+    def download(
+        self, *, force: bool = False, progress: ProgressOption | None = None, **query: Any
+    ) -> list[Path]:
+        """Download the files of a query, with the JSON sidecars they inherit from.
+
+        Parameters
+        ----------
+        force : bool, default: False
+            Whether to download again what is already here, which is how a file that changed
+            upstream is renewed. The old file stays until the new one is whole.
+        progress : bool or callable, optional
+            How the download is shown. If not provided, as the dataset was opened.
+        **query
+            As in `get`. If not provided, the whole dataset.
+
+        Returns
+        -------
+        list of pathlib.Path
+            The files of the query, which are now on disk.
+
+        Raises
+        ------
+        OfflineError
+            If files are missing and the network may not be used.
+        DownloadError
+            If files could not be downloaded; those that could are kept.
+
+        Examples
+        --------
+        >>> from confusius_datasets import fetch_sample
+        >>> dataset = fetch_sample(download=False, progress=False)
+        >>> len(dataset.download(suffix="events", subject="mouse1", extension=".tsv"))
+        4
+        """
+        relpaths = self._relpaths(query)
+        self._ensure_local(relpaths, progress, force=force)
+        return [self._root / relpath for relpath in relpaths]
+
+    def verify(
+        self, *, repair: bool = False, progress: ProgressOption | None = None
+    ) -> pd.DataFrame:
+        """Hash every file on disk again and compare it with the index.
+
+        Parameters
+        ----------
+        repair : bool, default: False
+            Whether to download again what is corrupt. What is missing stays so.
+        progress : bool or callable, optional
+            How the download is shown. If not provided, as the dataset was opened.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row for each file: `path` below the root and `status`, one of `ok`, `missing`,
+            `corrupt`, `outdated` (a whole older version), `not in index`.
+
+        Raises
+        ------
+        DownloadError
+            If what is corrupt could not be repaired.
+
+        Examples
+        --------
+        >>> from confusius_datasets import fetch_sample
+        >>> dataset = fetch_sample(subjects="mouse1", progress=False)
+        >>> "corrupt" in set(dataset.verify().status)
+        False
+        """
+        import pandas as pd
+
+        from confusius_datasets._download import verify_files
+
+        statuses = verify_files(self.index.values(), self._root)
+        corrupt = [relpath for relpath, status in statuses.items() if status == "corrupt"]
+        if repair and corrupt:
+            self._ensure_local(corrupt, progress, force=True)
+            statuses |= verify_files((self.index[relpath] for relpath in corrupt), self._root)
+        unknown = sorted(set(self._files_on_disk()) - set(self.index))
+        statuses |= dict.fromkeys(unknown, "not in index")
+        return pd.DataFrame(
+            {
+                "path": pd.Series(list(statuses), dtype="str"),
+                "status": pd.Series(list(statuses.values()), dtype="str"),
+            }
+        )
+
+    # The steps of the above.
+
+    def _relpath(self, file: BIDSFile | str) -> str:
+        """Return a file's path below the root, with `/`."""
+        return Path(os.fspath(file)).relative_to(self._root).as_posix()
+
+    def _is_local(self, relpath: str) -> bool:
+        """Say whether a file (or the folder of a Zarr store) is on disk."""
+        return (self._root / relpath).exists()
+
+    def _size(self, relpath: str) -> int | None:
+        """Return the bytes of a file as the index has it, or else the disk."""
+        if relpath in self.index:
+            return self.index[relpath].size
+        if members := self._stores.get(relpath):
+            return sum(self.index[member].size or 0 for member in members)
+        path = self._root / relpath
+        return path.stat().st_size if path.is_file() else None
+
+    @cached_property
+    def _stores(self) -> dict[str, list[str]]:
+        """The entries of each Zarr store, which are many files and one for PyBIDS."""
+        stores: dict[str, list[str]] = {}
+        for relpath in self.index:
+            head, store, _ = relpath.partition(".zarr/")
+            if store:
+                stores.setdefault(f"{head}.zarr", []).append(relpath)
+        return stores
+
+    @cached_property
+    def _jsons(self) -> dict[str, list[str]]:
+        """The JSON files of the index by the folder they lie in."""
+        jsons: dict[str, list[str]] = {}
+        for relpath in self.index:
+            if relpath.endswith(".json"):
+                jsons.setdefault(relpath.rpartition("/")[0], []).append(relpath)
+        return jsons
+
+    def _with_companions(self, files: Iterable[BIDSFile | str]) -> list[str]:
+        """List the files of an answer with what belongs to them, each once, in order.
+
+        Parameters
+        ----------
+        files : iterable of BIDSFile or str
+            Absolute paths.
+
+        Returns
+        -------
+        list of str
+            Paths in the index: the sidecars each file inherits from, then the file, or the members
+            of the store.
+        """
+        if self._spec is None:
+            return []
+        relpaths: dict[str, None] = {}
+        for file in files:
+            relpath = self._relpath(file)
+            sidecars = applicable_sidecars(relpath, lambda folder: self._jsons.get(folder, ()))
+            members = self._stores.get(relpath, [relpath])
+            relpaths |= dict.fromkeys((*sidecars, *members))
+        return [relpath for relpath in relpaths if relpath in self.index]
+
+    def _relpaths(self, query: dict[str, Any]) -> list[str]:
+        """List the paths in the index that a query, or none, stands for."""
+        if not query:
+            return list(self.index)
+        return self._with_companions(self.layout.get(**query))
+
+    def _ensure_local(
+        self,
+        relpaths: Iterable[str],
+        progress: ProgressOption | None = None,
+        *,
+        force: bool = False,
+    ) -> None:
+        """Download what is missing of some files of the index, and note what was renewed."""
+        if self._spec is None:
+            return
+        entries = [self.index[relpath] for relpath in relpaths]
+        shown = self._progress if progress is None else progress
+        done = make_local(entries, self._root, self._spec.source, progress=shown, force=force)
+        self._forget_superseded(done)
+
+    def _forget_superseded(self, entries: Iterable[FileEntry]) -> None:
+        """Note in the index that files are here in their newest version."""
+        from dataclasses import replace
+
+        renewed = [replace(entry, superseded=None) for entry in entries if entry.superseded]
+        if renewed:
+            self.index = self.index.updated(renewed)
+            self.index.write(self._root / INDEX_NAME)
+
+    def _files_on_disk(self) -> Iterator[str]:
+        """Walk the files below the root, the index and our own folder left out."""
+        for folder, folders, files in os.walk(self._root):
+            if Path(folder) == self._root:
+                folders[:] = [name for name in folders if name != HIDDEN_FOLDER]
+            for name in files:
+                relpath = self._relpath(str(Path(folder) / name))
+                if relpath != INDEX_NAME:
+                    yield relpath
+
+    def _loadable(self, query: dict[str, Any]) -> list[BIDSFile]:
+        """Find the files of a query that can be loaded."""
+        from confusius_datasets._io import LOADABLE_EXTENSIONS
+
+        if unfit := {"return_type", "target"} & set(query):
+            raise FilterError(
+                f"load takes no {list_some(sorted(unfit))}: it always gives arrays. "
+                "Use get for other answers."
+            )
+        return [
+            file
+            for file in self.layout.get(**query)
+            if file.filename.endswith(tuple(LOADABLE_EXTENSIONS))
+        ]
+
+    def _load_file(self, file: BIDSFile, **options: Any) -> xr.DataArray:
+        """Load a file that is on disk, with its entities as coordinates."""
+        from confusius_datasets._io import load_with_entities
+
+        return load_with_entities(file.path, file.get_entities(), **options)
+
+    def _word_no_match(self, query: dict[str, Any]) -> str:
+        """Say which filter of a query leaves no file."""
+        from confusius_datasets._layout import explain_empty
+
+        return explain_empty(self.layout, query)
+
+
+def make_local(
+    entries: Iterable[FileEntry],
+    root: Path,
+    source: Source,
+    *,
+    progress: ProgressOption,
+    force: bool = False,
+) -> tuple[FileEntry, ...]:
+    """Download what is missing of some files.
+
+    Parameters
+    ----------
+    entries : iterable of FileEntry
+        The files.
+    root : pathlib.Path
+        Root of their dataset.
+    source : Source
+        Where they come from.
+    progress : bool or callable
+        How the download is shown.
+    force : bool, default: False
+        Whether to download again what is already here.
+
+    Returns
+    -------
+    tuple of FileEntry
+        The files that were downloaded.
+
+    Raises
+    ------
+    OfflineError
+        If files are missing and the network may not be used.
+    DownloadError
+        If files could not be downloaded; those that could are kept.
+    """
+    from confusius_datasets._download import plan_download
+
+    plan = plan_download(entries, root, force=force)
+    if plan.entries:
+        from confusius_datasets._download import run_plan
+        from confusius_datasets._progress import report
+
+        with report(progress) as on_event:
+            run_plan(plan, source, on_event=on_event)
+    return plan.entries
+
+
+def _word_ambiguity(matches: Sequence[BIDSFile], query: dict[str, Any]) -> str:
+    """Say what tells several matches apart."""
+    values: dict[str, dict[str, None]] = {}
+    each = [parse_entities(file.filename) for file in matches]
+    for entities in each:
+        for name in entities:
+            values.setdefault(name, {})
+    for name, seen in values.items():
+        seen |= dict.fromkeys(entities.get(name, "none") for entities in each)
+    differ = [
+        f"{name} ({list_some(seen, limit=4)})" for name, seen in values.items() if len(seen) > 1
+    ]
+    asked = ", ".join(f"{name}={value!r}" for name, value in query.items()) or "an empty query"
+    names = list_some([file.filename for file in matches], limit=4)
+    return (
+        f"{len(matches)} files match {asked}: {names}. They differ in {' and '.join(differ)}: name "
+        "these, or call load_all."
+        if differ
+        else f"{len(matches)} files match {asked}: {names}. Name the scope, or call load_all."
+    )
+
+
+def open_dataset(root: str | os.PathLike[str]) -> BIDSDataset:
+    """Open any local BIDS folder as a dataset; nothing is ever downloaded into it.
+
+    Parameters
+    ----------
+    root : str or path-like
+        Folder of the dataset; a leading `~` is expanded.
+
+    Returns
+    -------
+    BIDSDataset
+        The dataset, with `get`, `load` and the rest over the files that are there.
+
+    Raises
+    ------
+    CacheError
+        If there is no such folder.
+
+    Examples
+    --------
+    >>> from confusius_datasets import fetch_sample, open_dataset
+    >>> dataset = open_dataset(fetch_sample(tasks="rest", progress=False))
+    >>> len(dataset.get(suffix="pwd", datatype="fusi", extension=".nii.gz"))
+    8
+    """
+    return BIDSDataset(root)

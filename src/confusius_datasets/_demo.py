@@ -1,0 +1,180 @@
+"""The tour of the package that `confusius-datasets demo` gives, on the sample dataset.
+
+It uses the public calls alone, says each of them as it goes, and draws one figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from confusius_datasets._fetchers import fetch_sample, list_datasets
+from confusius_datasets._index import format_nbytes
+from confusius_datasets.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+    from matplotlib.axes import Axes
+
+__all__ = ["draw_response", "run_demo", "stimulus_course"]
+
+RECORDING: dict[str, Any] = {
+    "subject": "mouse1",
+    "session": "day1",
+    "task": "checkerboard",
+    "acquisition": "slice01",
+}
+"""The recording the tour looks at, in the terms of a query."""
+
+DELAY = 1.5
+"""Seconds by which blood lags behind the stimulus, roughly."""
+
+
+def run_demo(
+    output: Path, *, data_dir: str | None = None, say: Callable[[str], None] = print
+) -> Path:
+    """Show on the sample dataset how data are found, downloaded when needed, and used.
+
+    Parameters
+    ----------
+    output : pathlib.Path
+        Where the figure is written, a PNG.
+    data_dir : str, optional
+        Folder of all datasets. If not provided, see `get_datasets_dir`.
+    say : callable, default: print
+        Takes each paragraph of text.
+
+    Returns
+    -------
+    pathlib.Path
+        Absolute path of the figure.
+
+    Raises
+    ------
+    MissingDependencyError
+        If matplotlib is not installed; this is checked first.
+    """
+    _require_matplotlib()
+    list_datasets(data_dir)
+    say(
+        "\nThe sample dataset is made by the package, and served like the ones above:\n\n"
+        ">>> dataset = fetch_sample(download=False)\n>>> dataset"
+    )
+    dataset = fetch_sample(data_dir, download=False)
+    query = ", ".join(f"{name}={value!r}" for name, value in RECORDING.items())
+    missing = dataset.missing(**RECORDING)
+    say(
+        f"{dataset!r}\n\n>>> recording = dict({query})\n>>> dataset.missing(**recording)\n"
+        f"{len(missing)} files, {format_nbytes(int(missing['size'].sum()))}, not on disk yet\n\n"
+        '>>> pwd = dataset.load(**recording, suffix="pwd")      # downloads them\n'
+        '>>> events = dataset.get(**recording, suffix="events", extension=".tsv")[0].get_df()'
+    )
+    pwd = dataset.load(**RECORDING, suffix="pwd")
+    events = dataset.get(**RECORDING, suffix="events", extension=".tsv")[0].get_df()
+    truth = dataset.load(
+        suffix="mask",
+        **{name: label for name, label in RECORDING.items() if name != "task"},
+    )
+    say(f">>> dataset\n{dataset!r}\n\n>>> pwd\n{pwd!r}\n\n>>> events\n{events}\n")
+    path = draw_response(pwd, events, output, truth=truth)
+    say(f"Figure: mean power Doppler beside the correlation with the stimulus:\n{path}")
+    return path
+
+
+def stimulus_course(events: pd.DataFrame, time: xr.DataArray, *, delay: float = DELAY) -> Any:
+    """Say when the stimulus is on, as the blood sees it.
+
+    Parameters
+    ----------
+    events : pandas.DataFrame
+        Columns `onset` and `duration`, in s.
+    time : (time,) xarray.DataArray
+        Onsets of the volumes, in s.
+    delay : float, default: 1.5
+        Seconds by which the response lags behind.
+
+    Returns
+    -------
+    (time,) xarray.DataArray
+        1 during a stimulus and 0 else.
+    """
+    course = 0 * time
+    for onset, duration in zip(events["onset"], events["duration"], strict=True):
+        since = time - onset - delay
+        course = course + ((since >= 0) & (since < duration))
+    return course
+
+
+def draw_response(
+    pwd: xr.DataArray, events: pd.DataFrame, output: Path, *, truth: xr.DataArray | None = None
+) -> Path:
+    """Draw a slice's mean power Doppler beside its correlation with the stimulus.
+
+    Parameters
+    ----------
+    pwd : (time, z, y, x) xarray.DataArray
+        Power Doppler of one slice; `y`, `x` in mm.
+    events : pandas.DataFrame
+        Columns `onset` and `duration`, in s.
+    output : pathlib.Path
+        Where the PNG is written.
+    truth : (z, y, x) xarray.DataArray, optional
+        Mask of the voxels that are known to respond. If not provided, none are outlined.
+
+    Returns
+    -------
+    pathlib.Path
+        Absolute path of the PNG.
+    """
+    import numpy as np
+    import xarray as xr
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    mean = pwd.mean("time").isel(z=0)
+    correlation = xr.corr(pwd, stimulus_course(events, pwd.time), dim="time").isel(z=0)
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)  # no window, whatever backend the session has
+    left, right = figure.subplots(1, 2, sharey=True)
+    decibels: xr.DataArray = mean.copy(data=10 * np.log10(mean / mean.max()))
+    _show(left, decibels, "power Doppler (dB)", cmap="gray", vmin=-20, vmax=0)
+    _show(right, correlation, "correlation", cmap="RdBu_r", vmin=-1, vmax=1)
+    left.set(title="Mean power Doppler", ylabel="depth y (mm)")
+    right.set(title="Correlation with the stimulus")
+    if truth is not None:
+        mask = truth.isel(z=0)
+        right.contour(mask.x, mask.y, mask, levels=[0.5], colors="black", linewidths=1.2)
+        right.plot([], [], color="black", lw=1.2, label="voxels made to respond")
+        right.legend(loc="upper right", frameon=False, fontsize="small")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(output, dpi=130)
+    return output.resolve()
+
+
+def _show(axes: Axes, image: xr.DataArray, label: str, **options: Any) -> None:
+    """Draw an image with the size of its voxels, in mm."""
+    half_x, half_y = (abs(float(image[dim].diff(dim).mean())) / 2 for dim in ("x", "y"))
+    shown = axes.imshow(
+        image.transpose("y", "x").values,
+        extent=(
+            float(image.x[0]) - half_x,
+            float(image.x[-1]) + half_x,
+            float(image.y[-1]) + half_y,
+            float(image.y[0]) - half_y,
+        ),
+        **options,
+    )
+    axes.set_xlabel("lateral x (mm)")
+    axes.figure.colorbar(shown, ax=axes, label=label, shrink=0.9)
+
+
+def _require_matplotlib() -> None:
+    """Raise the error that names the extra where matplotlib is missing."""
+    try:
+        import matplotlib  # noqa: F401 - only asked whether it is there
+    except ImportError as error:
+        raise MissingDependencyError(
+            "matplotlib", extra="plot", purpose="Drawing figures"
+        ) from error

@@ -1,0 +1,22 @@
+"""A local server that emulates OSF, holding replicas of the public datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from confusius_datasets.testing import LocalOSF
+from replicas import CYBIS_PATHS, NUNEZ_PATHS, replica_files, template_image
+
+
+@pytest.fixture
+def osf(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalOSF]:
+    """Serve the replicas, and point the package at the server."""
+    with LocalOSF() as server:
+        server.add_dataset("43skw", "nunez-elizalde-2022-bids", replica_files(NUNEZ_PATHS))
+        server.add_dataset("2v6f7", "cybis-pereira-2026-bids", replica_files(CYBIS_PATHS))
+        server.add_file("43tu9", "pepe-mariani-2026-fusi-template.nii.gz", template_image())
+        for name, value in server.environ.items():
+            monkeypatch.setenv(name, value)
+        yield server

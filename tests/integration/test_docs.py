@@ -1,0 +1,189 @@
+"""The documents are true: their code runs, and the reference is the docstrings'."""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib
+import pytest
+from atlas_folders import install_atlas
+
+import confusius_datasets
+from confusius_datasets import list_datasets
+from confusius_datasets.testing import LocalOSF
+
+PROJECT = Path(confusius_datasets.__file__).parents[2]
+if not (PROJECT / "README.md").exists():  # the package may be installed elsewhere
+    PROJECT = Path(__file__).parents[2]
+
+PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+NOT_RUN = {"", "text", "pycon", "json"}
+"""Tags of blocks that are no code to run; `pycon` is the docstrings', run as doctests."""
+
+
+def blocks_of(page: Path, language: str) -> list[str]:
+    """Return a page's code blocks in a language."""
+    found = BLOCK.findall(page.read_text(encoding="utf-8"))
+    return [code for tag, code in found if tag == language]
+
+
+@pytest.fixture
+def anywhere(osf: LocalOSF, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a page an empty working folder, the local server, an atlas, and no window."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    matplotlib.use("Agg")
+    install_atlas(tmp_path / "home", monkeypatch, "allen_mouse_100um")
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_blocks_of_a_page_run_in_order(page: Path, anywhere: Path) -> None:
+    """Pasted one after another into one session, the blocks of a page work."""
+    names: dict[str, object] = {"__name__": "page"}
+    for number, code in enumerate(blocks_of(page, "python")):
+        exec(compile(code, f"{page.name}, block {number}", "exec"), names)  # noqa: S102
+
+
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
+def test_shell_blocks_of_a_page_run(page: Path, anywhere: Path) -> None:
+    """The commands of the guide work as printed (the README's two are run from a clean clone)."""
+    scripts = Path(sys.executable).parent
+    environment = os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+    for code in blocks_of(page, "bash"):
+        subprocess.run(["bash", "-euc", code], env=environment, check=True, capture_output=True)  # noqa: S607
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_says_whether_it_runs(page: Path) -> None:
+    """A block is code that is run, or says that it is none."""
+    tags = {tag for tag, _ in BLOCK.findall(page.read_text(encoding="utf-8"))}
+
+    assert tags <= NOT_RUN | {"python", "bash"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    """A relative link names a file that is there."""
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", text):
+        assert (page.parent / target).exists(), target
+
+
+def test_api_reference_is_current() -> None:
+    """The reference is what the docstrings say now."""
+    make = runpy.run_path(str(PROJECT / "docs" / "make_api.py"))["make_page"]
+
+    assert (PROJECT / "docs" / "api.md").read_text(encoding="utf-8") == make()
+
+
+@pytest.mark.parametrize("name", ["quickstart.py", "sample_analysis.py"])
+def test_example_runs_whole(name: str, anywhere: Path) -> None:
+    """An example is a script that works when started."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(PROJECT / "examples" / name)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stderr
+    if name == "sample_analysis.py":
+        assert (anywhere / "sample_analysis.png").stat().st_size > 10_000
+
+
+SPECIFICATION = [
+    """
+import confusius_datasets as cf
+from confusius_datasets import fetch_nunez_elizalde_2022
+
+root = fetch_nunez_elizalde_2022(
+    subjects=["CR020"],
+    sessions=["20191122"],
+    tasks=["spontaneous"],
+    acqs=["slice03"],
+)
+pwd = cf.load(
+   root
+    / "sub-CR020"
+    / "ses-20191122"
+    / "fusi"
+    / "sub-CR020_ses-20191122_task-spontaneous_acq-slice03_pwd.nii.gz"
+)
+assert pwd.dims == ('time', 'z', 'y', 'x')
+""",
+    """
+from confusius_datasets import get_datasets_dir
+print(get_datasets_dir())
+""",
+    """
+from confusius_datasets import fetch_nunez_elizalde_2022
+bids_root = fetch_nunez_elizalde_2022(
+    subjects=["CR017", "CR020"],
+    tasks=["spontaneous"],
+    acqs=["slice03"],
+)
+for nii in sorted((bids_root / "sub-CR020").rglob("*_pwd.nii.gz")):
+    print(nii.relative_to(bids_root))
+bids_root = fetch_nunez_elizalde_2022(subjects=["CR020"], refresh=True)
+""",
+    """
+from confusius_datasets import fetch_cybis_pereira_2026
+bids_root = fetch_cybis_pereira_2026(datasets="glm-speed")
+bids_root = fetch_cybis_pereira_2026(
+    datasets="rawdata",
+    subjects="rat73",
+    sessions="20220523",
+    acqs="slice32",
+)
+bids_root = fetch_cybis_pereira_2026(
+    datasets=["rawdata", "dlc-videos"], subjects=["rat75", "rat73"]
+)
+""",
+    """
+from confusius_datasets import Atlas
+from confusius_datasets import fetch_template_pepe_mariani_2026
+
+template = fetch_template_pepe_mariani_2026()
+atlas = Atlas.from_brainglobe("allen_mouse_100um")
+resampled_atlas = atlas.resample_like(
+    template,
+    template.attrs["affines"]["physical_to_sform"],
+)
+assert resampled_atlas.annotation.shape == template.shape
+""",
+]
+
+
+@pytest.mark.parametrize("code", SPECIFICATION, ids=["load", "dir", "nunez", "cybis", "atlas"])
+def test_code_that_users_were_promised_runs(code: str, anywhere: Path) -> None:
+    """What the page on datasets shows works with the module's name changed, and nothing else."""
+    exec(compile(code, "specification", "exec"), {"__name__": "page"})  # noqa: S102
+
+
+def test_table_that_users_were_promised_is_printed(
+    osf: LocalOSF, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table of datasets is the page's, mark for mark."""
+    list_datasets()
+
+    assert capsys.readouterr().out == (
+        "                    Available Datasets                     \n"
+        "┏━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━┳━━━━━━━━━┓\n"
+        "┃ Fetch function                   ┃     Size ┃ On disk ┃\n"
+        "┡━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━╇━━━━━━━━━┩\n"
+        "│ fetch_cybis_pereira_2026         │ 12.88 GB │    ✗    │\n"
+        "│ fetch_nunez_elizalde_2022        │ 6.983 GB │    ✗    │\n"
+        "│ fetch_template_pepe_mariani_2026 │ 5.508 MB │    ✗    │\n"
+        "└──────────────────────────────────┴──────────┴─────────┘\n"
+    )

@@ -1,0 +1,140 @@
+"""The shape of the package: who imports whom, what is public, what an import costs."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import confusius_datasets
+
+PACKAGE = Path(confusius_datasets.__file__).parent
+PROJECT = PACKAGE.parents[1]
+
+ROOMS = [
+    "errors",
+    "_cache",
+    "_entities",
+    "_index",
+    "_sources",
+    "_sample",
+    "_selection",
+    "_download",
+    "_progress",
+    "_layout",
+    "_io",
+    "_atlas",
+    "_plot",
+    "_catalog",
+    "_dataset",
+    "_fetchers",
+    "_demo",
+    "_cli",
+]
+"""Every room, below those it may import."""
+
+MUST_NOT_KNOW = {
+    "_cache": {"_index", "_sources", "_catalog"},
+    "_entities": set(ROOMS),
+    "_index": {"_sources"},
+    "_sources": {"_selection", "_entities", "_layout"},
+    "_selection": {"_sources", "_sample"},
+    "_download": {"_layout", "_progress", "_entities", "_selection"},
+    "_progress": set(ROOMS) - {"_download", "_index"},
+    "_layout": {"_sources", "_download"},
+    "_io": {"_sources", "_download", "_layout", "_selection"},
+    "_atlas": {"_sources", "_download", "_layout", "_selection", "_index"},
+    "_catalog": {"_layout", "_io", "_download"},
+}
+"""What a room must not import although it stands above."""
+
+HEAVY = ["bids", "pandas", "nibabel", "xarray", "requests", "rich", "numpy", "matplotlib"]
+
+
+def room_of(module: str) -> str:
+    """Return the room of a module of ours."""
+    return module.removeprefix("confusius_datasets").strip(".").split(".")[0] or "__init__"
+
+
+def imports_of(path: Path) -> set[str]:
+    """Return the modules of ours that a file imports, as dotted names."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import in line {node.lineno}"
+            found.add(str(node.module))
+    return {name for name in found if name.split(".")[0] == "confusius_datasets"}
+
+
+def files_of_rooms() -> list[tuple[str, Path]]:
+    """List every file of the package with its room; the two that may import any are left out."""
+    files = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        room = path.relative_to(PACKAGE).with_suffix("").parts[0]
+        if room not in ("__init__", "testing"):
+            files.append((room, path))
+    return files
+
+
+@pytest.mark.parametrize(("room", "path"), files_of_rooms(), ids=lambda value: str(value)[-40:])
+def test_room_imports_only_rooms_above_it(room: str, path: Path) -> None:
+    """Imports point one way, and not where the design says a room must not know."""
+    above = set(ROOMS[: ROOMS.index(room) + 1])
+    imported = {room_of(name) for name in imports_of(path)}
+    if room == "_cli":
+        imported -= {"__init__"}  # the public face is what the command calls
+
+    assert imported <= above
+    assert not imported & (MUST_NOT_KNOW.get(room, set()) - {room})
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.name)
+def test_private_names_stay_in_their_file(path: Path) -> None:
+    """Nobody imports a name with an underscore from another file of ours."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("confusius_datasets"):
+            private = [alias.name for alias in node.names if alias.name.startswith("_")]
+            if node.module != "confusius_datasets":
+                assert private in ([], ["__version__"]), f"{path}:{node.lineno}"
+
+
+def test_every_file_has_a_room() -> None:
+    """A new file needs a place in the design."""
+    assert {room for room, _ in files_of_rooms()} == set(ROOMS)
+
+
+def test_public_names_are_those_documented() -> None:
+    """The names of the package, of its listing, and of the API reference are the same."""
+    reference = (PROJECT / "docs" / "api.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"^## `(\w+)`", reference, flags=re.MULTILINE))
+
+    assert set(confusius_datasets.__all__) == documented
+    assert set(confusius_datasets.__all__) <= set(dir(confusius_datasets))
+    for name in confusius_datasets.__all__:
+        assert getattr(confusius_datasets, name).__name__ == name
+
+
+def test_unknown_public_name_is_an_attribute_error() -> None:
+    """Lazy names do not hide typing errors."""
+    with pytest.raises(AttributeError, match="no attribute 'fetch_everything'"):
+        confusius_datasets.fetch_everything  # noqa: B018
+
+
+def test_import_brings_no_large_package() -> None:
+    """`import confusius_datasets` alone is quick: what it stands on comes when first used."""
+    script = (
+        "import sys, json; import confusius_datasets\n"
+        f"print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
+    )
+    command = [sys.executable, "-c", script]
+
+    answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert json.loads(answer) == []
