@@ -191,9 +191,15 @@ def applicable_sidecars(relpath: str, jsons: Callable[[str], Iterable[str]]) -> 
     for depth in range(2 if prefix else 0, len(folders) + 1):
         listed = jsons("/".join(folders[:depth]))
         applying = [path for path in listed if _applies(path, own)]
-        # In one folder, the one with more entities is the more specific.
-        found += sorted(applying, key=lambda path: (len(_parse(path)), path))
+        # BIDS wants one at most in a folder; of several, the first has the last word for PyBIDS.
+        found += sorted(applying, key=_natural_order, reverse=True)
     return found
+
+
+def _natural_order(relpath: str) -> list[str | int]:
+    """Order texts with numbers in them as PyBIDS does: by the numbers' values, cases alike."""
+    parts = re.split("([0-9]+)", relpath)
+    return [int(part) if part.isdigit() else part.lower() for part in parts]
 
 
 def _applies(sidecar: str, own: Mapping[str, str]) -> bool:

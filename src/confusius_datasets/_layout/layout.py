@@ -66,10 +66,10 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         self._contents: dict[str, dict[str, Any]] = {}
         self._description: dict[str, Any] | None = None
         self._knows_description = False
-        self.is_derivative = bool(prefix)
+        self.is_derivative = bool(prefix) or self._is_called_derivative()
         self.regex_search = False
         self.sources = sources
-        config = [fusi_config(), "derivatives"] if prefix else [fusi_config()]
+        config = [fusi_config(), "derivatives"] if self.is_derivative else [fusi_config()]
         self.connection_manager = ConnectionManager(
             config=config, init_args={"root": self._root, "derivatives": None, "config": config}
         )
@@ -81,6 +81,12 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
                     self.derivatives[name] = CatalogueLayout(
                         root, datasets, prefix=name, ensure_local=ensure_local, sources=self
                     )
+
+    def _is_called_derivative(self) -> bool:
+        """Say whether the root's own description, if it is here, calls it a derivative."""
+        if not (self._top / "dataset_description.json").exists():
+            return False
+        return (self.description or {}).get("DatasetType") == "derivative"
 
     def _fill(self) -> None:
         """Write the files into the database, and hand files the way to their metadata."""
@@ -117,7 +123,7 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
             for step in (made_by if isinstance(made_by, list) else [])
             if isinstance(step, dict) and "Name" in step
         ]
-        return names[0] if names else self._prefix.rpartition("/")[2]
+        return names[0] if names else self._prefix.rpartition("/")[2] or None
 
     def _in_scope(self, scope: str | list[str]) -> bool:
         """Say whether this layout is in a scope; a derivative is also known by its folder."""
