@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
 from types import MappingProxyType
 
 __all__ = [
@@ -122,18 +121,13 @@ def parse_entities(relpath: str) -> dict[str, str]:
     >>> parse_entities("sub-CR020/fusi/sub-CR020_task-kalatsky_pwd.nii.gz")["task"]
     'kalatsky'
     """
-    return dict(_parse(relpath))
-
-
-@lru_cache(maxsize=1 << 17)
-def _parse(relpath: str) -> tuple[tuple[str, str], ...]:
-    """Find the first match of every pattern; a text that must be there saves most of the work."""
     path = f"/{relpath}"
-    found = []
-    for name, needle, pattern in _TABLE:
-        if needle in path and (match := pattern.search(path)):
-            found.append((name, match[1]))
-    return tuple(found)
+    # The text that must be there saves most of the searching.
+    return {
+        name: match[1]
+        for name, needle, pattern in _TABLE
+        if needle in path and (match := pattern.search(path))
+    }
 
 
 def dataset_prefix(relpath: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from confusius_datasets._entities import INTEGER_ENTITIES, parse_entities
 from confusius_datasets._layout.files import file_class
 
 __all__ = ["add_files", "add_metadata", "metadata_row"]
+
+BATCH = 2000
+"""Files whose rows are made at a time, so that memory does not grow with the dataset."""
 
 INSERT_FILE = "INSERT INTO files (path, filename, dirname, is_dir, class_) VALUES (?, ?, ?, 0, ?)"
 
@@ -21,13 +25,16 @@ INSERT_TAG = (
 
 INSERT_ENTITY = "INSERT OR IGNORE INTO entities (name, mandatory, _dtype) VALUES (?, 0, 'str')"
 
-COVERING_INDEX = "CREATE INDEX IF NOT EXISTS tags_by_value ON tags (entity_name, _value, file_path)"
+COVERING_INDEX = (
+    "CREATE INDEX IF NOT EXISTS tags_by_value "
+    "ON tags (entity_name, _value, file_path, _dtype, is_metadata)"
+)
 """Answers a filter from the index alone; PyBIDS's own key begins with the file's path."""
 
 
 def add_files(
     connection: Any,
-    relpaths: Iterable[str],
+    relpaths: Sequence[str],
     root: Path,
     names: set[str],
     *,
@@ -39,7 +46,7 @@ def add_files(
     ----------
     connection : sqlite3.Connection
         Connection to PyBIDS's database.
-    relpaths : iterable of str
+    relpaths : sequence of str
         Paths below the root.
     root : pathlib.Path
         The root.
@@ -49,19 +56,20 @@ def add_files(
         The kinds of files that PyBIDS's database is told of, those of `file_class` at their ends.
     """
     kind_of = {kind.removeprefix("catalogue_"): kind for kind in kinds}
-    files, tags = [], []
-    base = str(root)
-    for relpath in relpaths:
-        path = str(root / relpath)
-        dirname, _, filename = path.rpartition("/") if "/" in path else path.rpartition("\\")
-        files.append((path, filename, dirname or base, kind_of[file_class(filename)]))
-        for name, label in parse_entities(relpath).items():
-            if name in names:
-                value = base + label if name == "scans" else label
-                dtype = "int" if name in INTEGER_ENTITIES else "str"
-                tags.append((path, name, value, dtype, 0))
-    connection.executemany(INSERT_FILE, files)
-    connection.executemany(INSERT_TAG, tags)
+    base = os.path.join(root, "")  # noqa: PTH118 - text, with the separator at its end
+    for begin in range(0, len(relpaths), BATCH):
+        files, tags = [], []
+        for relpath in relpaths[begin : begin + BATCH]:
+            path = base + relpath.replace("/", os.sep)
+            dirname, filename = os.path.split(path)
+            files.append((path, filename, dirname, kind_of[file_class(filename)]))
+            for name, label in parse_entities(relpath).items():
+                if name in names:
+                    value = str(root) + label if name == "scans" else label
+                    dtype = "int" if name in INTEGER_ENTITIES else "str"
+                    tags.append((path, name, value, dtype, 0))
+        connection.executemany(INSERT_FILE, files)
+        connection.executemany(INSERT_TAG, tags)
     connection.execute(COVERING_INDEX)
     connection.execute("ANALYZE")
 

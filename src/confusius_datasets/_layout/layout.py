@@ -5,25 +5,31 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bids.layout.layout
 import sqlalchemy as sa
 from bids import BIDSLayout
 from bids.layout.db import ConnectionManager
-from bids.layout.models import DerivativeDatasets, Entity, Tag
+from bids.layout.models import BIDSFile, DerivativeDatasets, Entity, Tag
 from bids.utils import listify, natural_sort
 
-from confusius_datasets._entities import applicable_sidecars
+from confusius_datasets._entities import INTEGER_ENTITIES, applicable_sidecars
 from confusius_datasets._layout.bidsfiles import CATALOGUE_CLASSES
 from confusius_datasets._layout.config import fusi_config
 from confusius_datasets._layout.database import add_files, add_metadata, merge, metadata_row
 from confusius_datasets._layout.explain import word_unknown_entity
 from confusius_datasets.errors import UnknownEntityError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = ["CatalogueLayout"]
 
 EnsureLocal = Callable[[Sequence[str]], None]
+
+FEW = 2000
+"""A filter that leaves fewer files than this is worth going through first."""
 
 
 class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
@@ -220,11 +226,64 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
             tags = tags.where(Tag.entity_name == target, Tag.is_metadata == is_metadata)
             if filters:
                 query = layout._build_file_query(filters=filters, regex_search=regex_search)
-                paths = query.with_entities(bids.layout.models.BIDSFile.path).subquery()
+                paths = query.with_entities(BIDSFile.path).subquery()
                 tags = tags.where(Tag.file_path.in_(sa.select(paths)))
             for text, dtype in layout.session.execute(tags):
                 values[_value_of(text, dtype)] = None
         return list(natural_sort(list(values)))
+
+    def _build_file_query(self, **kwargs: Any) -> Any:
+        """Build the query of a layout's files, as `bids.BIDSLayout` does."""
+        # A file has an entity once, so grouping by path changes nothing but the speed.
+        query = super()._build_file_query(**kwargs).group_by(None)
+        if not kwargs.get("regex_search"):
+            paths = self._narrow(kwargs.get("filters") or {})
+            if paths is not None:
+                query = query.filter(BIDSFile.path.in_(paths))
+        return query
+
+    def _narrow(self, filters: Mapping[str, Any]) -> list[str] | None:
+        """List the files that the most selective filter leaves, if there is one that leaves few.
+
+        SQLite knows how many files an entity has, but not how unlike its values are in that.
+        """
+        best: list[str] | None = None
+        for name, value in filters.items():
+            wanted = listify(value)
+            if name in INTEGER_ENTITIES or not wanted:
+                continue  # numbers are compared by their value, not as text
+            if all(isinstance(label, str) for label in wanted):
+                statement = (
+                    sa.select(Tag.file_path)
+                    .where(Tag.entity_name == name, Tag._value.in_(wanted))
+                    .limit(FEW if best is None else len(best))
+                )
+                paths = list(self.session.scalars(statement))
+                if len(paths) < FEW and (best is None or len(paths) < len(best)):
+                    best = paths
+        return best
+
+    def to_df(self, metadata: bool = False, **filters: Any) -> pd.DataFrame:
+        """Tabulate files, as `bids.BIDSLayout.to_df`."""
+        import pandas as pd
+
+        paths = self.get(**{**filters, "return_type": "filename"})
+        if metadata:
+            self.read_metadata(paths)
+        wanted = set(paths)
+        statement = sa.select(Tag.file_path, Tag.entity_name, Tag._value, Tag._dtype)
+        if not metadata:
+            statement = statement.where(Tag.is_metadata == False)  # noqa: E712 - SQL's equality
+        rows = [
+            (path, name, _value_of(text, dtype))
+            for path, name, text, dtype in self.session.execute(statement)
+            if path in wanted
+        ]
+        table = pd.DataFrame(rows, columns=["path", "entity", "value"])
+        table = table.pivot(index="path", columns="entity", values="value")
+        # Files without any entity of this layout come last, as PyBIDS appends them.
+        alone = [path for path in paths if path not in table.index]
+        return table.reindex([*table.index, *alone]).rename_axis(index="path").reset_index()
 
     def get_entities(
         self, scope: str | list[str] = "all", metadata: bool | None = None
@@ -234,7 +293,11 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         for layout in self._get_layouts_in_scope(scope):
             query = layout.session.query(Entity)
             if metadata is not None:
-                query = query.join(Tag).filter(Tag.is_metadata == metadata)
+                # PyBIDS joins with every tag of every file; one tag is enough to know.
+                tag = sa.select(Tag.file_path).where(
+                    Tag.entity_name == Entity.name, Tag.is_metadata == metadata
+                )
+                query = query.filter(tag.exists())
             found |= {entity.name: entity for entity in query.all()}
         return found
 
