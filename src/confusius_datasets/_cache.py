@@ -130,7 +130,7 @@ def hidden_folder(root: Path) -> Path:
     return root / HIDDEN_FOLDER
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Put bytes at a path so that every reader sees the old file or the new one, never a part.
 
     Parameters
@@ -139,6 +139,8 @@ def write_atomic(path: Path, data: bytes) -> None:
         Where the bytes belong; missing parents are made.
     data : bytes
         The whole content.
+    durable : bool, default: True
+        Whether to wait until the disk has it; not needed for what can be made again.
 
     Raises
     ------
@@ -153,8 +155,9 @@ def write_atomic(path: Path, data: bytes) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         # mkstemp gives 0600; a lab's shared cache needs what the umask says.
         Path(temporary).chmod(0o666 & ~current_umask())
         Path(temporary).replace(path)

@@ -142,7 +142,7 @@ class BIDSDataset:
 
         if self._spec is None:
             return open_layout(self._root, None)
-        return open_layout(self._root, self.index, ensure_local=self._ensure_local)
+        return open_layout(self._root, lambda: self.index, ensure_local=self._ensure_local)
 
     def get(
         self,

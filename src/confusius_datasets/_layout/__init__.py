@@ -6,19 +6,30 @@ Nothing here knows HTTP; files that a query needs are made local by a function t
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import importlib.metadata
+import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from confusius_datasets._cache import hidden_folder
+from confusius_datasets._index import INDEX_NAME
+from confusius_datasets._layout.config import fusi_config
 from confusius_datasets._layout.explain import explain, explain_empty
-from confusius_datasets._layout.files import files_by_dataset
+from confusius_datasets._layout.files import files_by_dataset, scan, whole
+from confusius_datasets._layout.kept import load_databases, save_databases
 from confusius_datasets._layout.layout import CatalogueLayout
 
 __all__ = ["CatalogueLayout", "explain", "explain_empty", "open_layout"]
 
+WORTH_KEEPING = 2000
+"""Files from which on making a database takes longer than reading one."""
+
 
 def open_layout(
     root: Path,
-    index: Iterable[str] | None,
+    index: Callable[[], Iterable[str]] | None,
     *,
     ensure_local: Callable[[Sequence[str]], None] | None = None,
 ) -> CatalogueLayout:
@@ -28,8 +39,9 @@ def open_layout(
     ----------
     root : pathlib.Path
         The dataset's root, an absolute path.
-    index : iterable of str, or None
-        Paths of all files the host has, below the root; `None` for a folder of one's own.
+    index : callable, or None
+        Gives the paths of all files the host has, below the root; not called while a database that
+        was kept is still true. `None` for a folder of one's own.
     ensure_local : callable, optional
         Makes files local, given their paths below the root. If not provided, nothing is remote.
 
@@ -38,4 +50,34 @@ def open_layout(
     CatalogueLayout
         A `bids.BIDSLayout`, with every derivative as a PyBIDS derivative.
     """
-    return CatalogueLayout(root, files_by_dataset(index or (), root), ensure_local=ensure_local)
+
+    def indexed() -> frozenset[str]:
+        return frozenset(map(whole, index())) if index else frozenset()
+
+    key = _key(root, has_index=index is not None)
+    kept = load_databases(root, key, indexed)
+    if kept is not None:
+        return CatalogueLayout(root, kept, ensure_local=ensure_local)
+    with contextlib.suppress(OSError):
+        # Made before the root is looked at, which it changes.
+        hidden_folder(root).mkdir(exist_ok=True)
+    found = scan(root)
+    known = indexed()
+    datasets = files_by_dataset(known | found.files)
+    layout = CatalogueLayout(root, datasets, ensure_local=ensure_local)
+    if sum(map(len, datasets.values())) >= WORTH_KEEPING:
+        family = {"": layout, **layout.derivatives}
+        keep = {prefix: member.keep for prefix, member in family.items()}
+        save_databases(root, key, found, found.files - known, keep)
+    return layout
+
+
+def _key(root: Path, *, has_index: bool) -> str:
+    """Name everything a database depends on, but for the files on disk."""
+    stamp = None
+    if has_index:
+        status = (root / INDEX_NAME).stat() if (root / INDEX_NAME).exists() else None
+        stamp = (status.st_mtime_ns, status.st_size) if status else None
+    versions = [importlib.metadata.version(name) for name in ("confusius-datasets", "pybids")]
+    facts = [str(root), has_index, stamp, versions, fusi_config()]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

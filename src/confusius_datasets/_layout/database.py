@@ -1,17 +1,27 @@
-"""Rows of PyBIDS's database, written in bulk, and the index that makes its queries quick."""
+"""PyBIDS's database: private to a layout, filled in bulk, and indexed for quick queries."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
+import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+from bids.layout.db import ConnectionManager
+from sqlalchemy.pool import StaticPool
+
 from confusius_datasets._entities import INTEGER_ENTITIES, parse_entities
 from confusius_datasets._layout.files import file_class
 
-__all__ = ["add_files", "add_metadata", "metadata_row"]
+__all__ = ["PrivateDatabase", "add_files", "add_metadata", "merge", "metadata_row"]
+
+CACHE_KB = 16_000
+"""Memory for pages of a database; the rest is in its file."""
 
 BATCH = 2000
 """Files whose rows are made at a time, so that memory does not grow with the dataset."""
@@ -32,8 +42,80 @@ COVERING_INDEX = (
 """Answers a filter from the index alone; PyBIDS's own key begins with the file's path."""
 
 
+COMPACT_TAGS = """
+DROP TABLE tags;
+CREATE TABLE tags (
+    file_path VARCHAR NOT NULL REFERENCES files (path),
+    entity_name VARCHAR NOT NULL REFERENCES entities (name),
+    _value VARCHAR NOT NULL,
+    _dtype VARCHAR,
+    is_metadata BOOLEAN,
+    PRIMARY KEY (file_path, entity_name)
+) WITHOUT ROWID
+"""
+"""PyBIDS's own table with its rows kept in its key: a third less, as paths are not held twice."""
+
+
+class PrivateDatabase(ConnectionManager):  # type: ignore[misc]
+    """PyBIDS's connection to a database of this layout alone, which vanishes with it.
+
+    SQLite keeps it in a file without a name, so that a large dataset costs little memory.
+
+    Parameters
+    ----------
+    kept : pathlib.Path, optional
+        A database to begin with. If not provided, an empty one is made.
+    **options
+        As `bids.layout.db.ConnectionManager` takes them for an empty one.
+    """
+
+    def __init__(self, kept: Path | None = None, **options: Any) -> None:
+        if kept is None:
+            super().__init__(**options)
+            return
+        self.database_file = None
+        self.engine = self._get_engine(None)
+        self.sessionmaker = sa.orm.sessionmaker(bind=self.engine)
+        self._session = None
+        self._database_reset = False
+        # What is kept is never written to: it may be others' too.
+        with contextlib.closing(_open_read_only(kept)) as source:
+            source.backup(self.connection)
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The one connection to SQLite, below PyBIDS's session."""
+        connection = self.engine.raw_connection().driver_connection
+        assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - for the type checker
+        return connection
+
+    def _get_engine(self, database_file: None) -> sa.Engine:
+        """Open the engine; PyBIDS's own would be in memory."""
+        return sa.create_engine("sqlite://", creator=_open_private, poolclass=StaticPool)
+
+
+def _open_private() -> sqlite3.Connection:
+    """Open a temporary database, to be used from any thread, with the function PyBIDS adds."""
+    connection = sqlite3.connect("", check_same_thread=False)
+    connection.executescript(
+        f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -{CACHE_KB}"
+    )
+    connection.create_function("regexp", 2, _matches, deterministic=True)
+    return connection
+
+
+def _open_read_only(path: Path) -> sqlite3.Connection:
+    """Open a database file that nobody changes."""
+    return sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)
+
+
+def _matches(pattern: str, value: object) -> bool:
+    """Say whether a text has a match of a pattern, in any case."""
+    return isinstance(value, str) and re.search(pattern, value, re.IGNORECASE) is not None
+
+
 def add_files(
-    connection: Any,
+    connection: sqlite3.Connection,
     relpaths: Sequence[str],
     root: Path,
     names: set[str],
@@ -55,6 +137,7 @@ def add_files(
     kinds : iterable of str
         The kinds of files that PyBIDS's database is told of, those of `file_class` at their ends.
     """
+    connection.executescript(COMPACT_TAGS)
     kind_of = {kind.removeprefix("catalogue_"): kind for kind in kinds}
     base = os.path.join(root, "")  # noqa: PTH118 - text, with the separator at its end
     for begin in range(0, len(relpaths), BATCH):
@@ -74,7 +157,9 @@ def add_files(
     connection.execute("ANALYZE")
 
 
-def add_metadata(connection: Any, rows: Sequence[tuple[str, str, str, str, int]]) -> None:
+def add_metadata(
+    connection: sqlite3.Connection, rows: Sequence[tuple[str, str, str, str, int]]
+) -> None:
     """Write the rows of metadata fields.
 
     Parameters

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from confusius_datasets._entities import dataset_prefix
 
-__all__ = ["file_class", "files_by_dataset", "walk"]
+__all__ = ["Scan", "file_class", "files_by_dataset", "scan", "whole"]
 
 OTHER_INDEXES = frozenset(
     {"dataset_index.json", "dataverse_zip_index.json", "manifest.json", "s3_index.json"}
@@ -28,24 +29,38 @@ _IGNORED = re.compile(r"^/(code|models|sourcedata|stimuli)|/\.")
 _RELEASE = re.compile(r"\d[A-Za-z0-9._+-]*")
 
 
-def files_by_dataset(indexed: Iterable[str], root: Path) -> dict[str, list[str]]:
-    """List the files of each dataset of a root: the raw one and every derivative.
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What was found below a root.
 
     Parameters
     ----------
-    indexed : iterable of str
-        Paths of the index, below the root.
-    root : pathlib.Path
-        The root; files on disk that the index does not know are listed too.
+    files : frozenset of str
+        Paths below the root; a Zarr store counts as a file.
+    folders : dict of str to int
+        Time of the last change of each folder that was looked into, in ns; the root is empty text.
+    """
+
+    files: frozenset[str]
+    folders: dict[str, int]
+
+
+def files_by_dataset(relpaths: Iterable[str]) -> dict[str, list[str]]:
+    """Sort files by the dataset they belong to: the raw one, or a derivative.
+
+    Parameters
+    ----------
+    relpaths : iterable of str
+        Paths below the root.
 
     Returns
     -------
     dict of str to list of str
         Sorted paths below the root by the dataset's own folder, that of the raw one being empty
-        text. A Zarr store is one file.
+        text; what PyBIDS leaves out is left out.
     """
     datasets: dict[str, list[str]] = {"": []}
-    for relpath in sorted({_whole(path) for path in indexed} | set(walk(root))):
+    for relpath in sorted(relpaths):
         prefix = dataset_prefix(relpath)
         inside = f"/{relpath[len(prefix) :].lstrip('/')}"
         if prefix:
@@ -57,37 +72,67 @@ def files_by_dataset(indexed: Iterable[str], root: Path) -> dict[str, list[str]]
     return datasets
 
 
-def walk(root: Path) -> Iterator[str]:
+def scan(
+    root: Path, *, start: str = "", descend: Callable[[str], bool] = lambda folder: True
+) -> Scan:
     """Walk the files on disk, but for hidden folders and releases that another program keeps.
 
     Parameters
     ----------
     root : pathlib.Path
         A dataset's root.
+    start : str, default: ""
+        The folder to walk, below the root.
+    descend : callable, optional
+        Says of a folder below `start` whether to enter it. If not provided, all are entered.
 
-    Yields
-    ------
-    str
-        Path below the root; a folder that is a Zarr store counts as a file.
+    Returns
+    -------
+    Scan
+        Files and folders.
     """
     releases = (root / RELEASES_INDEX).exists()
-    pending = [("", frozenset({os.path.realpath(root)}))]
+    files: set[str] = set()
+    folders: dict[str, int] = {}
+    pending = [(start, frozenset({os.path.realpath(root / start)}))]
     while pending:
         folder, above = pending.pop()
         try:
+            # The time is taken first: a file that comes while the folder is read changes it.
+            folders[folder] = (root / folder).stat().st_mtime_ns
             entries = list(os.scandir(root / folder))
         except OSError:
             continue
         for entry in entries:
             relpath = f"{folder}/{entry.name}" if folder else entry.name
             if not _is_folder(entry) or entry.name.endswith(".zarr"):
-                yield relpath
+                files.add(relpath)
             elif not entry.name.startswith(".") and not (
                 releases and not folder and _RELEASE.fullmatch(entry.name)
             ):
                 real = os.path.realpath(entry.path) if entry.is_symlink() else ""
-                if real not in above:  # or a link to a parent would be walked for ever
+                if real not in above and descend(
+                    relpath
+                ):  # or a link to a parent would be walked for ever
                     pending.append((relpath, above | {real} if real else above))
+    return Scan(frozenset(files), folders)
+
+
+def whole(relpath: str) -> str:
+    """Return the Zarr store that a file is part of, or the file itself.
+
+    Parameters
+    ----------
+    relpath : str
+        Path below the root.
+
+    Returns
+    -------
+    str
+        The path that a layout has.
+    """
+    head, store, _ = relpath.partition(".zarr/")
+    return f"{head}.zarr" if store else relpath
 
 
 def file_class(name: str) -> str:
@@ -119,12 +164,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:
         return False
-
-
-def _whole(relpath: str) -> str:
-    """Return the store that a file is part of, or the file itself."""
-    head, store, _ = relpath.partition(".zarr/")
-    return f"{head}.zarr" if store else relpath
 
 
 def _is_left_out(inside: str) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,14 +12,19 @@ from typing import TYPE_CHECKING, Any
 import bids.layout.layout
 import sqlalchemy as sa
 from bids import BIDSLayout
-from bids.layout.db import ConnectionManager
 from bids.layout.models import BIDSFile, DerivativeDatasets, Entity, Tag
 from bids.utils import listify, natural_sort
 
 from confusius_datasets._entities import INTEGER_ENTITIES, applicable_sidecars
 from confusius_datasets._layout.bidsfiles import CATALOGUE_CLASSES
 from confusius_datasets._layout.config import fusi_config
-from confusius_datasets._layout.database import add_files, add_metadata, merge, metadata_row
+from confusius_datasets._layout.database import (
+    PrivateDatabase,
+    add_files,
+    add_metadata,
+    merge,
+    metadata_row,
+)
 from confusius_datasets._layout.explain import word_unknown_entity
 from confusius_datasets.errors import UnknownEntityError
 
@@ -27,6 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["CatalogueLayout"]
 
 EnsureLocal = Callable[[Sequence[str]], None]
+
+MOST_VALUES = 10_000
+"""Values in one statement; SQLite has a limit."""
 
 FEW = 2000
 """A filter that leaves fewer files than this is worth going through first."""
@@ -42,8 +52,9 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
     ----------
     root : pathlib.Path
         Root of the whole dataset.
-    datasets : mapping of str to sequence of str
-        Paths below the root for each dataset, by the dataset's folder.
+    datasets : mapping of str to sequence of str or pathlib.Path
+        For each dataset, by its folder, its paths below the root; or its database, as `keep` wrote
+        it.
     prefix : str, default: ""
         Folder of the dataset that this layout is of; the raw one has the others as derivatives.
     ensure_local : callable, optional
@@ -55,7 +66,7 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
     def __init__(
         self,
         root: Path,
-        datasets: Mapping[str, Sequence[str]],
+        datasets: Mapping[str, Sequence[str]] | Mapping[str, Path],
         *,
         prefix: str = "",
         ensure_local: EnsureLocal | None = None,
@@ -65,7 +76,6 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         self._top = root
         self._prefix = prefix
         self._root = bids.layout.layout.Path(root / prefix)
-        self._relpaths = datasets[prefix]
         self._ensure_local = ensure_local
         self._with_metadata: set[str] = set()
         self._jsons: dict[str, list[str]] | None = None
@@ -75,11 +85,8 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         self.is_derivative = bool(prefix) or self._is_called_derivative()
         self.regex_search = False
         self.sources = sources
-        config = [fusi_config(), "derivatives"] if self.is_derivative else [fusi_config()]
-        self.connection_manager = ConnectionManager(
-            config=config, init_args={"root": self._root, "derivatives": None, "config": config}
-        )
-        self._fill()
+        self.connection_manager = self._open_database(datasets[prefix])
+        self.session.info["read_metadata"] = self.read_metadata
         self.derivatives = DerivativeDatasets()
         if not prefix:
             for name in datasets:
@@ -94,16 +101,29 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
             return False
         return (self.description or {}).get("DatasetType") == "derivative"
 
-    def _fill(self) -> None:
-        """Write the files into the database, and hand files the way to their metadata."""
-        names = {name for config in self.config.values() for name in config.entities}
-        with self._raw_connection() as connection:
-            add_files(connection, self._relpaths, self._top, names, kinds=CATALOGUE_CLASSES)
-        self.session.info["read_metadata"] = self.read_metadata
+    def _open_database(self, content: Sequence[str] | Path) -> PrivateDatabase:
+        """Make PyBIDS's database of the dataset's files, or take over one that was kept."""
+        if isinstance(content, Path):
+            return PrivateDatabase(content)
+        config = [fusi_config(), "derivatives"] if self.is_derivative else [fusi_config()]
+        init_args = {"root": self._root, "derivatives": None, "config": config}
+        database = PrivateDatabase(config=config, init_args=init_args)
+        names = set(database.session.scalars(sa.select(Entity.name)))
+        database.session.commit()
+        with database.connection as connection:
+            add_files(connection, content, self._top, names, kinds=CATALOGUE_CLASSES)
+        return database
 
-    def _raw_connection(self) -> Any:
-        """Open a transaction on SQLite itself, below PyBIDS's session."""
-        return self.connection_manager.engine.raw_connection().driver_connection
+    def keep(self, path: Path) -> None:
+        """Write the database of this layout's own dataset to a new file.
+
+        Parameters
+        ----------
+        path : pathlib.Path
+            Where.
+        """
+        with contextlib.closing(sqlite3.connect(path)) as target:
+            self.connection_manager.connection.backup(target)
 
     # What a dataset says of itself.
 
@@ -112,8 +132,7 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         """Content of `dataset_description.json`, or `None`; made local when it is asked for."""
         if not self._knows_description:
             relpath = f"{self._prefix}/dataset_description.json".lstrip("/")
-            if relpath in set(self._relpaths):
-                self._description = self._read_json(relpath, optional=True)
+            self._description = self._read_json(relpath, optional=True)
             self._knows_description = True
         return self._description
 
@@ -318,9 +337,8 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         paths : iterable of str
             Absolute paths; those of other layouts are passed on to these.
         """
-        own = {str(self._top / relpath) for relpath in self._relpaths}
-        asked = list(dict.fromkeys(map(str, paths)))
-        new = [path for path in asked if path in own and path not in self._with_metadata]
+        asked = [path for path in dict.fromkeys(map(str, paths)) if path not in self._with_metadata]
+        new = self._own(asked)
         if new:
             sidecars = {path: self._sidecars_of(path) for path in new}
             self._make_local(sidecars.values())
@@ -329,7 +347,7 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
                 for path, applying in sidecars.items()
                 for field, value in merge(map(self._content, applying)).items()
             ]
-            with self._raw_connection() as connection:
+            with self.connection_manager.connection as connection:
                 add_metadata(connection, rows)
             self.session.expire_all()
             self._with_metadata.update(new)
@@ -337,13 +355,24 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
             for derivative in self.derivatives.values():
                 derivative.read_metadata(asked)
 
+    def _own(self, paths: Sequence[str]) -> list[str]:
+        """Return those of some files that are in this layout's own dataset."""
+        found: set[str] = set()
+        for begin in range(0, len(paths), MOST_VALUES):
+            part = paths[begin : begin + MOST_VALUES]
+            found.update(
+                self.session.scalars(sa.select(BIDSFile.path).where(BIDSFile.path.in_(part)))
+            )
+        return [path for path in paths if path in found]
+
     def _sidecars_of(self, path: str) -> list[str]:
         """List the sidecars of a file, below the root, the most specific last."""
         if self._jsons is None:
             self._jsons = {}
-            for relpath in self._relpaths:
-                if relpath.endswith(".json"):
-                    self._jsons.setdefault(relpath.rpartition("/")[0], []).append(relpath)
+            statement = sa.select(BIDSFile.path).where(BIDSFile.filename.endswith(".json"))
+            for found in self.session.scalars(statement):
+                relpath = Path(found).relative_to(self._top).as_posix()
+                self._jsons.setdefault(relpath.rpartition("/")[0], []).append(relpath)
         relpath = Path(path).relative_to(self._top).as_posix()
         jsons = self._jsons
         return applicable_sidecars(relpath, lambda folder: jsons.get(folder, ()))

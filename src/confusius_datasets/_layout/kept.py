@@ -1,0 +1,195 @@
+"""Databases kept on disk, and used again while the dataset is as it was.
+
+They lie in the root's hidden folder, each under a name that is used once; a signature, written
+last, says which belong together. So several processes may use and replace them at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from isal import isal_zlib
+
+from confusius_datasets._cache import hidden_folder, write_atomic
+from confusius_datasets._layout.files import Scan, scan
+from confusius_datasets.errors import CacheError
+
+__all__ = ["load_databases", "save_databases"]
+
+NAME = "signature.json"
+"""File that says which databases belong together, and what they were made from."""
+
+BLOCK = 1 << 20
+"""Bytes that are read at a time."""
+
+RACE_NS = 2_000_000_000
+"""A folder that changed this shortly before it was read may have changed once more unnoticed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Signature:
+    """What kept databases were made from."""
+
+    key: str
+    made_ns: int
+    folders: dict[str, int]
+    unknown: frozenset[str]
+    files: dict[str, tuple[str, int]]
+
+    @classmethod
+    def read(cls, path: Path) -> _Signature:
+        """Read a signature; whatever is wrong with it is a `ValueError`, or an `OSError`."""
+        document = json.loads(path.read_bytes())
+        try:
+            return cls(
+                key=str(document["key"]),
+                made_ns=int(document["made_ns"]),
+                folders={str(name): int(mtime) for name, mtime in document["folders"].items()},
+                unknown=frozenset(map(str, document["unknown"])),
+                files={str(k): (str(v[0]), int(v[1])) for k, v in document["files"].items()},
+            )
+        except (TypeError, KeyError, IndexError, AttributeError) as error:
+            raise ValueError(f"{path} is no signature") from error
+
+    def write(self, path: Path) -> None:
+        """Put the signature at a path."""
+        document: dict[str, Any] = {
+            "key": self.key,
+            "made_ns": self.made_ns,
+            "folders": self.folders,
+            "unknown": sorted(self.unknown),
+            "files": self.files,
+        }
+        write_atomic(path, json.dumps(document).encode(), durable=False)
+
+
+def load_databases(
+    root: Path, key: str, indexed: Callable[[], frozenset[str]]
+) -> dict[str, Path] | None:
+    """Return the databases that were kept, if the dataset is as it was then.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        The dataset's root.
+    key : str
+        Stands for everything but the files on disk: index, versions, configuration.
+    indexed : callable
+        Gives the files of the index; called only when a folder changed.
+
+    Returns
+    -------
+    dict of str to pathlib.Path, or None
+        The database of each dataset by its folder, or `None` when they are to be made anew.
+    """
+    folder = hidden_folder(root) / "layout"
+    try:
+        signature = _Signature.read(folder / NAME)
+        if signature.key != key or not _is_unchanged(root, signature, indexed, folder / NAME):
+            return None
+        databases = {}
+        for prefix, (name, checksum) in signature.files.items():
+            databases[prefix] = folder / Path(name).name
+            if _checksum(databases[prefix]) != checksum:
+                return None
+    except (OSError, ValueError):
+        return None
+    return databases
+
+
+def save_databases(
+    root: Path,
+    key: str,
+    found: Scan,
+    unknown: Iterable[str],
+    keep: Mapping[str, Callable[[Path], None]],
+) -> None:
+    """Keep databases for the next time; where the root cannot be written to, do nothing.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        The dataset's root.
+    key : str
+        As for `load_databases`.
+    found : Scan
+        What was on disk.
+    unknown : iterable of str
+        The files on disk that the index does not have.
+    keep : mapping of str to callable
+        What writes the database of each dataset to a path, by the dataset's folder.
+    """
+    folder = hidden_folder(root) / "layout"
+    token = uuid.uuid4().hex
+    files = {}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        older = list(folder.glob("*.sqlite"))
+        for number, (prefix, write) in enumerate(keep.items()):
+            name = f"{token}-{number}.sqlite"
+            write(folder / name)
+            files[prefix] = (name, _checksum(folder / name))
+        signature = _Signature(key, time.time_ns(), found.folders, frozenset(unknown), files)
+        signature.write(folder / NAME)
+        for path in older:
+            path.unlink(missing_ok=True)
+    except (OSError, sqlite3.Error):
+        for path in folder.glob(f"{token}-*"):
+            path.unlink(missing_ok=True)
+
+
+def _checksum(path: Path) -> int:
+    """Return the CRC-32 of a file; a damaged database would give wrong answers, not errors."""
+    checksum = 0
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            checksum = isal_zlib.crc32(block, checksum)
+    return checksum
+
+
+def _is_unchanged(
+    root: Path, signature: _Signature, indexed: Callable[[], frozenset[str]], path: Path
+) -> bool:
+    """Say whether the files on disk that the index does not have are those they were.
+
+    Only folders whose time changed are looked into. Files that the index has may come and go:
+    the databases know them anyway.
+    """
+    changed = [
+        folder
+        for folder, mtime in signature.folders.items()
+        if _mtime(root / folder) != mtime or mtime > signature.made_ns - RACE_NS
+    ]
+    if not changed:
+        return True
+    made_ns = time.time_ns()
+    folders = dict(signature.folders)
+    present: set[str] = set()
+    for folder in changed:
+        del folders[folder]
+        found = scan(root, start=folder, descend=lambda below: below not in signature.folders)
+        folders |= found.folders
+        present |= found.files
+    before = {name for name in signature.unknown if name.rpartition("/")[0] in set(changed)}
+    if present - indexed() != before:
+        return False
+    renewed = _Signature(signature.key, made_ns, folders, signature.unknown, signature.files)
+    with contextlib.suppress(CacheError):  # a read-only root is looked at anew each time
+        renewed.write(path)
+    return True
+
+
+def _mtime(path: Path) -> int | None:
+    """Return when a folder changed last, or `None` where there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None

@@ -1,0 +1,222 @@
+"""Databases kept on disk are used while they are true, and made anew when they are not."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from confusius_datasets import _layout, open_dataset
+from confusius_datasets._layout import open_layout
+from trees import inheritance_files, write_tree
+
+INDEXED = ["dataset_description.json", "sub-01/fusi/sub-01_task-rest_pwd.nii.gz"]
+
+
+class Index:
+    """An index that counts how often it is read."""
+
+    def __init__(self, relpaths: list[str]) -> None:
+        self.relpaths = relpaths
+        self.n_read = 0
+
+    def __call__(self) -> list[str]:
+        """Read it."""
+        self.n_read += 1
+        return self.relpaths
+
+
+@pytest.fixture(autouse=True)
+def _keep_small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the databases of small trees, too."""
+    monkeypatch.setattr(_layout, "WORTH_KEEPING", 0)
+
+
+def age(root: Path) -> None:
+    """Let every folder of a tree have changed an hour ago."""
+    hour_ago = time.time() - 3600
+    for folder, _, _ in os.walk(root):
+        os.utime(folder, (hour_ago, hour_ago))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Write a tree, and open it once."""
+    root = write_tree(tmp_path / "tree", inheritance_files())
+    (root / ".confusius").mkdir()
+    age(root)
+    open_layout(root, Index(INDEXED))
+    return root
+
+
+def subjects(root: Path, index: Index) -> list[str]:
+    """List the subjects of a tree."""
+    found: list[str] = open_layout(root, index).get_subjects()
+    return found
+
+
+def test_unchanged_dataset_is_opened_without_its_index(root: Path) -> None:
+    """While nothing changed, neither the index is read nor a file listed."""
+    index = Index(INDEXED)
+
+    assert subjects(root, index) == ["01", "02", "10"]
+    assert index.n_read == 0
+
+
+def test_answers_are_those_of_a_database_made_anew(root: Path) -> None:
+    """What was kept answers like what is made."""
+    kept = open_layout(root, Index(INDEXED))
+    shutil.rmtree(root / ".confusius")
+    made = open_layout(root, Index(INDEXED))
+
+    for query in ({}, {"suffix": "pwd"}, {"scope": "derivatives"}, {"RepetitionTime": 0.4}):
+        assert [f.path for f in kept.get(**query)] == [f.path for f in made.get(**query)]
+    assert kept.get_entities().keys() == made.get_entities().keys()
+    assert list(kept.derivatives) == list(made.derivatives)
+
+
+@pytest.mark.parametrize("folder", ["", "sub-01", "sub-01/new/deep", "derivatives/new/sub-01"])
+def test_file_of_ones_own_is_noticed_wherever_it_appears(root: Path, folder: str) -> None:
+    """A file that the index does not know is in the layout the next time."""
+    name = "sub-77_task-new_pwd.nii.gz"
+    write_tree(root, {f"{folder}/{name}".lstrip("/"): b""})
+
+    assert open_layout(root, Index(INDEXED)).get_tasks() == ["new", "rest"]
+
+
+def test_removed_file_of_ones_own_is_noticed(root: Path) -> None:
+    """A file that is gone is no longer in the layout."""
+    shutil.rmtree(root / "sub-10")
+
+    assert subjects(root, Index(INDEXED)) == ["01", "02"]
+
+
+def test_downloaded_file_changes_nothing(root: Path) -> None:
+    """A file of the index appears: the database knows it, and is used again, and at once."""
+    database = next((root / ".confusius" / "layout").glob("*.sqlite"))
+    write_tree(root, {"sub-01/fusi/sub-01_task-rest_pwd.nii.gz": b"data"})
+
+    age(root / "sub-01" / "fusi")
+
+    first, second = Index(INDEXED), Index(INDEXED)
+    subjects(root, first)
+    subjects(root, second)
+
+    assert (first.n_read, second.n_read) == (1, 0)
+    assert database.exists()
+
+
+def test_new_index_makes_a_new_database(root: Path) -> None:
+    """The time and size of the index file stand for its content."""
+    (root / "dataset_index.json").write_text("{}")
+    index = Index([*INDEXED, "sub-88/fusi/sub-88_task-rest_pwd.nii.gz"])
+
+    assert "88" in subjects(root, index)
+    assert len(list((root / ".confusius" / "layout").glob("*.sqlite"))) == 3
+
+
+def damage_database(folder: Path) -> None:
+    """Change a byte in the middle of a database."""
+    path = max(folder.glob("*.sqlite"), key=lambda path: path.stat().st_size)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def truncate_database(folder: Path) -> None:
+    """Cut a database off."""
+    path = next(folder.glob("*.sqlite"))
+    os.truncate(path, 100)
+
+
+def remove_database(folder: Path) -> None:
+    """Remove one of the databases."""
+    next(folder.glob("*.sqlite")).unlink()
+
+
+def damage_signature(folder: Path) -> None:
+    """Put something else in the signature's place."""
+    (folder / "signature.json").write_text('{"key": 3, "folders": []}')
+
+
+def cut_signature(folder: Path) -> None:
+    """Cut the signature off."""
+    (folder / "signature.json").write_text('{"key"')
+
+
+def point_elsewhere(folder: Path) -> None:
+    """Let the signature name a file outside of the folder."""
+    document = json.loads((folder / "signature.json").read_text())
+    document["files"] = {"": ["../../../x.sqlite", 0]}
+    (folder / "signature.json").write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        damage_database,
+        truncate_database,
+        remove_database,
+        damage_signature,
+        cut_signature,
+        point_elsewhere,
+    ],
+    ids=lambda harm: harm.__name__,
+)
+def test_damaged_database_is_made_anew_silently(root: Path, harm: Callable[[Path], None]) -> None:
+    """Whatever happened to the kept files, the answer is right."""
+    harm(root / ".confusius" / "layout")
+    index = Index(INDEXED)
+
+    assert subjects(root, index) == ["01", "02", "10"]
+    assert index.n_read == 1
+    again = Index(INDEXED)
+    assert subjects(root, again) == ["01", "02", "10"]
+    assert again.n_read == 0
+
+
+def test_folder_that_cannot_be_written_to_is_read(tmp_path: Path) -> None:
+    """Where nothing can be kept, the layout works without."""
+    root = write_tree(tmp_path / "tree", inheritance_files())
+    (root / ".confusius").write_text("in the way")
+
+    assert subjects(root, Index(INDEXED)) == ["01", "02", "10"]
+
+
+def test_fresh_folder_is_looked_into_again(root: Path) -> None:
+    """A folder that changed just before it was read may have changed again in the same tick."""
+    folder = root / "sub-01"
+    os.utime(folder)
+    fresh = folder.stat().st_mtime_ns
+    open_layout(root, Index(INDEXED))
+    write_tree(root, {"sub-01/sub-01_task-new_pwd.nii.gz": b""})
+    os.utime(folder, ns=(fresh, fresh))
+
+    assert open_layout(root, Index(INDEXED)).get_tasks() == ["new", "rest"]
+
+
+def test_kept_database_opens_faster_than_it_is_made(tmp_path: Path) -> None:
+    """Keeping is worth it: of a few thousand files, the second opening is the quicker one."""
+    relpaths = [f"sub-{i:04d}/fusi/sub-{i:04d}_task-rest_pwd.nii.gz" for i in range(4000)]
+    (tmp_path / "tree").mkdir()
+    age(tmp_path)
+
+    def opening() -> float:
+        start = time.perf_counter()
+        open_layout(tmp_path / "tree", lambda: relpaths)
+        return time.perf_counter() - start
+
+    assert opening() > opening()
+
+
+def test_dataset_of_local_files_pickles(root: Path) -> None:
+    """A copy of the dataset opens its own layout."""
+    dataset = pickle.loads(pickle.dumps(open_dataset(root)))  # noqa: S301 - our own bytes
+
+    assert dataset.get_subjects() == ["01", "02", "10"]
