@@ -204,6 +204,36 @@ def test_metadata_are_pybidss(pairs: dict[str, Pair], tree: str) -> None:
 
 
 @pytest.mark.parametrize("tree", [*TREES, *PUBLIC])
+def test_associations_are_pybidss_and_those_of_fusi_images(
+    pairs: dict[str, Pair], tree: str
+) -> None:
+    """What belongs together is the same, but for recordings of fUSI, which PyBIDS leaves alone."""
+    pair = pairs[tree]
+
+    for theirs in pair.theirs.get(scope="self"):
+        ours = pair.ours.layout.get_file(theirs.path)
+        for kind in (None, "Metadata", "Child", "Parent", "IntendedFor", "InformedBy"):
+            expected = {file.path for file in theirs.get_associations(kind)}
+            found = {file.path for file in ours.get_associations(kind)}
+            assert expected <= found, (theirs.path, kind)
+            for path in found - expected:
+                assert any("_pwd.nii" in name for name in (path, theirs.path)), (theirs.path, kind)
+                assert kind in (None, "IntendedFor", "InformedBy")
+
+
+def test_events_belong_to_their_fusi_images(pairs: dict[str, Pair]) -> None:
+    """Events beside an image, and events in the root, describe the images of their task."""
+    beside = pairs["sample"].ours.get(suffix="events", extension=".tsv", download=False)
+    (root,) = pairs["inheritance"].ours.get(suffix="events", extension=".tsv")
+
+    for events in beside:
+        (image,) = events.get_associations("IntendedFor")
+        assert image.filename == events.filename.replace("_events.tsv", "_pwd.nii.gz")
+        assert events.path in {file.path for file in image.get_associations("InformedBy")}
+    assert len(root.get_associations("IntendedFor")) == 4
+
+
+@pytest.mark.parametrize("tree", [*TREES, *PUBLIC])
 def test_tables_hold_pybidss_values(pairs: dict[str, Pair], tree: str) -> None:
     """`to_df` of the layout is PyBIDS's, and the dataset's has two columns more."""
     pair = pairs[tree]

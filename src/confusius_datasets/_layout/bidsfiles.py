@@ -31,15 +31,20 @@ class _WithMetadata:
 
     def get_associations(self, kind: str | None = None, include_parents: bool = False) -> Any:
         """Return the files that belong to this one."""
-        _read_metadata(self)
+        _let_layout(self, "associate", [self.path])  # type: ignore[attr-defined]
         return super().get_associations(kind=kind, include_parents=include_parents)  # type: ignore[misc]
 
 
 def _read_metadata(file: Any) -> None:
     """Let the layout that a file came from read the sidecars of the file."""
+    _let_layout(file, "read_metadata", [file.path])
+
+
+def _let_layout(file: Any, name: str, paths: list[str]) -> None:
+    """Call a function of the layout that a file came from."""
     session = object_session(file)
-    if session is not None and "read_metadata" in session.info:
-        session.info["read_metadata"]([file.path])
+    if session is not None and name in session.info:
+        session.info[name](paths)
 
 
 def _keep_session(file: Any, context: Any) -> None:

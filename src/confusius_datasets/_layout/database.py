@@ -18,7 +18,14 @@ from sqlalchemy.pool import StaticPool
 from confusius_datasets._entities import INTEGER_ENTITIES, parse_entities
 from confusius_datasets._layout.files import file_class
 
-__all__ = ["PrivateDatabase", "add_files", "add_metadata", "merge", "metadata_row"]
+__all__ = [
+    "PrivateDatabase",
+    "add_associations",
+    "add_files",
+    "add_metadata",
+    "merge",
+    "metadata_row",
+]
 
 CACHE_KB = 16_000
 """Memory for pages of a database; the rest is in its file."""
@@ -32,6 +39,8 @@ INSERT_TAG = (
     "INSERT OR IGNORE INTO tags (file_path, entity_name, _value, _dtype, is_metadata) "
     "VALUES (?, ?, ?, ?, ?)"
 )
+
+INSERT_ASSOCIATION = "INSERT OR IGNORE INTO associations (src, dst, kind) VALUES (?, ?, ?)"
 
 INSERT_ENTITY = "INSERT OR IGNORE INTO entities (name, mandatory, _dtype) VALUES (?, 0, 'str')"
 
@@ -193,6 +202,24 @@ def metadata_row(path: str, field: str, value: object) -> tuple[str, str, str, s
     if isinstance(value, list | dict):
         return (path, field, json.dumps(value), "json", 1)
     return (path, field, str(value), type(value).__name__, 1)
+
+
+def add_associations(
+    connection: sqlite3.Connection, associations: Iterable[tuple[str, str, str]], root: Path
+) -> None:
+    """Write the rows of files that belong together.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        Connection to PyBIDS's database.
+    associations : iterable of tuple
+        Two paths below the root, and what the first is to the second.
+    root : pathlib.Path
+        The root.
+    """
+    rows = ((str(root / first), str(root / second), kind) for first, second, kind in associations)
+    connection.executemany(INSERT_ASSOCIATION, rows)
 
 
 def merge(contents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -16,10 +16,12 @@ from bids.layout.models import BIDSFile, DerivativeDatasets, Entity, Tag
 from bids.utils import listify, natural_sort
 
 from confusius_datasets._entities import INTEGER_ENTITIES, applicable_sidecars
+from confusius_datasets._layout.associations import associate, intended_for
 from confusius_datasets._layout.bidsfiles import CATALOGUE_CLASSES
 from confusius_datasets._layout.config import fusi_config
 from confusius_datasets._layout.database import (
     PrivateDatabase,
+    add_associations,
     add_files,
     add_metadata,
     merge,
@@ -80,13 +82,14 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         self._with_metadata: set[str] = set()
         self._jsons: dict[str, list[str]] | None = None
         self._contents: dict[str, dict[str, Any]] = {}
+        self._is_associated = False
         self._description: dict[str, Any] | None = None
         self._knows_description = False
         self.is_derivative = bool(prefix) or self._is_called_derivative()
         self.regex_search = False
         self.sources = sources
         self.connection_manager = self._open_database(datasets[prefix])
-        self.session.info["read_metadata"] = self.read_metadata
+        self.session.info.update(read_metadata=self.read_metadata, associate=self.associate)
         self.derivatives = DerivativeDatasets()
         if not prefix:
             for name in datasets:
@@ -355,6 +358,40 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
             for derivative in self.derivatives.values():
                 derivative.read_metadata(asked)
 
+    def associate(self, paths: Iterable[str]) -> None:
+        """Write into the database which files belong together.
+
+        Most of it follows from the paths. What sidecars say with `IntendedFor` counts of those
+        that are on disk, and of those of the files asked for, which are made local.
+
+        Parameters
+        ----------
+        paths : iterable of str
+            Absolute paths of the files asked for.
+        """
+        self.read_metadata(paths)
+        if self._is_associated:
+            return
+        files = natural_sort(self.session.scalars(sa.select(BIDSFile.path)).all())
+        relpaths = [Path(path).relative_to(self._top).as_posix() for path in files]
+        self.read_metadata(
+            path for path in files if all(map(self._is_local, self._sidecars_of(path)))
+        )
+        names = {name for config in self.config.values() for name in config.entities}
+        found = list(associate(relpaths, names))
+        fields = self.session.query(Tag).filter(Tag.entity_name == "IntendedFor")
+        for tag in fields.filter(Tag.is_metadata == True):  # noqa: E712 - SQL's equality
+            relpath = Path(tag.file_path).relative_to(self._top).as_posix()
+            found += intended_for(relpath, tag.value)
+        with self.connection_manager.connection as connection:
+            add_associations(connection, found, self._top)
+        self.session.expire_all()
+        self._is_associated = True
+
+    def _is_local(self, relpath: str) -> bool:
+        """Say whether a file is on disk."""
+        return (self._top / relpath).exists()
+
     def _own(self, paths: Sequence[str]) -> list[str]:
         """Return those of some files that are in this layout's own dataset."""
         found: set[str] = set()
@@ -380,7 +417,7 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
     def _make_local(self, sidecars: Iterable[Sequence[str]]) -> None:
         """Make sidecars local, all at once."""
         wanted = dict.fromkeys(relpath for applying in sidecars for relpath in applying)
-        missing = [relpath for relpath in wanted if not (self._top / relpath).exists()]
+        missing = [relpath for relpath in wanted if not self._is_local(relpath)]
         if missing and self._ensure_local is not None:
             self._ensure_local(missing)
 

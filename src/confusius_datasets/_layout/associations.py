@@ -1,0 +1,157 @@
+"""Which files belong together: sidecars, inheritance, events and the images they describe; pure."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from confusius_datasets._entities import INTEGER_ENTITIES, parse_entities
+
+__all__ = ["Association", "associate", "intended_for"]
+
+Association = tuple[str, str, str]
+"""Two paths, and what the first is to the second."""
+
+IMAGE_EXTENSIONS = (".nii", ".nii.gz")
+
+RECORDINGS = {"physio": "bold", "stim": "bold", "events": "bold", "sbref": "bold"}
+"""What PyBIDS links to images of which suffix."""
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file with what decides whom it belongs to."""
+
+    relpath: str
+    folder: str
+    suffix: str
+    extension: str
+    labels: Mapping[str, str | int]
+
+
+def associate(relpaths: Iterable[str], names: set[str]) -> Iterator[Association]:
+    """Find the files of a dataset that belong together, from their paths alone.
+
+    These are the associations of PyBIDS's own indexer, and one more: events, physiological
+    recordings and stimuli belong to functional ultrasound images as they do to BOLD ones.
+
+    Parameters
+    ----------
+    relpaths : iterable of str
+        The dataset's files below the root, in PyBIDS's order.
+    names : set of str
+        Entities that the dataset's configuration has.
+
+    Yields
+    ------
+    tuple of str
+        Two paths, and what the first is to the second: `Metadata`, `Child`, `Parent`,
+        `IntendedFor` or `InformedBy`.
+    """
+    files = [file for file in (_read(relpath, names) for relpath in relpaths) if file is not None]
+    by_folder: dict[tuple[str, str, str], list[_File]] = defaultdict(list)
+    images: dict[tuple[str, object], list[_File]] = defaultdict(list)
+    for file in files:
+        by_folder[file.folder, file.suffix, file.extension].append(file)
+        if file.extension in IMAGE_EXTENSIONS:
+            images[file.suffix, file.labels.get("subject")].append(file)
+            images[file.suffix, None].append(file)
+    for file in files:
+        if file.extension != ".json":
+            sidecars = list(_inherited(file, ".json", by_folder))
+            if sidecars:
+                yield from _pair(sidecars[0], file, "Metadata", "Metadata")
+                yield from _chain(sidecars)
+                yield from _chain(list(_inherited(file, file.extension, by_folder)))
+            yield from _of_images(file, images, has_sidecar=bool(sidecars))
+
+
+def intended_for(relpath: str, field: object) -> Iterator[Association]:
+    """Find the files that a file names in its field `IntendedFor`.
+
+    Parameters
+    ----------
+    relpath : str
+        The file, below the root.
+    field : object
+        The field: a BIDS URI, a path below the subject's folder, or a list of these.
+
+    Yields
+    ------
+    tuple of str
+        As `associate` gives them.
+    """
+    subject = parse_entities(relpath).get("subject", "")
+    for target in field if isinstance(field, list) else [field]:
+        if not isinstance(target, str):
+            continue
+        if target.startswith("bids::"):
+            path = target.removeprefix("bids::")
+        elif target.startswith("bids:"):
+            continue  # another dataset's
+        else:
+            path = f"sub-{subject}/{target}"
+        yield (relpath, path, "IntendedFor")
+        yield (path, relpath, "InformedBy")
+
+
+def _read(relpath: str, names: set[str]) -> _File | None:
+    """Read what decides whom a file belongs to; `None` for a file without suffix or extension."""
+    found = parse_entities(relpath)
+    labels: dict[str, str | int] = {
+        name: int(label) if name in INTEGER_ENTITIES else label
+        for name, label in found.items()
+        if name in names
+    }
+    suffix, extension = labels.pop("suffix", None), labels.pop("extension", None)
+    if suffix is None or extension is None:
+        return None
+    return _File(relpath, relpath.rpartition("/")[0], str(suffix), str(extension), labels)
+
+
+def _inherited(
+    file: _File, extension: str, by_folder: Mapping[tuple[str, str, str], Sequence[_File]]
+) -> Iterator[_File]:
+    """List the files of an extension that a file inherits from, the nearest first."""
+    folder = file.folder
+    while True:
+        for other in by_folder.get((folder, file.suffix, extension), ()):
+            if other.labels.items() <= file.labels.items():
+                yield other
+        if not folder:
+            return
+        folder = folder.rpartition("/")[0]
+
+
+def _of_images(
+    file: _File, images: Mapping[tuple[str, object], Sequence[_File]], *, has_sidecar: bool
+) -> Iterator[Association]:
+    """Link a recording beside images to these."""
+    if file.suffix not in RECORDINGS:
+        return
+    wanted = []
+    if has_sidecar:  # PyBIDS looks at files with metadata only
+        wanted.append((RECORDINGS[file.suffix], file.labels.items()))
+        if file.suffix == "sbref":
+            wanted.append(("dwi", file.labels.items()))
+    if file.suffix != "sbref":
+        fusi = {name: label for name, label in file.labels.items() if name != "recording"}
+        wanted.append(("pwd", {**fusi, "datatype": "fusi"}.items()))
+    for suffix, labels in wanted:
+        for image in images.get((suffix, file.labels.get("subject")), ()):
+            if labels <= image.labels.items():
+                yield from _pair(file, image, "IntendedFor", "InformedBy")
+
+
+def _chain(files: Sequence[_File]) -> Iterator[Association]:
+    """Link each file to the one it inherits from."""
+    for child, parent in itertools.pairwise(files):
+        yield from _pair(child, parent, "Child", "Parent")
+
+
+def _pair(first: _File, second: _File, kind: str, back: str) -> Iterator[Association]:
+    """Link two files both ways."""
+    yield (first.relpath, second.relpath, kind)
+    yield (second.relpath, first.relpath, back)

@@ -1,0 +1,184 @@
+"""Queries on large catalogues, beside plain PyBIDS on the same tree.
+
+Run by hand, from the project's folder::
+
+    python tests/benchmarks/queries.py                 # 500 and 30 000 files, 100 000 without PyBIDS
+    python tests/benchmarks/queries.py --files 500 --metadata
+
+Every tool runs in a process of its own, so that peak memory is its own. bids2table is measured too
+where it is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+TOOLS = ("ours", "ours, kept", "PyBIDS", "PyBIDS, metadata", "bids2table")
+
+SELECTIVE = {"subject": "002", "session": "1", "run": 3, "suffix": "pwd", "extension": ".nii.gz"}
+
+BROAD = {"suffix": "pwd", "extension": ".nii.gz"}
+
+
+def relpaths(n_files: int) -> Iterator[str]:
+    """List the files of a tree: subjects of five sessions, ten runs each, an image and a sidecar."""
+    yield from ("dataset_description.json", "pwd.json")
+    for number in range(n_files - 2):
+        subject, rest = divmod(number, 100)
+        session, rest = divmod(rest, 20)
+        run, kind = divmod(rest, 2)
+        stem = f"sub-{subject + 1:03d}_ses-{session}_task-rest_acq-slice{run + 1:02d}_run-{run + 1}"
+        extension = "json" if kind else "nii.gz"
+        yield f"sub-{subject + 1:03d}/ses-{session}/fusi/{stem}_pwd.{extension}"
+
+
+def write_tree(root: Path, n_files: int) -> None:
+    """Write the tree: empty images, small sidecars."""
+    for relpath in relpaths(n_files):
+        path = root / relpath
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = {"RepetitionTime": 0.4, "TaskName": "rest", "ProbePitch": 0.1}
+        if relpath == "dataset_description.json":
+            content = {"Name": "benchmark", "BIDSVersion": "1.10.0"}
+        path.write_text(json.dumps(content) if path.suffix == ".json" else "")
+
+
+def open_ours(root: Path) -> Any:
+    """Open the tree with this package."""
+    from confusius_datasets import open_dataset
+
+    return open_dataset(root).layout
+
+
+def open_pybids(root: Path, *, metadata: bool) -> Any:
+    """Open the tree with PyBIDS alone."""
+    from bids.layout import BIDSLayout, BIDSLayoutIndexer
+
+    from confusius_datasets._layout.config import fusi_config
+
+    indexer = BIDSLayoutIndexer(validate=False, index_metadata=metadata)
+    return BIDSLayout(root, validate=False, config=[fusi_config()], indexer=indexer)
+
+
+def measure(tool: str, root: Path, *, metadata: bool) -> dict[str, float]:
+    """Measure one tool, in this process."""
+    results: dict[str, float] = {}
+
+    def timed(name: str, work: Callable[[], Any]) -> Any:
+        start = time.perf_counter()
+        answer = work()
+        results[name] = time.perf_counter() - start
+        return answer
+
+    if tool == "bids2table":
+        import bids2table
+
+        table = timed("first answer", lambda: bids2table.index_dataset(root).to_pandas())
+        timed("selective", lambda: table[(table["sub"] == "002") & (table["run"] == 3)])
+        timed("get_subjects", lambda: sorted(table["sub"].dropna().unique()))
+    else:
+        layout = timed("first answer", lambda: _first_answer(tool, root))
+        timed("selective", lambda: layout.get(**SELECTIVE))
+        timed("broad", lambda: layout.get(**BROAD))
+        timed("get_subjects", layout.get_subjects)
+        results["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        timed("to_df", lambda: layout.to_df(**BROAD))
+        if metadata and tool != "PyBIDS":
+            timed("metadata", lambda: layout.get(RepetitionTime=0.4, **BROAD))
+    results.setdefault("memory", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    return results
+
+
+def _first_answer(tool: str, root: Path) -> Any:
+    """Open the tree and answer a query; importing counts."""
+    if tool.startswith("ours"):
+        layout = open_ours(root)
+    else:
+        layout = open_pybids(root, metadata=tool.endswith("metadata"))
+    layout.get(**SELECTIVE)
+    return layout
+
+
+def measure_apart(tool: str, root: Path, *, metadata: bool) -> dict[str, float] | None:
+    """Measure one tool in a process of its own; `None` where it is not installed."""
+    command = [sys.executable, __file__, "--measure", tool, "--root", str(root)]
+    command += ["--metadata"] if metadata else []
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(f"  {tool}: not measured ({done.stderr.strip().splitlines()[-1]})")
+        return None
+    answer: dict[str, float] = json.loads(done.stdout)
+    return answer
+
+
+def report(n_files: int, *, metadata: bool, most_for_pybids: int) -> None:
+    """Measure every tool on a tree of some size, and print times and ratios."""
+    folder = Path(tempfile.mkdtemp(prefix="queries-"))
+    try:
+        root = folder / "tree"
+        write_tree(root, n_files)
+        print(f"\n{n_files} files")
+        rows: dict[str, dict[str, float]] = {}
+        for tool in TOOLS:
+            if tool.startswith("PyBIDS") and n_files > most_for_pybids:
+                continue
+            if tool == "PyBIDS, metadata" and not metadata:
+                continue
+            if tool == "ours, kept":
+                time.sleep(2.5)  # fresh folders are looked into once more
+                measure_apart("ours", root, metadata=False)
+            if (found := measure_apart(tool, root, metadata=metadata)) is not None:
+                rows[tool] = found
+        for database in root.glob(".confusius/layout/*.sqlite"):
+            print(f"  database on disk: {database.stat().st_size / 1e6:.0f} MB")
+        print_table(rows)
+    finally:
+        shutil.rmtree(folder)
+
+
+def print_table(rows: dict[str, dict[str, float]]) -> None:
+    """Print a row for each measure, and how many times slower PyBIDS is than us."""
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    print(f"  {'':14}" + "".join(f"{tool:>18}" for tool in rows) + f"{'PyBIDS / ours':>16}")
+    for name in names:
+        cells = [_cell(name, row.get(name)) for row in rows.values()]
+        ours, theirs = rows["ours"].get(name), rows.get("PyBIDS", {}).get(name)
+        ratio = f"{theirs / ours:.1f}" if ours and theirs else ""
+        print(f"  {name:14}" + "".join(f"{cell:>18}" for cell in cells) + f"{ratio:>16}")
+
+
+def _cell(name: str, value: float | None) -> str:
+    """Write a measure with its unit."""
+    if value is None:
+        return ""
+    return f"{value:.0f} MB" if name == "memory" else f"{value * 1000:.1f} ms"
+
+
+def main() -> None:
+    """Read the arguments and run."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--files", type=int, nargs="+", default=[500, 30_000, 100_000])
+    parser.add_argument("--metadata", action="store_true", help="queries on sidecars, too")
+    parser.add_argument("--most-for-pybids", type=int, default=30_000, metavar="N")
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        print(json.dumps(measure(options.measure, options.root, metadata=options.metadata)))
+        return
+    for n_files in options.files:
+        report(n_files, metadata=options.metadata, most_for_pybids=options.most_for_pybids)
+
+
+if __name__ == "__main__":
+    main()
