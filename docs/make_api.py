@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import confusius_datasets
 from confusius_datasets import errors
 
 PAGE = Path(__file__).with_name("api.md")
+
+ITEM_SECTIONS = ("Parameters", "Returns", "Raises", "Yields")
+"""Sections of a docstring that are lists."""
 
 HEAD = """# API reference
 
@@ -63,7 +67,8 @@ def _section(name: str, value: object, *, level: int, attribute: bool = False) -
     if attribute:
         return f"{title}\n{body}\n"
     signature = re.sub(r"<object object at 0x\w+>", "…", str(inspect.signature(value)))  # type: ignore[arg-type]
-    signature = re.sub(r"\(self,? ?", "(", signature)
+    signature = re.sub(r"\((self|cls),? ?", "(", signature)
+    signature = re.sub(r"(: |-> )'([^']*)'", r"\1\2", signature)  # annotations are text
     return f"{title}\n```text\n{name.rpartition('.')[2]}{_wrap(signature)}\n```\n\n{body}\n"
 
 
@@ -87,25 +92,47 @@ def _wrap(signature: str) -> str:
 
 
 def _to_markdown(docstring: str) -> str:
-    """Turn numpydoc sections into Markdown: bold titles, lists of parameters, fenced examples."""
+    """Turn numpydoc sections into Markdown: bold titles, lists of items, fenced code."""
     text = re.sub(r"^(\w[\w ]*)\n-{3,}$", r"**\1**\n", docstring, flags=re.MULTILINE)
-    text = re.sub(r"\.\. \[(\d+)\] ", r"[\1] ", text)
-    lines, fenced = [], False
-    for line in text.splitlines():
-        if line.startswith(">>> ") and not fenced:
-            lines.append("```pycon")
-            fenced = True
-        elif fenced and not line:
-            lines.append("```")
-            fenced = False
-        if re.match(r"^\S.* : ", line) and not fenced:
-            line = f"- {re.sub(r'^([^:]+?) : (.*)$', lambda m: f'`{m[1]}` : {m[2]}', line)}"
-        elif line.startswith("    ") and not fenced:
-            line = f"  {line.strip()}"
-        lines.append(line)
-    if fenced:
-        lines.append("```")
+    text = re.sub(r"^\.\. \[(\d+)\] ", r"[\1] ", text, flags=re.MULTILINE)
+    lines: list[str] = []
+    section = ""
+    given = text.splitlines()
+    position = 0
+    while position < len(given):
+        line = given[position]
+        following = given[position + 1] if position + 1 < len(given) else ""
+        if re.fullmatch(r"\*\*.*\*\*", line):
+            section = line.strip("*")
+            lines.append(line)
+        elif line.startswith(">>> "):
+            position = _fence(given, position, lines, "pycon", lambda text: bool(text))
+            continue
+        elif line.endswith("::"):
+            lines += [line[:-1]] if line != "::" else []
+            skip = position + 2
+            position = _fence(given, skip, lines, "text", lambda text: not text or text[0] == " ")
+            continue
+        elif section in ITEM_SECTIONS and line and line[0] != " " and following[:1] == " ":
+            name, colon, kind = line.partition(" : ")
+            lines.append(f"- `{name}` : {kind}" if colon else f"- `{line}`")
+        else:
+            lines.append(f"  {line.strip()}" if line.startswith("    ") else line)
+        position += 1
     return "\n".join(lines)
+
+
+def _fence(
+    given: list[str], position: int, lines: list[str], tag: str, goes_on: Callable[[str], bool]
+) -> int:
+    """Put the lines from a position on into a fenced block; return where it ends."""
+    block = []
+    while position < len(given) and goes_on(given[position]):
+        block.append(given[position])
+        position += 1
+    code = inspect.cleandoc("\n".join(block)) if tag == "text" else "\n".join(block)
+    lines += [f"```{tag}", code, "```", ""]
+    return position
 
 
 if __name__ == "__main__":

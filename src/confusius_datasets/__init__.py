@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         list_datasets,
     )
     from confusius_datasets._io import load
+    from confusius_datasets._plot import plot_template_with_atlas
 
 __version__ = "0.1.0"
 
@@ -39,6 +40,7 @@ __all__ = [
     "list_datasets",
     "load",
     "open_dataset",
+    "plot_template_with_atlas",
 ]
 
 _HOMES = {
@@ -54,6 +56,7 @@ _HOMES = {
     "list_datasets": "confusius_datasets._fetchers",
     "load": "confusius_datasets._io",
     "open_dataset": "confusius_datasets._dataset",
+    "plot_template_with_atlas": "confusius_datasets._plot",
 }
 
 

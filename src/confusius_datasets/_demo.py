@@ -1,6 +1,6 @@
 """The tour of the package that `confusius-datasets demo` gives, on the sample dataset.
 
-It uses the public calls alone, says each of them as it goes, and draws one figure.
+It uses the public calls, says each of them as it goes, and draws two figures.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def run_demo(
     Parameters
     ----------
     output : pathlib.Path
-        Where the figure is written, a PNG.
+        Where the figure is written, a PNG; a second one goes beside it.
     data_dir : str, optional
         Folder of all datasets. If not provided, see `get_datasets_dir`.
     say : callable, default: print
@@ -78,9 +78,21 @@ def run_demo(
         **{name: label for name, label in RECORDING.items() if name != "task"},
     )
     say(f">>> dataset\n{dataset!r}\n\n>>> pwd\n{pwd!r}\n\n>>> events\n{events}\n")
+    over = _draw_atlas(output.with_name(f"{output.stem}-atlas{output.suffix}"))
+    say(f"Figure: a template with the contours of an atlas over it (made-up ones):\n{over}\n")
     path = draw_response(pwd, events, output, truth=truth)
     say(f"Figure: mean power Doppler beside the correlation with the stimulus:\n{path}")
     return path
+
+
+def _draw_atlas(output: Path) -> Path:
+    """Draw a phantom template with the phantom atlas resampled onto it."""
+    from confusius_datasets._atlas.phantom import phantom_atlas, phantom_template
+    from confusius_datasets._plot import plot_template_with_atlas
+
+    template = phantom_template()
+    atlas = phantom_atlas().resample_like(template, template.attrs["affines"]["physical_to_sform"])
+    return plot_template_with_atlas(template, atlas, output)
 
 
 def stimulus_course(events: pd.DataFrame, time: xr.DataArray, *, delay: float = DELAY) -> Any:

@@ -14,7 +14,7 @@ import pytest
 from atlas_folders import install_atlas
 
 import confusius_datasets
-from confusius_datasets import list_datasets
+from confusius_datasets import fetch_sample, list_datasets
 from confusius_datasets.testing import LocalOSF
 
 PROJECT = Path(confusius_datasets.__file__).parents[2]
@@ -177,13 +177,26 @@ def test_table_that_users_were_promised_is_printed(
     """The table of datasets is the page's, mark for mark."""
     list_datasets()
 
-    assert capsys.readouterr().out == (
-        "                    Available Datasets                     \n"
-        "┏━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━┳━━━━━━━━━┓\n"
-        "┃ Fetch function                   ┃     Size ┃ On disk ┃\n"
-        "┡━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━╇━━━━━━━━━┩\n"
-        "│ fetch_cybis_pereira_2026         │ 12.88 GB │    ✗    │\n"
-        "│ fetch_nunez_elizalde_2022        │ 6.983 GB │    ✗    │\n"
-        "│ fetch_template_pepe_mariani_2026 │ 5.508 MB │    ✗    │\n"
-        "└──────────────────────────────────┴──────────┴─────────┘\n"
-    )
+    title, *table = capsys.readouterr().out.splitlines()
+    assert title.strip() == "Available Datasets"
+    assert table == [
+        "┏━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━┳━━━━━━━━━┓",
+        "┃ Fetch function                   ┃     Size ┃ On disk ┃",
+        "┡━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━╇━━━━━━━━━┩",
+        "│ fetch_cybis_pereira_2026         │ 12.88 GB │    ✗    │",
+        "│ fetch_nunez_elizalde_2022        │ 6.983 GB │    ✗    │",
+        "│ fetch_template_pepe_mariani_2026 │ 5.508 MB │    ✗    │",
+        "└──────────────────────────────────┴──────────┴─────────┘",
+    ]
+
+
+def test_table_has_plain_words_where_marks_cannot_be_shown(osf: LocalOSF) -> None:
+    """A terminal without Unicode gets yes and no, and a table it can draw."""
+    fetch_sample(download=False)
+    command = [sys.executable, "-c", "import confusius_datasets as c; c.list_datasets()"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+
+    done = subprocess.run(command, env=environment, check=True, capture_output=True)
+
+    assert done.stdout.isascii()
+    assert done.stdout.count(b" no ") == 3

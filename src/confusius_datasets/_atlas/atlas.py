@@ -1,0 +1,471 @@
+"""`Atlas`: template image, labels and hemispheres on one grid, and the regions they show."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from confusius_datasets._atlas.brainglobe import BrainGlobeFolder, open_atlas
+from confusius_datasets._atlas.images import dataset_of
+from confusius_datasets._atlas.meshes import Faces, Vertices, keep_side, map_points, read_mesh
+from confusius_datasets._atlas.resampling import (
+    Interpolation,
+    Resampler,
+    as_transform,
+    check_interpolation,
+    grid_of,
+)
+from confusius_datasets._atlas.structures import Regions
+from confusius_datasets._io.colors import label_colors
+from confusius_datasets.errors import FilterError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.colors import BoundaryNorm, Colormap
+
+__all__ = ["Atlas", "Side"]
+
+Side = Literal["both", "left", "right"]
+
+SIDES = {"both": None, "left": 1, "right": 2}
+"""The label of each hemisphere."""
+
+SUFFIXES = {"both": "", "left": "_L", "right": "_R"}
+"""What is added to an acronym for one hemisphere."""
+
+
+class Atlas:
+    """A brain atlas: a template image, the region of each voxel, and the regions' hierarchy.
+
+    Made by `Atlas.from_brainglobe`; the arguments here are for the class itself.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        `reference`, `annotation` and `hemispheres` on one grid; name, species, orientation in
+        `attrs`.
+    structures : mapping
+        BrainGlobe's dictionary of regions.
+    mesh_to_physical : (4, 4) numpy.ndarray, optional
+        From the atlas's own space to that of the arrays, in mm. If not provided, they are the same.
+    midline : float, default: 0.0
+        Where the left hemisphere begins along the last axis of the atlas's own space, in mm.
+
+    Examples
+    --------
+    An atlas on the grid of a template::
+
+        template = fetch_template_pepe_mariani_2026()
+        atlas = Atlas.from_brainglobe("allen_mouse_100um")
+        resampled = atlas.resample_like(template, template.attrs["affines"]["physical_to_sform"])
+        resampled.get_masks(["VISp", "CA1"], sides="left")
+    """
+
+    def __init__(
+        self,
+        dataset: xr.Dataset,
+        structures: Mapping[Any, Any],
+        mesh_to_physical: NDArray[np.float64] | None = None,
+        midline: float = 0.0,
+    ) -> None:
+        self._dataset = dataset
+        self._regions = Regions(structures)
+        self._mesh_to_physical = np.eye(4) if mesh_to_physical is None else mesh_to_physical
+        self._midline = midline
+
+    @classmethod
+    def from_brainglobe(
+        cls,
+        atlas: Any,
+        *,
+        brainglobe_dir: str | os.PathLike[str] | None = None,
+        check_latest: bool = False,
+        version: str | None = None,
+        config_dir: str | os.PathLike[str] | None = None,
+    ) -> Atlas:
+        """Open an atlas of BrainGlobe, downloading it if there is no local copy.
+
+        With a local copy nothing is asked of the network, and nothing written.
+
+        Parameters
+        ----------
+        atlas : str or brainglobe_atlasapi.BrainGlobeAtlas
+            Name of an atlas, resolution included, such as `"allen_mouse_100um"`; or one that is
+            open already, and then the other arguments do not count.
+        brainglobe_dir : str or path-like, optional
+            BrainGlobe's folder. If not provided, its configuration says; usually `~/.brainglobe`.
+        check_latest : bool, default: False
+            Whether to ask BrainGlobe's server if there is a newer version, and to say so.
+        version : str, optional
+            Version of the atlas, such as `"1.2"`. If not provided, the highest local one, or else
+            the latest.
+        config_dir : str or path-like, optional
+            Folder of BrainGlobe's configuration. If not provided, that of the environment variable
+            `BRAINGLOBE_CONFIG_DIR`, or else `~/.config/brainglobe`.
+
+        Returns
+        -------
+        Atlas
+            The atlas, in memory.
+
+        Raises
+        ------
+        TypeError
+            If `atlas` is neither a name nor an open atlas.
+        FilterError
+            If the name or the version cannot be one.
+        FileFormatError
+            If the local copy is damaged or incomplete; it is left as it is.
+        OfflineError
+            If something must be downloaded, and `CONFUSIUS_OFFLINE` forbids the network.
+        SourceError
+            If BrainGlobe has no such atlas, or cannot be reached.
+        MissingDependencyError
+            If `brainglobe-atlasapi` or matplotlib is not installed.
+
+        Examples
+        --------
+        ::
+
+            atlas = Atlas.from_brainglobe("allen_mouse_100um")
+            atlas.annotation
+        """
+        if isinstance(atlas, str):
+            folder = BrainGlobeFolder.find(brainglobe_dir, config_dir)
+            opened = open_atlas(atlas, folder, version=version, check_latest=check_latest)
+        else:
+            opened = atlas
+        dataset, midline = dataset_of(opened)
+        return cls(dataset, opened.structures, midline=midline)
+
+    def __repr__(self) -> str:
+        return (
+            f"Atlas(name={self.name!r}, species={self.species!r}, "
+            f"orientation={self.orientation!r}, shape={self.annotation.shape})"
+        )
+
+    @property
+    def reference(self) -> xr.DataArray:
+        """(z, y, x) template image, float32; `z`, `y`, `x` in mm."""
+        return self._dataset["reference"]
+
+    @property
+    def annotation(self) -> xr.DataArray:
+        """(z, y, x) identifier of each voxel's region, int32, 0 outside; colours in `attrs`."""
+        return self._dataset["annotation"]
+
+    @property
+    def hemispheres(self) -> xr.DataArray:
+        """(z, y, x) hemisphere of each voxel, int8: 1 left, 2 right, 0 outside."""
+        return self._dataset["hemispheres"]
+
+    @property
+    def structures(self) -> Mapping[Any, Any]:
+        """BrainGlobe's dictionary of regions, by identifier or acronym; its `tree` is treelib's."""
+        return self._regions.structures
+
+    @property
+    def lookup(self) -> pd.DataFrame:
+        """Table of the regions by `id`: `acronym`, `name`, `rgb_triplet`."""
+        return self._regions.table
+
+    @property
+    def cmap(self) -> Colormap:
+        """Colormap that draws `annotation` in the regions' colours, with `norm`."""
+        return label_colors(self.annotation.attrs["rgb_lookup"])[0]
+
+    @property
+    def norm(self) -> BoundaryNorm:
+        """Normalisation that goes with `cmap`."""
+        return label_colors(self.annotation.attrs["rgb_lookup"])[1]
+
+    @property
+    def name(self) -> str:
+        """Name of the atlas, without resolution."""
+        return str(self._dataset.attrs["name"])
+
+    @property
+    def species(self) -> str:
+        """Whose brain it is."""
+        return str(self._dataset.attrs["species"])
+
+    @property
+    def orientation(self) -> str:
+        """Where the axes of the atlas's own space begin: `asr` is anterior, superior, right."""
+        return str(self._dataset.attrs["orientation"])
+
+    @property
+    def citation(self) -> str:
+        """What to cite for the atlas; empty where it does not say."""
+        return str(self._dataset.attrs.get("citation", ""))
+
+    @property
+    def resolution(self) -> tuple[float, ...]:
+        """Size of a voxel along each axis, in mm."""
+        return tuple(abs(step) for step in grid_of(self.annotation, name="annotation").steps())
+
+    def search(
+        self, pattern: str, field: Literal["all", "acronym", "name"] = "all"
+    ) -> pd.DataFrame:
+        """Find regions by a regular expression, whatever the case.
+
+        Parameters
+        ----------
+        pattern : str
+            The expression.
+        field : {"all", "acronym", "name"}, default: "all"
+            Whether to look anywhere in acronym and name, or to compare with the whole of one.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Those rows of `lookup`; none when nothing is found.
+
+        Raises
+        ------
+        FilterError
+            If there is no such field, or the expression is none.
+
+        Examples
+        --------
+        ::
+
+            atlas.search("primary visual")
+            atlas.search("VISp[0-9]+", field="acronym")
+        """
+        return self._regions.search(pattern, field)
+
+    def ancestors(self, region: int | str) -> list[Any]:
+        """List the regions that a region is part of, from the root down.
+
+        Parameters
+        ----------
+        region : int or str
+            Identifier, or acronym with the case.
+
+        Returns
+        -------
+        list of treelib.Node
+            Each has the `identifier` and a `tag` with acronym and identifier.
+
+        Raises
+        ------
+        UnknownKeyError
+            If the atlas has no such region.
+
+        Examples
+        --------
+        ::
+
+            [node.tag for node in atlas.ancestors("VISp")]
+        """
+        path = self._regions.entries[self._regions.find(region)]["structure_id_path"]
+        tree = self._tree()
+        return [tree.get_node(int(key)) for key in path[:-1]]
+
+    def show_tree(self, region: int | str | None = None, **kwargs: Any) -> None:
+        """Print the hierarchy of regions.
+
+        Parameters
+        ----------
+        region : int or str, optional
+            Where to begin. If not provided, at the root.
+        **kwargs
+            Arguments of `treelib.Tree.show`.
+
+        Raises
+        ------
+        UnknownKeyError
+            If the atlas has no such region.
+
+        Examples
+        --------
+        ::
+
+            atlas.show_tree("VIS")
+        """
+        if region is not None:
+            kwargs["nid"] = self._regions.find(region)
+        self._tree().show(**kwargs)
+
+    def get_masks(
+        self,
+        regions: int | str | Iterable[int | str],
+        sides: Side | Sequence[Side] = "both",
+    ) -> xr.DataArray:
+        """Make a mask of each of some regions, with all that they hold.
+
+        Parameters
+        ----------
+        regions : int, str, or iterable of them
+            Identifiers, or acronyms with the case.
+        sides : {"both", "left", "right"} or sequence of them, default: "both"
+            Hemisphere, one for all regions or one for each.
+
+        Returns
+        -------
+        (mask, z, y, x) xarray.DataArray
+            The region's identifier where the region is, and 0 elsewhere, int32. The coordinate
+            `mask` has the acronyms, with `_L` or `_R` for one hemisphere.
+
+        Raises
+        ------
+        UnknownKeyError
+            If the atlas lacks a region.
+        FilterError
+            If there are no regions, not as many sides as regions, or an unknown side.
+
+        Examples
+        --------
+        ::
+
+            masks = atlas.get_masks(["VISp", "CA1"], sides="left")
+            masks.sel(mask="CA1_L")
+        """
+        named = [regions] if isinstance(regions, int | str | np.integer) else regions
+        keys = [self._regions.find(name) for name in named]
+        each = _sides(sides, len(keys))
+        labels, halves = self.annotation.values, self.hemispheres.values
+        masks = np.zeros((len(keys), *labels.shape), np.int32)
+        for mask, key, side in zip(masks, keys, each, strict=True):
+            inside = np.isin(labels, self._regions.with_descendants(key))
+            if SIDES[side] is not None:
+                inside &= halves == SIDES[side]
+            mask[inside] = key
+        names = [
+            self._regions.acronym(key) + SUFFIXES[side]
+            for key, side in zip(keys, each, strict=True)
+        ]
+        return xr.DataArray(
+            masks,
+            dims=("mask", *self.annotation.dims),
+            coords={"mask": names, **self.annotation.coords},
+            name="masks",
+            attrs=dict(self.annotation.attrs),
+        )
+
+    def get_mesh(self, region: int | str, side: Side = "both") -> tuple[Vertices, Faces]:
+        """Return the surface of a region, where the atlas's arrays are.
+
+        Parameters
+        ----------
+        region : int or str
+            Identifier, or acronym with the case.
+        side : {"both", "left", "right"}, default: "both"
+            Hemisphere. The surface is left open where it is cut.
+
+        Returns
+        -------
+        vertices : (n, 3) numpy.ndarray
+            Points in the order of the dimensions, in mm, float64.
+        faces : (m, 3) numpy.ndarray
+            The three vertices of each triangle, int32.
+
+        Raises
+        ------
+        UnknownKeyError
+            If the atlas has no such region.
+        FilterError
+            If there is no such side.
+        MissingFileError
+            If the region has no surface.
+        FileFormatError
+            If its file is damaged.
+
+        Examples
+        --------
+        ::
+
+            vertices, faces = atlas.get_mesh("CA1", side="left")
+        """
+        side = _sides(side, 1)[0]
+        vertices, faces = read_mesh(self._regions.entries[self._regions.find(region)])
+        if side != "both":
+            vertices, faces = keep_side(vertices, faces, side, self._midline)
+        return map_points(vertices, self._mesh_to_physical), faces
+
+    def resample_like(
+        self,
+        target: xr.DataArray,
+        transform: ArrayLike,
+        *,
+        reference_interpolation: Interpolation = "linear",
+    ) -> Atlas:
+        """Resample the atlas at the voxels of another volume.
+
+        Labels are those of the nearest voxel. What lies outside the atlas is 0.
+
+        Parameters
+        ----------
+        target : (z, y, x) xarray.DataArray
+            Volume whose grid is wanted, its coordinates in mm; its values are not used.
+        transform : (4, 4) array-like
+            From a point of the target to one of the atlas, as `(z, y, x, 1)` in mm. For a template
+            whose sform leads into the atlas's space,
+            `template.attrs["affines"]["physical_to_sform"]`.
+        reference_interpolation : {"linear", "nearest", "bspline"}, default: "linear"
+            How the template image is interpolated.
+
+        Returns
+        -------
+        Atlas
+            One on the target's grid, with its coordinates and its `affines`.
+
+        Raises
+        ------
+        TypeError
+            If `target` is no DataArray.
+        FilterError
+            If `target` is no volume in mm, or `transform` is not affine and invertible.
+
+        Examples
+        --------
+        ::
+
+            atlas.resample_like(template, template.attrs["affines"]["physical_to_sform"])
+        """
+        how = check_interpolation(reference_interpolation)
+        wanted, matrix = grid_of(target, name="target"), as_transform(transform)
+        resampler = Resampler(grid_of(self.annotation, name="atlas"), wanted, matrix)
+        annotation, hemispheres = resampler.nearest(self.annotation.values, self.hemispheres.values)
+        arrays = {
+            "reference": resampler.interpolate(self.reference.values, how),
+            "annotation": annotation,
+            "hemispheres": hemispheres,
+        }
+        dataset = xr.Dataset(coords=target.coords, attrs=dict(self._dataset.attrs))
+        for name, values in arrays.items():
+            attrs = dict(self._dataset[name].attrs)
+            attrs.pop("affines", None)
+            if "affines" in target.attrs:
+                attrs["affines"] = copy.deepcopy(target.attrs["affines"])
+            dataset[name] = (target.dims, values, attrs)
+        mesh_to_physical = np.linalg.inv(matrix) @ self._mesh_to_physical
+        return type(self)(dataset, self.structures, mesh_to_physical, self._midline)
+
+    def _tree(self) -> Any:
+        """Return treelib's tree of the regions."""
+        return getattr(self.structures, "tree")  # noqa: B009 - no mapping of typing's has one
+
+
+def _sides(sides: str | Sequence[str], count: int) -> list[Side]:
+    """Return a side for each of some regions."""
+    if not count:
+        raise FilterError("'regions' is empty; name at least one region.")
+    each = [sides] * count if isinstance(sides, str) else list(sides)
+    if len(each) != count:
+        raise FilterError(
+            f"'sides' has {len(each)} elements but 'regions' has {count} elements; they must have "
+            "the same length."
+        )
+    if invalid := [side for side in each if side not in SIDES]:
+        raise FilterError(
+            f"Invalid side value(s): {invalid}. Each element must be one of {list(SIDES)}."
+        )
+    return each  # type: ignore[return-value]

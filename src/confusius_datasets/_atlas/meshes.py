@@ -1,0 +1,126 @@
+"""Surfaces of regions: read through BrainGlobe, cut at the midline, mapped; vertices in mm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from confusius_datasets._atlas.brainglobe import network_errors_named
+from confusius_datasets._cache import is_offline
+from confusius_datasets.errors import FileFormatError, MissingFileError, OfflineError
+
+__all__ = ["Faces", "Vertices", "keep_side", "map_points", "read_mesh"]
+
+Vertices = NDArray[np.float64]
+Faces = NDArray[np.int32]
+
+
+def read_mesh(entry: Any) -> tuple[Vertices, Faces]:
+    """Read the surface of a region.
+
+    Parameters
+    ----------
+    entry : mapping
+        BrainGlobe's entry of the region.
+
+    Returns
+    -------
+    vertices : (n, 3) numpy.ndarray
+        Points (z, y, x) of the atlas's own space, in mm.
+    faces : (m, 3) numpy.ndarray
+        The corners of each triangle.
+
+    Raises
+    ------
+    MissingFileError
+        If the region has no surface.
+    FileFormatError
+        If its file is damaged.
+    OfflineError
+        If it would have to be downloaded, and the network may not be used.
+    RemoteConnectionError
+        If it cannot be downloaded.
+    """
+    acronym, path = entry["acronym"], entry["mesh_filename"]
+    if path is None:
+        raise MissingFileError(f"The atlas has no mesh of {acronym!r}.")
+    path = Path(path)
+    if path.exists():
+        mesh = _read_local(entry, path)
+    elif path.suffix:  # in the older layout nothing is downloaded later
+        raise MissingFileError(f"{path}: the atlas has no mesh of {acronym!r}.")
+    elif is_offline():
+        raise OfflineError(
+            f"CONFUSIUS_OFFLINE=1, and the mesh of {acronym!r} was never downloaded. Unset it.",
+            missing=[str(path)],
+        )
+    else:
+        with network_errors_named(f"mesh of {acronym}"):
+            mesh = entry["mesh"]
+    vertices = np.asarray(mesh.points, dtype=np.float64) * 1e-3
+    faces = np.asarray(mesh.cells_dict.get("triangle", np.empty((0, 3))), dtype=np.int32)
+    return vertices, faces
+
+
+def _read_local(entry: Any, path: Path) -> Any:
+    """Read a surface that is on disk."""
+    from meshio import ReadError
+
+    try:
+        mesh = entry["mesh"]
+    except (ReadError, OSError, RuntimeError, ValueError, IndexError, SystemExit) as error:
+        raise FileFormatError(f"{path}: the mesh cannot be read: {error}.") from error
+    if mesh is None or not len(mesh.points):
+        raise FileFormatError(f"{path}: the mesh is empty.")
+    return mesh
+
+
+def keep_side(
+    vertices: Vertices, faces: Faces, side: Literal["left", "right"], midline: float
+) -> tuple[Vertices, Faces]:
+    """Keep the part of a surface that lies in a hemisphere.
+
+    Parameters
+    ----------
+    vertices : (n, 3) numpy.ndarray
+        Points of the atlas's own space, in mm; the last component grows from right to left.
+    faces : (m, 3) numpy.ndarray
+        Triangles.
+    side : {"left", "right"}
+        Which hemisphere.
+    midline : float
+        Where the left one begins, in mm.
+
+    Returns
+    -------
+    vertices : (k, 3) numpy.ndarray
+        Those within.
+    faces : (l, 3) numpy.ndarray
+        The triangles whose three corners are within, numbered anew.
+    """
+    left = vertices[:, 2] >= midline
+    kept = left if side == "left" else ~left
+    numbers = np.cumsum(kept) - 1
+    whole = kept[faces].all(axis=1)
+    return vertices[kept], numbers[faces[whole]].astype(np.int32)
+
+
+def map_points(points: Vertices, matrix: NDArray[np.float64]) -> Vertices:
+    """Map points by an affine matrix.
+
+    Parameters
+    ----------
+    points : (n, 3) numpy.ndarray
+        The points.
+    matrix : (4, 4) numpy.ndarray
+        The matrix.
+
+    Returns
+    -------
+    (n, 3) numpy.ndarray
+        Where they go.
+    """
+    return np.asarray(points @ matrix[:3, :3].T + matrix[:3, 3], dtype=np.float64)

@@ -1,0 +1,288 @@
+"""Looking a volume up at transformed points of another grid; pure.
+
+Continuous indices count voxels: 0 is the centre of the first. A point belongs to a volume from half
+a voxel before the first centre, included, to half a voxel after the last, excluded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from confusius_datasets.errors import FilterError, did_you_mean
+
+__all__ = ["Grid", "Interpolation", "Resampler", "as_transform", "check_interpolation", "grid_of"]
+
+Matrix = NDArray[np.float64]
+Interpolation = Literal["linear", "nearest", "bspline"]
+
+UNIFORMITY = 0.01
+"""Steps of a grid may differ from their median by this part of it."""
+
+MILLIMETRES = ("mm", "millimeter", "millimeters", "millimetre", "millimetres")
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Where voxels stand along three axes.
+
+    Parameters
+    ----------
+    dims : tuple of str
+        Names of the axes.
+    points : tuple of numpy.ndarray
+        Coordinates of the voxels along each, in mm.
+    widths : tuple of float
+        Size of a voxel along each, in mm, for axes that have one voxel only.
+    """
+
+    dims: tuple[str, ...]
+    points: tuple[NDArray[np.float64], ...]
+    widths: tuple[float, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels along each axis."""
+        return tuple(len(points) for points in self.points)
+
+    def steps(self) -> tuple[float, ...]:
+        """Return the distance from a voxel to the next along each axis.
+
+        Returns
+        -------
+        tuple of float
+            In mm, negative where coordinates descend.
+
+        Raises
+        ------
+        FilterError
+            If voxels are not evenly spaced.
+        """
+        return tuple(map(_step, self.dims, self.points, self.widths))
+
+
+class Resampler:
+    """Reads volumes on one grid at the voxels of another.
+
+    Parameters
+    ----------
+    source : Grid
+        Grid of the volumes, evenly spaced.
+    target : Grid
+        Where values are wanted; any spacing, in either direction.
+    transform : (4, 4) numpy.ndarray
+        From points of the target to points of the source, components in the order of their axes.
+    """
+
+    def __init__(self, source: Grid, target: Grid, transform: Matrix) -> None:
+        self.source = source
+        self.steps = source.steps()
+        self.target = target
+        self.transform = transform
+
+    def nearest(self, *volumes: NDArray[Any]) -> list[NDArray[Any]]:
+        """Take the nearest voxel's value, the higher index on a tie.
+
+        Parameters
+        ----------
+        *volumes : numpy.ndarray
+            Values on the source grid.
+
+        Returns
+        -------
+        list of numpy.ndarray
+            Values on the target grid, in the same types; 0 outside the source.
+        """
+        results = [np.zeros(self.target.shape, volume.dtype) for volume in volumes]
+        for plane, (indices, inside) in enumerate(self._planes()):
+            voxel = tuple(np.floor(index[inside] + 0.5).astype(np.intp) for index in indices)
+            for volume, result in zip(volumes, results, strict=True):
+                result[plane][inside] = volume[voxel]
+        return results
+
+    def interpolate(self, volume: NDArray[Any], how: Interpolation) -> NDArray[Any]:
+        """Interpolate values.
+
+        Parameters
+        ----------
+        volume : numpy.ndarray
+            Values on the source grid.
+        how : {"linear", "nearest", "bspline"}
+            Linear, with the edge's value up to half a voxel beyond the outermost centres; or a
+            cubic B-spline through the values.
+
+        Returns
+        -------
+        numpy.ndarray
+            Values on the target grid, in the same type; 0 outside the source.
+        """
+        from scipy import ndimage
+
+        if how == "nearest":
+            return self.nearest(volume)[0]
+        order, mode, values = 1, "nearest", volume
+        if how == "bspline":
+            order, mode = 3, "mirror"
+            values = ndimage.spline_filter(volume, order=order, output=np.float64, mode=mode)
+        result = np.zeros(self.target.shape, volume.dtype)
+        for plane, (indices, inside) in enumerate(self._planes()):
+            points = np.stack([index[inside] for index in indices])
+            found = ndimage.map_coordinates(
+                values, points, output=np.float64, order=order, mode=mode, prefilter=False
+            )
+            result[plane][inside] = found
+        return result
+
+    def _planes(self) -> Iterator[tuple[list[NDArray[np.float64]], NDArray[np.bool_]]]:
+        """Give for each plane of the target the source's indices, and which are inside."""
+        matrix, offset = self.transform[:3, :3], self.transform[:3, 3]
+        first, second, third = self.target.points
+        origins = [points[0] for points in self.source.points]
+        for position in first:
+            indices = []
+            inside = np.ones((len(second), len(third)), np.bool_)
+            for axis in range(3):
+                along, across, deep = matrix[axis]
+                reached = along * position + across * second[:, np.newaxis] + deep * third
+                index = (reached + offset[axis] - origins[axis]) / self.steps[axis]
+                inside &= (index >= -0.5) & (index < self.source.shape[axis] - 0.5)
+                indices.append(index)
+            yield indices, inside
+
+
+def grid_of(array: xr.DataArray, *, name: str) -> Grid:
+    """Return the grid of a volume.
+
+    Parameters
+    ----------
+    array : xarray.DataArray
+        A volume of three axes with coordinates in mm.
+    name : str
+        The argument it was given as, for messages.
+
+    Returns
+    -------
+    Grid
+        Its axes.
+
+    Raises
+    ------
+    TypeError
+        If it is no DataArray.
+    FilterError
+        If it has other axes, lacks a coordinate, or has one in another unit.
+    """
+    if not isinstance(array, xr.DataArray):
+        raise TypeError(f"'{name}' must be an xarray.DataArray, not {type(array).__name__}.")
+    dims = tuple(str(dim) for dim in array.dims)
+    if "time" in dims:
+        raise FilterError(
+            f"'{name}' must not have a time dimension; got dims {dims}. Take one volume of it, "
+            "or its mean over time."
+        )
+    if len(dims) != 3:
+        raise FilterError(f"'{name}' must have three dimensions; got dims {dims}.")
+    points = tuple(_points(array, dim, name) for dim in dims)
+    widths = tuple(abs(float(array[dim].attrs.get("voxdim", 1.0))) or 1.0 for dim in dims)
+    return Grid(dims, points, widths)
+
+
+def as_transform(transform: ArrayLike) -> Matrix:
+    """Check a matrix that is to map points.
+
+    Parameters
+    ----------
+    transform : (4, 4) array-like
+        Given by the user.
+
+    Returns
+    -------
+    (4, 4) numpy.ndarray
+        The same, as float64.
+
+    Raises
+    ------
+    FilterError
+        If it is not affine, of that shape, finite, and invertible.
+    """
+    try:
+        matrix = np.array(transform, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise FilterError(f"'transform' is no matrix of numbers: {error}.") from error
+    if matrix.shape != (4, 4):
+        raise FilterError(
+            f"'transform' has the shape {matrix.shape}; for a volume of three dimensions it must "
+            "have (4, 4)."
+        )
+    if not np.isfinite(matrix).all():
+        raise FilterError(f"'transform' holds entries that are no finite numbers:\n{matrix}")
+    if not np.allclose(matrix[3], [0, 0, 0, 1], rtol=0, atol=1e-9):
+        raise FilterError(f"'transform' is not affine: its last row is {matrix[3].tolist()}.")
+    if np.linalg.matrix_rank(matrix[:3, :3]) < 3:
+        raise FilterError(f"'transform' cannot be inverted:\n{matrix}")
+    return matrix
+
+
+def check_interpolation(how: str) -> Interpolation:
+    """Check the name of an interpolation.
+
+    Parameters
+    ----------
+    how : str
+        Given by the user.
+
+    Returns
+    -------
+    {"linear", "nearest", "bspline"}
+        The same.
+
+    Raises
+    ------
+    FilterError
+        If there is none of that name.
+    """
+    known: tuple[Interpolation, ...] = get_args(Interpolation)
+    for name in known:
+        if name == how:
+            return name
+    raise FilterError(
+        f"Invalid interpolation: {how!r}. {did_you_mean(str(how), known)}"
+        f"It must be one of {', '.join(known)}."
+    )
+
+
+def _points(array: xr.DataArray, dim: str, name: str) -> NDArray[np.float64]:
+    """Return the coordinates along an axis."""
+    if dim not in array.coords:
+        raise FilterError(f"Missing required coordinate '{dim}' of '{name}', in mm.")
+    coordinate = array.coords[dim]
+    units = coordinate.attrs.get("units")
+    if units is not None and units not in MILLIMETRES:
+        raise FilterError(
+            f"Coordinate '{dim}' of '{name}' is in {units!r}, but an atlas is in mm. Convert the "
+            "coordinates, and the transform with them."
+        )
+    if coordinate.dtype.kind not in "iuf" or not coordinate.size:
+        raise FilterError(f"Coordinate '{dim}' of '{name}' holds no numbers.")
+    points: NDArray[np.float64] = coordinate.values.astype(np.float64)
+    if not np.isfinite(points).all():
+        raise FilterError(f"Coordinate '{dim}' of '{name}' holds values that are not finite.")
+    return points
+
+
+def _step(dim: str, points: NDArray[np.float64], width: float) -> float:
+    """Return the step of one axis."""
+    if len(points) == 1:
+        return width
+    steps = np.diff(points)
+    step = float(np.median(steps))
+    if step == 0 or np.abs(steps - step).max() > UNIFORMITY * abs(step):
+        raise FilterError(
+            f"The atlas's coordinate '{dim}' is not evenly spaced, so it cannot be resampled."
+        )
+    return step

@@ -1,0 +1,337 @@
+"""Iconeus SCAN files of the first generation: HDF5, as MATLAB writes it.
+
+A file is open only while something is read from it, so that arrays pickle and leave no handle.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from confusius_datasets._io.scan_parts import (
+    LARGEST,
+    METRES_TO_MM,
+    Coordinates,
+    LazyValues,
+    Matrix,
+    Positions,
+    ScanContents,
+    axis,
+    clock_attrs,
+    to_lab,
+)
+from confusius_datasets.errors import FileFormatError, MissingDependencyError, list_some
+
+__all__ = ["read_brain_to_lab", "read_scan_v1"]
+
+MODES = {
+    "2Dscan": ("time", "z", "y", "x"),
+    "3Dscan": ("pose", "z", "y", "x"),
+    "4Dscan": ("time", "pose", "z", "y", "x"),
+    "4DscanCustom": ("time", "pose", "z", "y", "x"),
+}
+"""Dimensions of what each acquisition mode records."""
+
+STORED_AXES = {"2Dscan": 4, "3Dscan": 5, "4Dscan": 6, "4DscanCustom": 6}
+"""Axes of `/Data`, which end in depth, elevation, lateral in every mode."""
+
+PROVENANCE = {
+    "device_serial_number": "Machine_SN",
+    "software_version": "Neuroscan_version",
+    "iconeus_subject": "Subject_tag",
+    "iconeus_session": "Session_tag",
+    "iconeus_scan": "Scan_tag",
+    "iconeus_project": "Project_tag",
+    "iconeus_date": "Date",
+}
+"""Attributes, by the field of `/scanMetaData` they come from."""
+
+LONGEST_TEXT = 1 << 16
+"""Texts of a fixed length that is larger are a damaged type."""
+
+MAXIMUM_COMPRESSION = 1032
+"""No deflate data decompress to more than this many times their size."""
+
+
+class Hdf5Values(LazyValues):
+    """The `/Data` of a file, in our order of axes.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    mode : str
+        Its acquisition mode.
+    stored : tuple of int
+        Shape of `/Data`.
+    dtype : numpy.dtype
+        Its type.
+    """
+
+    def __init__(
+        self, path: Path, mode: str, stored: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> None:
+        self.path = path
+        self.mode = mode
+        self.n_blocks = stored[2] if len(stored) == 6 else 1
+        depth, elevation, lateral = stored[-3:]
+        poses = stored[1:2] if len(stored) == 6 else ()
+        self.shape = (stored[0] * self.n_blocks, *poses, elevation, depth, lateral)
+        self.dtype = dtype
+
+    def read_into(self, values: NDArray[Any], positions: Sequence[Positions]) -> None:
+        """Fill an array with the values at the crossings of positions along each axis."""
+        first, *rest = positions
+        box = [slice(int(along.min()), int(along.max()) + 1) for along in rest]
+        within = np.ix_(*(along - along.min() for along in rest))
+        with open_hdf5(self.path) as file:
+            for start, stop in _runs(first):
+                begin, end = int(first[start]), int(first[stop - 1]) + 1
+                piece = self._read_box(file["Data"], begin, end, box)
+                values[start:stop] = piece[(slice(None), *within)]
+
+    def _read_box(self, data: Any, begin: int, end: int, box: Sequence[slice]) -> NDArray[Any]:
+        """Read a box of the file, in our order of axes."""
+        *poses, z, y, x = box
+        if self.mode == "2Dscan":
+            piece = data[begin:end, y, z, x]
+        elif self.mode == "3Dscan":
+            piece = data[begin:end, 0, y, z, x]
+        else:
+            volumes = (divmod(time, self.n_blocks) for time in range(begin, end))
+            piece = np.stack([data[scan, poses[0], block, y, z, x] for scan, block in volumes])
+        return np.asarray(np.swapaxes(piece, -3, -2))
+
+
+def read_scan_v1(path: Path) -> ScanContents:
+    """Read what an HDF5 SCAN file says, its values left alone.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Absolute path of the file.
+
+    Returns
+    -------
+    ScanContents
+        What it holds.
+
+    Raises
+    ------
+    FileFormatError
+        If something is missing in the file, or contradicts the rest.
+    MissingDependencyError
+        If h5py is not installed.
+    """
+    with open_hdf5(path) as file:
+        mode = _read_mode(file, path)
+        data = _dataset(file, "Data", path)
+        values = Hdf5Values(path, mode, _check_shape(file, data, mode, path), data.dtype)
+        dims = MODES[mode]
+        coords = _read_axes(file, values.shape, path)
+        n_pose = values.shape[dims.index("pose")] if "pose" in dims else None
+        if n_pose is not None:
+            coords["pose"] = (("pose",), np.arange(n_pose), {})
+        if "time" in dims:
+            coords |= _read_times(file, values.shape[0], n_pose, path)
+        attrs = {
+            name: _read_text(file, f"scanMetaData/{key}", path) for name, key in PROVENANCE.items()
+        }
+        lab = to_lab(_read_poses(file, n_pose, path))
+    scan = attrs["iconeus_scan"]
+    return ScanContents(values, dims, coords, lab, scan, {"iconeus_scan_mode": mode, **attrs})
+
+
+def read_brain_to_lab(path: Path) -> Matrix:
+    """Read the matrix of an HDF5 BPS file, in metres.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Absolute path of the file.
+
+    Returns
+    -------
+    (4, 4) numpy.ndarray
+        As stored.
+
+    Raises
+    ------
+    FileFormatError
+        If it has no such matrix.
+    MissingDependencyError
+        If h5py is not installed.
+    """
+    with open_hdf5(path) as file:
+        return _read_array(file, "BrainToLab", path, shape=(4, 4))
+
+
+@contextlib.contextmanager
+def open_hdf5(path: Path) -> Iterator[Any]:
+    """Open an HDF5 file for reading, and close it whatever happens.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+
+    Yields
+    ------
+    h5py.File
+        The open file.
+
+    Raises
+    ------
+    FileFormatError
+        If it cannot be read, at opening or later.
+    MissingDependencyError
+        If h5py is not installed.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise MissingDependencyError(
+            "h5py", extra="scan", purpose="Loading this kind of .scan or .bps file"
+        ) from error
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except FileFormatError:
+        raise
+    # h5py turns damage into whatever the C library made of it.
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        raise FileFormatError(
+            f"{path}: the HDF5 file is damaged or incomplete: {error}. Fetch or copy it again."
+        ) from error
+
+
+def _dataset(file: Any, name: str, path: Path) -> Any:
+    """Return a dataset of a file, having made sure that what it claims can be in it."""
+    import h5py
+
+    found = file.get(name)
+    if not isinstance(found, h5py.Dataset):
+        raise FileFormatError(
+            f"{path}: no dataset '/{name}' in the file, which an Iconeus file of this kind has. "
+            f"At its top there are {list_some(sorted(file)) or 'none'}."
+        )
+    claimed = math.prod(found.shape or (0,)) * found.dtype.itemsize
+    if claimed > MAXIMUM_COMPRESSION * found.id.get_storage_size():
+        raise FileFormatError(
+            f"{path}: '/{name}' claims the shape {found.shape}, {claimed} bytes, but the file "
+            f"holds {found.id.get_storage_size()} bytes of it. Fetch or copy it again."
+        )
+    return found
+
+
+def _read_array(file: Any, name: str, path: Path, *, shape: tuple[int, ...]) -> Matrix:
+    """Read an array of numbers of a known shape; axes of length 1 do not count."""
+    found = _dataset(file, name, path)
+    squeezed = tuple(size for size in found.shape if size != 1)
+    if squeezed != tuple(size for size in shape if size != 1):
+        raise FileFormatError(f"{path}: '/{name}' has the shape {found.shape}, not {shape}.")
+    if found.dtype.kind not in "iuf":
+        raise FileFormatError(f"{path}: '/{name}' holds {found.dtype} and no numbers.")
+    values = np.asarray(found[()], dtype=np.float64).reshape(shape)
+    if not np.all(np.abs(values) <= LARGEST):  # false for NaN too
+        raise FileFormatError(f"{path}: '/{name}' holds values that are no possible numbers.")
+    return values
+
+
+def _read_count(file: Any, name: str, path: Path) -> int:
+    """Read a positive whole number."""
+    value = float(_read_array(file, name, path, shape=()))
+    if value < 1 or value != int(value):
+        raise FileFormatError(f"{path}: '/{name}' is {value:g}; a positive whole number was due.")
+    return int(value)
+
+
+def _read_text(file: Any, name: str, path: Path) -> str:
+    """Read a text; a field that is missing or empty is an empty text."""
+    import h5py
+
+    if name not in file:
+        return ""
+    found = _dataset(file, name, path)
+    if h5py.check_string_dtype(found.dtype) is None or found.dtype.itemsize > LONGEST_TEXT:
+        raise FileFormatError(f"{path}: '/{name}' holds {found.dtype} and no text.")
+    if not found.size:
+        return ""
+    value = found[(0,) * len(found.shape)]
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _read_mode(file: Any, path: Path) -> str:
+    """Read the acquisition mode."""
+    mode = _read_text(file, "acqMetaData/acquisitionMode", path)
+    if mode not in MODES:
+        raise FileFormatError(
+            f"{path}: Unknown acquisitionMode: {mode!r}. Known are {', '.join(MODES)}."
+        )
+    return mode
+
+
+def _check_shape(file: Any, data: Any, mode: str, path: Path) -> tuple[int, ...]:
+    """Return the shape of `/Data`, having compared it with what the metadata say."""
+    size = {axis: _read_count(file, f"acqMetaData/imgDim/size{axis}", path) for axis in "XYZ"}
+    spatial = (size["Z"], size["Y"], size["X"])
+    shape = tuple(data.shape)
+    wanted: tuple[int | str, ...] = ("time", *spatial)
+    if mode != "2Dscan":
+        n_pose = _read_count(file, "acqMetaData/imgDim/npose", path)
+        wanted = (n_pose, 1, *spatial)
+    if mode.startswith("4D"):
+        n_blocks = _read_count(file, "acqMetaData/imgDim/nblockRepeat", path)
+        wanted = ("scan", n_pose, n_blocks, *spatial)
+    fits = len(shape) == STORED_AXES[mode] and all(
+        isinstance(due, str) or found == due for found, due in zip(shape, wanted, strict=True)
+    )
+    if not fits or data.dtype.kind not in "iuf":
+        due = ", ".join(map(str, wanted))
+        raise FileFormatError(
+            f"{path}: '/Data' has the shape {shape} and the type {data.dtype}, but a {mode} of "
+            f"this size has numbers in the shape ({due})."
+        )
+    return shape
+
+
+def _read_axes(file: Any, shape: tuple[int, ...], path: Path) -> Coordinates:
+    """Read the coordinates of voxels in the probe's frame."""
+    to_probe = METRES_TO_MM * _read_array(file, "acqMetaData/voxelsToProbe", path, shape=(4, 4))
+    coords: Coordinates = {}
+    # Voxels are counted from 1; depth points down, the probe's third axis up.
+    for dim, row, sign, size in zip("zyx", (1, 2, 0), (1, -1, 1), shape[-3:], strict=True):
+        step, origin = to_probe[row, row], to_probe[row, 3]
+        coords[dim] = axis(dim, sign * (step * np.arange(1, size + 1) + origin), abs(step))
+    return coords
+
+
+def _read_times(file: Any, n_time: int, n_pose: int | None, path: Path) -> Coordinates:
+    """Read when volumes ended; of a volume that is made of poses, when the last of them did."""
+    shape = (n_time,) if n_pose is None else (n_time, n_pose)
+    times = _read_array(file, "acqMetaData/time", path, shape=(math.prod(shape),)).reshape(shape)
+    attrs = clock_attrs(times)
+    if n_pose is None:
+        return {"time": (("time",), times, attrs)}
+    return {
+        "time": (("time",), times.max(axis=1), attrs),
+        "pose_time": (("time", "pose"), times, dict(attrs)),
+    }
+
+
+def _read_poses(file: Any, n_pose: int | None, path: Path) -> Matrix:
+    """Read where the probe was: one matrix, or one a pose."""
+    shape = (4, 4) if n_pose is None else (n_pose, 4, 4)
+    return _read_array(file, "acqMetaData/probeToLab", path, shape=shape)
+
+
+def _runs(positions: Positions) -> Iterator[tuple[int, int]]:
+    """Part positions into stretches that ascend by one."""
+    breaks = (np.flatnonzero(np.diff(positions) != 1) + 1).tolist()
+    yield from zip([0, *breaks], [*breaks, len(positions)], strict=True)

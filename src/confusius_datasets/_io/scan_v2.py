@@ -1,0 +1,178 @@
+"""Iconeus SCAN files of the second generation: a packed little-endian header, then float64 values.
+
+The header is read field after field in the order of the vendor's layout; nothing is searched for.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from confusius_datasets._io.scan_header import (
+    FIXED_SIZE,
+    ITEMSIZE,
+    ScanHeader,
+    check_fixed_part,
+    parse_scan_header,
+)
+from confusius_datasets._io.scan_parts import (
+    METRES_TO_MM,
+    Coordinates,
+    LazyValues,
+    Matrix,
+    Positions,
+    ScanContents,
+    axis,
+    clock_attrs,
+    to_lab,
+)
+from confusius_datasets.errors import FileFormatError
+
+__all__ = ["read_scan_v2"]
+
+
+class BinaryValues(LazyValues):
+    """The values of a file, in our order of axes; mapped only while some are read.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    header : ScanHeader
+        Its header.
+    """
+
+    def __init__(self, path: Path, header: ScanHeader) -> None:
+        lateral, elevation, depth, n_time, n_pose, n_kinds = header.shape
+        self.path = path
+        self.offset = header.offset
+        self.stored = (n_kinds, n_pose, n_time, depth, elevation, lateral)
+        outer = ((n_kinds,) if n_kinds > 1 else (), (n_pose,) if n_pose > 1 else ())
+        self.shape = (*outer[0], n_time, *outer[1], elevation, depth, lateral)
+        self.dtype = np.dtype(np.float64)
+
+    def read_into(self, values: NDArray[Any], positions: Sequence[Positions]) -> None:
+        """Fill an array with the values at the crossings of positions along each axis."""
+        needed = self.offset + math.prod(self.stored) * ITEMSIZE
+        if self.path.stat().st_size < needed:
+            raise FileFormatError(
+                f"{self.path}: the file became shorter since it was opened. Load it again."
+            )
+        mapped = np.memmap(self.path, "<f8", "r", offset=self.offset, shape=self.stored)
+        kinds, poses = self.stored[:2]
+        unnamed = (*((0,) if kinds == 1 else ()), *((2,) if poses == 1 else ()))
+        ours = mapped.transpose(0, 2, 1, 4, 3, 5).squeeze(unnamed)
+        values[...] = ours[np.ix_(*positions)]
+
+
+def read_scan_v2(path: Path) -> ScanContents:
+    """Read what a binary SCAN file says, its values left alone.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Absolute path of the file.
+
+    Returns
+    -------
+    ScanContents
+        What it holds.
+
+    Raises
+    ------
+    FileFormatError
+        If the file ends early, or its header says something impossible.
+    """
+    header = _read_header(path)
+    values = BinaryValues(path, header)
+    single = header.shape[4] == 1
+    dims = ("time", "z", "y", "x") if single else ("time", "pose", "z", "y", "x")
+    coords = _axes(header) | _clock(header)
+    if header.shape[5] > 1:
+        dims = ("dim6", *dims)
+    poses = to_lab(_probe_to_lab(header))
+    lab = poses[0] if single else poses
+    return ScanContents(values, dims, coords, lab, header.tags["scan"], _attrs(header))
+
+
+def _read_header(path: Path) -> ScanHeader:
+    """Read a header, and make sure that the values it promises are there."""
+    with path.open("rb") as file:
+        start = file.read(FIXED_SIZE)
+        size = check_fixed_part(start, path.stat().st_size, name=str(path))
+        data = start + file.read(size - FIXED_SIZE)
+    return parse_scan_header(data, name=str(path))
+
+
+def _axes(header: ScanHeader) -> Coordinates:
+    """Make the coordinates of voxels: centred on the probe, in depth from where imaging begins."""
+    lateral, elevation, depth, _, n_pose, n_kinds = header.shape
+    dx, dy, dz = (METRES_TO_MM * step for step in header.steps)
+    coords: Coordinates = {
+        "z": axis("z", (np.arange(elevation) - (elevation - 1) / 2) * dy, dy),
+        "y": axis("y", header.depth[0] + np.arange(depth) * dz, dz),
+        "x": axis("x", (np.arange(lateral) - (lateral - 1) / 2) * dx, dx),
+    }
+    for dim, count in (("pose", n_pose), ("dim6", n_kinds)):
+        if count > 1:
+            coords[dim] = ((dim,), np.arange(count), {})
+    return coords
+
+
+def _clock(header: ScanHeader) -> Coordinates:
+    """Say when volumes ended: when the last of their slices did, of the last of their poses."""
+    pose_times = header.times.max(axis=2)
+    attrs = clock_attrs(pose_times)
+    coords: Coordinates = {"time": (("time",), pose_times.max(axis=1), attrs)}
+    if header.shape[4] > 1:
+        coords["pose_time"] = (("time", "pose"), pose_times, dict(attrs))
+    return coords
+
+
+def _probe_to_lab(header: ScanHeader) -> Matrix:
+    """Make the probe's matrix of each pose, in m: rotations about x, then y, then z."""
+    n_pose = header.shape[4]
+    cosines, sines = np.cos(header.rotations).T, np.sin(header.rotations).T
+    turns = np.zeros((3, n_pose, 3, 3))
+    for index, (cosine, sine) in enumerate(zip(cosines, sines, strict=True)):
+        after, last = (index + 1) % 3, (index + 2) % 3
+        turns[index, :, index, index] = 1
+        turns[index, :, after, after] = turns[index, :, last, last] = cosine
+        turns[index, :, after, last] = -sine
+        turns[index, :, last, after] = sine
+    poses = np.tile(np.eye(4), (n_pose, 1, 1))
+    poses[:, :3, :3] = turns[2] @ turns[1] @ turns[0]
+    poses[:, :3, 3] = header.translations
+    return poses
+
+
+def _attrs(header: ScanHeader) -> dict[str, Any]:
+    """Name provenance and settings as they are named for the first generation, and further."""
+    tags = header.tags
+    moment = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+    try:
+        moment += datetime.timedelta(seconds=header.acquired)
+    except OverflowError:
+        acquired = str(header.acquired)
+    else:
+        acquired = moment.isoformat()
+    return {
+        "iconeus_scan_format": "v2",
+        "iconeus_scan_mode": header.mode,
+        "device_serial_number": tags["serial"],
+        "software_version": header.version,
+        "iconeus_subject": tags["subject"],
+        "iconeus_session": tags["session"],
+        "iconeus_scan": tags["scan"],
+        "iconeus_project": tags["project"],
+        "iconeus_datetime": acquired,
+        **header.probe,
+        "imaging_depth": header.depth,
+        **header.emission,
+    }
