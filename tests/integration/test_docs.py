@@ -11,9 +11,9 @@ from pathlib import Path
 
 import matplotlib
 import pytest
-from atlas_folders import install_atlas
 
 import confusius_datasets
+from atlas_folders import install_atlas
 from confusius_datasets import fetch_sample, list_datasets
 from confusius_datasets.testing import LocalOSF
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bids import BIDSLayout
+from bids.layout import BIDSFile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -282,3 +284,25 @@ def test_files_outlive_their_dataset(pairs: dict[str, Pair]) -> None:
 
     assert image.get_metadata()["DelayAfterTrigger"] == 0.6
     assert image.entities["subject"] == "01"
+
+
+def test_files_can_be_used_from_many_threads(pairs: dict[str, Pair]) -> None:
+    """Eight threads ask the same files at once, and all get what one gets."""
+
+    def ask(file: BIDSFile) -> tuple[object, ...]:
+        return (
+            file.entities["subject"],
+            file.get_metadata().get("RepetitionTime"),
+            len(file.get_associations()),
+            file.relpath,
+        )
+
+    for _ in range(5):
+        layout = open_dataset(pairs["sample"].root).layout
+        files = layout.get(suffix="pwd", extension=".nii.gz")
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(ask, files * 3))
+            listed = list(pool.map(lambda one: one.get_subjects(), [layout] * 16))
+
+        assert found == [ask(file) for file in files] * 3
+        assert listed == [["mouse1", "mouse2"]] * 16

@@ -6,6 +6,8 @@ import json
 import os
 import pickle
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -213,6 +215,28 @@ def test_kept_database_opens_faster_than_it_is_made(tmp_path: Path) -> None:
         return time.perf_counter() - start
 
     assert opening() > opening()
+
+
+def test_processes_that_open_and_replace_at_once_all_get_the_answer(root: Path) -> None:
+    """Databases come and go under one another, and no process sees half of one."""
+    script = (
+        "import sys, pathlib; from confusius_datasets import _layout\n"
+        "_layout.WORTH_KEEPING = 0\n"
+        "root = pathlib.Path(sys.argv[1])\n"
+        "for number in range(12):\n"
+        "    if number % 3 == 0:\n"
+        "        (root / 'dataset_index.json').write_text(' ' * (number + int(sys.argv[2])))\n"
+        f"    layout = _layout.open_layout(root, lambda: {INDEXED!r})\n"
+        "    assert layout.get_subjects() == ['01', '02', '10']\n"
+        "    assert len(layout.get(suffix='pwd', extension='.nii.gz')) == 7, layout.get()\n"
+    )
+    commands = [[sys.executable, "-c", script, str(root), str(number)] for number in range(4)]
+
+    workers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
+
+    for worker in workers:
+        _, errors = worker.communicate(timeout=100)
+        assert worker.returncode == 0, errors
 
 
 def test_dataset_of_local_files_pickles(root: Path) -> None:

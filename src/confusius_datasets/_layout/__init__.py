@@ -10,8 +10,11 @@ import contextlib
 import hashlib
 import importlib.metadata
 import json
+import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+
+from sqlalchemy.exc import DatabaseError
 
 from confusius_datasets._cache import hidden_folder
 from confusius_datasets._index import INDEX_NAME
@@ -57,7 +60,10 @@ def open_layout(
     key = _key(root, has_index=index is not None)
     kept = load_databases(root, key, indexed)
     if kept is not None:
-        return CatalogueLayout(root, kept, ensure_local=ensure_local)
+        with contextlib.suppress(
+            DatabaseError, sqlite3.Error
+        ):  # replaced by another process just now
+            return CatalogueLayout(root, kept, ensure_local=ensure_local)
     with contextlib.suppress(OSError):
         # Made before the root is looked at, which it changes.
         hidden_folder(root).mkdir(exist_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -79,6 +78,7 @@ class PrivateDatabase(ConnectionManager):  # type: ignore[misc]
     """
 
     def __init__(self, kept: Path | None = None, **options: Any) -> None:
+        self._kept = kept
         if kept is None:
             super().__init__(**options)
             return
@@ -87,9 +87,7 @@ class PrivateDatabase(ConnectionManager):  # type: ignore[misc]
         self.sessionmaker = sa.orm.sessionmaker(bind=self.engine)
         self._session = None
         self._database_reset = False
-        # What is kept is never written to: it may be others' too.
-        with contextlib.closing(_open_read_only(kept)) as source:
-            source.backup(self.connection)
+        self.connection.execute("SELECT 1 FROM files")  # opened before anyone replaces the file
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -98,24 +96,47 @@ class PrivateDatabase(ConnectionManager):  # type: ignore[misc]
         assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - for the type checker
         return connection
 
+    def writable(self) -> sqlite3.Connection:
+        """Return a connection to write with.
+
+        What is kept is never written to, as it may be others' too: a private copy takes its place.
+        """
+        if self._kept is not None:
+            private = _open_private()
+            self.connection.backup(private)
+            self.session.commit()
+            self._kept = None
+            reopen: Any = lambda: private  # noqa: E731 - SQLAlchemy's type for it is private
+            self.engine.pool = StaticPool(reopen)
+        return self.connection
+
     def _get_engine(self, database_file: None) -> sa.Engine:
         """Open the engine; PyBIDS's own would be in memory."""
-        return sa.create_engine("sqlite://", creator=_open_private, poolclass=StaticPool)
+        return sa.create_engine("sqlite://", creator=self._open, poolclass=StaticPool)
+
+    def _open(self) -> sqlite3.Connection:
+        """Open the database that was kept, or a new one."""
+        return _open_private() if self._kept is None else _open_read_only(self._kept)
 
 
 def _open_private() -> sqlite3.Connection:
-    """Open a temporary database, to be used from any thread, with the function PyBIDS adds."""
+    """Open a temporary database."""
     connection = sqlite3.connect("", check_same_thread=False)
-    connection.executescript(
-        f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -{CACHE_KB}"
-    )
-    connection.create_function("regexp", 2, _matches, deterministic=True)
-    return connection
+    connection.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")
+    return _set_up(connection)
 
 
 def _open_read_only(path: Path) -> sqlite3.Connection:
     """Open a database file that nobody changes."""
-    return sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)
+    address = f"{path.as_uri()}?mode=ro&immutable=1"
+    return _set_up(sqlite3.connect(address, uri=True, check_same_thread=False))
+
+
+def _set_up(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """Bound a connection's memory, and give it the function that PyBIDS's queries use."""
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KB}")
+    connection.create_function("regexp", 2, _matches, deterministic=True)
+    return connection
 
 
 def _matches(pattern: str, value: object) -> bool:

@@ -139,11 +139,11 @@ def save_databases(
             files[prefix] = (name, _checksum(folder / name))
         signature = _Signature(key, time.time_ns(), found.folders, frozenset(unknown), files)
         signature.write(folder / NAME)
-        for path in older:
-            path.unlink(missing_ok=True)
     except (OSError, sqlite3.Error):
-        for path in folder.glob(f"{token}-*"):
-            path.unlink(missing_ok=True)
+        older = list(folder.glob(f"{token}-*"))
+    for path in older:
+        with contextlib.suppress(OSError):  # Windows does not let go of a file in use
+            path.unlink()
 
 
 def _checksum(path: Path) -> int:

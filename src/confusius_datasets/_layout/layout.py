@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import sqlite3
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import bids.layout.layout
 import sqlalchemy as sa
@@ -44,6 +46,20 @@ FEW = 2000
 """A filter that leaves fewer files than this is worth going through first."""
 
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _one_at_a_time(method: Method) -> Method:
+    """Let a method of a layout wait for those that other threads called on it."""
+
+    @functools.wraps(method)
+    def waiting(self: CatalogueLayout, *args: Any, **kwargs: Any) -> Any:
+        with self.lock:
+            return method(self, *args, **kwargs)
+
+    return cast("Method", waiting)
+
+
 class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
     """A `BIDSLayout` whose files are given to it, instead of being looked for on the disk.
 
@@ -75,6 +91,9 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         sources: CatalogueLayout | None = None,
     ) -> None:
         # PyBIDS's own constructor is not called: it wants the folder and its description on disk.
+        self.lock: contextlib.AbstractContextManager[Any] = (
+            sources.lock if sources else threading.RLock()
+        )
         self._top = root
         self._prefix = prefix
         self._root = bids.layout.layout.Path(root / prefix)
@@ -89,7 +108,9 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         self.regex_search = False
         self.sources = sources
         self.connection_manager = self._open_database(datasets[prefix])
-        self.session.info.update(read_metadata=self.read_metadata, associate=self.associate)
+        self.session.info.update(
+            lock=self.lock, read_metadata=self.read_metadata, associate=self.associate
+        )
         self.derivatives = DerivativeDatasets()
         if not prefix:
             for name in datasets:
@@ -113,7 +134,7 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         database = PrivateDatabase(config=config, init_args=init_args)
         names = set(database.session.scalars(sa.select(Entity.name)))
         database.session.commit()
-        with database.connection as connection:
+        with database.writable() as connection:
             add_files(connection, content, self._top, names, kinds=CATALOGUE_CLASSES)
         return database
 
@@ -172,6 +193,7 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
 
     # Queries.
 
+    @_one_at_a_time
     def get(
         self,
         return_type: str = "object",
@@ -285,6 +307,7 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
                     best = paths
         return best
 
+    @_one_at_a_time
     def to_df(self, metadata: bool = False, **filters: Any) -> pd.DataFrame:
         """Tabulate files, as `bids.BIDSLayout.to_df`."""
         import pandas as pd
@@ -307,6 +330,7 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         alone = [path for path in paths if path not in table.index]
         return table.reindex([*table.index, *alone]).rename_axis(index="path").reset_index()
 
+    @_one_at_a_time
     def get_entities(
         self, scope: str | list[str] = "all", metadata: bool | None = None
     ) -> dict[str, Entity]:
@@ -323,6 +347,17 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
             found |= {entity.name: entity for entity in query.all()}
         return found
 
+    @_one_at_a_time
+    def get_file(self, filename: Any, scope: str | list[str] = "all") -> Any:
+        """Return the file of a path, as `bids.BIDSLayout.get_file`."""
+        return super().get_file(filename, scope=scope)
+
+    @_one_at_a_time
+    def get_files(self, scope: str | list[str] = "all") -> Any:
+        """Return all files by their paths, as `bids.BIDSLayout.get_files`."""
+        return super().get_files(scope=scope)
+
+    @_one_at_a_time
     def get_metadata(
         self, path: Any, include_entities: bool = False, scope: str | list[str] = "all"
     ) -> Any:
@@ -332,6 +367,7 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
 
     # Metadata.
 
+    @_one_at_a_time
     def read_metadata(self, paths: Iterable[str]) -> None:
         """Read the metadata of files into the database, making sidecars local where needed.
 
@@ -350,7 +386,7 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
                 for path, applying in sidecars.items()
                 for field, value in merge(map(self._content, applying)).items()
             ]
-            with self.connection_manager.connection as connection:
+            with self.connection_manager.writable() as connection:
                 add_metadata(connection, rows)
             self.session.expire_all()
             self._with_metadata.update(new)
@@ -358,6 +394,7 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
             for derivative in self.derivatives.values():
                 derivative.read_metadata(asked)
 
+    @_one_at_a_time
     def associate(self, paths: Iterable[str]) -> None:
         """Write into the database which files belong together.
 
@@ -383,7 +420,7 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         for tag in fields.filter(Tag.is_metadata == True):  # noqa: E712 - SQL's equality
             relpath = Path(tag.file_path).relative_to(self._top).as_posix()
             found += intended_for(relpath, tag.value)
-        with self.connection_manager.connection as connection:
+        with self.connection_manager.writable() as connection:
             add_associations(connection, found, self._top)
         self.session.expire_all()
         self._is_associated = True
