@@ -247,7 +247,7 @@ class BIDSDataset:
         >>> from confusius_datasets import fetch_sample
         >>> dataset = fetch_sample(download=False, progress=False)
         >>> int(dataset.to_df(suffix="pwd", extension=".nii.gz", task="rest")["size"].sum())
-        11810608
+        11800360
         """
         table = self.layout.to_df(metadata=metadata, **query)
         relpaths = [self._relpath(path) for path in table["path"]]
@@ -400,7 +400,8 @@ class BIDSDataset:
 
         from confusius_datasets._download import plan_download
 
-        wanted = (self.index[relpath] for relpath in self._relpaths(query))
+        relpaths = self._with_companions(self.layout.get(**query)) if query else self.index
+        wanted = (self.index[relpath] for relpath in relpaths)
         entries = plan_download(wanted, self._root).entries
         return pd.DataFrame(
             {
@@ -443,9 +444,12 @@ class BIDSDataset:
         >>> len(dataset.download(suffix="events", subject="mouse1", extension=".tsv"))
         4
         """
-        relpaths = self._relpaths(query)
-        self._ensure_local(relpaths, progress, force=force)
-        return [self._root / relpath for relpath in relpaths]
+        if not query:
+            self._ensure_local(self.index, progress, force=force)
+            return [self._root / relpath for relpath in self.index]
+        files = self.layout.get(**query)
+        self._ensure_local(self._with_companions(files), progress, force=force)
+        return [Path(os.fspath(file)) for file in files]
 
     def verify(
         self, *, repair: bool = False, progress: ProgressOption | None = None
@@ -556,12 +560,6 @@ class BIDSDataset:
             members = self._stores.get(relpath, [relpath])
             relpaths |= dict.fromkeys((*sidecars, *members))
         return [relpath for relpath in relpaths if relpath in self.index]
-
-    def _relpaths(self, query: dict[str, Any]) -> list[str]:
-        """List the paths in the index that a query, or none, stands for."""
-        if not query:
-            return list(self.index)
-        return self._with_companions(self.layout.get(**query))
 
     def _ensure_local(
         self,
@@ -716,7 +714,7 @@ def open_dataset(root: str | os.PathLike[str]) -> BIDSDataset:
     --------
     >>> from confusius_datasets import fetch_sample, open_dataset
     >>> dataset = open_dataset(fetch_sample(tasks="rest", progress=False))
-    >>> len(dataset.get(suffix="pwd", datatype="fusi", extension=".nii.gz"))
-    8
+    >>> dataset.get_subjects()
+    ['mouse1', 'mouse2']
     """
     return BIDSDataset(root)

@@ -172,9 +172,9 @@ def applicable_sidecars(relpath: str, jsons: Callable[[str], Iterable[str]]) -> 
 
     Examples
     --------
-    >>> there = {"": ["pwd.json", "task-rest_pwd.json"], "sub-1": ["sub-1_task-awake_pwd.json"]}
+    >>> there = {"": ["pwd.json", "task-rest_pwd.json"], "sub-1": ["sub-1/sub-1_pwd.json"]}
     >>> applicable_sidecars("sub-1/sub-1_task-awake_pwd.nii.gz", lambda folder: there[folder])
-    ['pwd.json', 'sub-1/sub-1_task-awake_pwd.json']
+    ['pwd.json', 'sub-1/sub-1_pwd.json']
     """
     own = parse_entities(relpath)
     if "suffix" not in own or own.get("extension") in (None, ".json"):

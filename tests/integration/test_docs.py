@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import os
+import pkgutil
 import re
 import runpy
 import subprocess
@@ -85,6 +88,19 @@ def test_api_reference_is_current() -> None:
     make = runpy.run_path(str(PROJECT / "docs" / "make_api.py"))["make_page"]
 
     assert (PROJECT / "docs" / "api.md").read_text(encoding="utf-8") == make()
+
+
+MODULES = sorted(
+    info.name for info in pkgutil.walk_packages(confusius_datasets.__path__, "confusius_datasets.")
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_of_docstrings_give_what_they_show(name: str, anywhere: Path) -> None:
+    """Every example in a docstring is run, and gives the output that stands below it."""
+    failed, _ = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
+
+    assert failed == 0
 
 
 @pytest.mark.parametrize("name", ["quickstart.py", "sample_analysis.py"])

@@ -1,26 +1,28 @@
 """The one HTTP client: kept-alive connections, redirects walked by ourselves, errors of ours.
 
-Redirects are followed here so that credentials go to the hosts they are meant for only.
+Redirects are followed here, one by one, so that credentials go to the hosts they are meant for and
+nothing goes from https to http. Where a redirect led is remembered, so that going on with a file
+costs one request.
 """
 
 from __future__ import annotations
 
 import contextlib
+import http.cookiejar
 import importlib.metadata
 import os
-import re
 import threading
 import urllib.parse
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import requests
 import requests.adapters
-import urllib3.exceptions
 
 from confusius_datasets._cache import OFFLINE_VARIABLE, is_offline
+from confusius_datasets._sources.http_stream import HttpStream, make_stream, map_errors, shorten
+from confusius_datasets._sources.patience import HostPauses, current_patience, parse_retry_after
 from confusius_datasets.errors import (
     OfflineError,
     RateLimitError,
@@ -30,60 +32,133 @@ from confusius_datasets.errors import (
     SourceError,
 )
 
-__all__ = ["HttpStream", "get_json", "open_stream"]
+__all__ = ["Credentials", "next_address", "open_stream"]
 
-MOST_HOPS = 8
+MOST_HOPS = 10
+"""Redirects that are followed; OSF has two."""
+
 CONNECT_TIMEOUT_S = 10.0
-READ_TIMEOUT_S = 30.0
-PIECE = 1 << 18
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+"""Seconds a host has to accept a connection, if the patience is not shorter."""
+
+KEPT_CONNECTIONS = 64
+"""Idle connections that are kept of each host; there are never more than threads."""
+
+SMALL_BODY = 1 << 16
+"""Bytes of a redirect's body that are read so that its connection can be used again."""
+
+NOT_ANY_MORE = (400, 401, 403, 404, 410)
+"""What the store answers to a signed address that has expired."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A token, and where it may be sent.
+
+    Parameters
+    ----------
+    token : str
+        The token.
+    origins : frozenset of str
+        Scheme, host and port of each address that may see it, as in `https://osf.io`.
+    """
+
+    token: str = field(repr=False)
+    origins: frozenset[str]
+
+    @classmethod
+    def for_addresses(cls, token: str, *urls: str) -> Credentials:
+        """Let a token be sent to the hosts of some addresses.
+
+        Parameters
+        ----------
+        token : str
+            The token; with none, nothing is sent.
+        *urls : str
+            The addresses.
+
+        Returns
+        -------
+        Credentials
+            For exactly these schemes, hosts and ports.
+        """
+        return cls(token, frozenset(map(_origin, urls) if token else ()))
+
+    def headers_for(self, url: str) -> dict[str, str]:
+        """Return the headers that prove who asks, for hosts that may know.
+
+        Parameters
+        ----------
+        url : str
+            The address that is about to be asked.
+
+        Returns
+        -------
+        dict of str to str
+            Empty for every other host.
+        """
+        return {"Authorization": f"Bearer {self.token}"} if _origin(url) in self.origins else {}
+
+
+NOBODY = Credentials("", frozenset())
+
+
+class _Addresses:
+    """Where redirects led, for as long as it is of use; shared by all threads."""
+
+    def __init__(self, most: int = 256) -> None:
+        self._lock = threading.Lock()
+        self._found: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._most = most
+
+    def get(self, url: str, credentials: Credentials) -> str | None:
+        """Return the address behind another, if it is known."""
+        return self._found.get((url, credentials.token))
+
+    def set(self, url: str, credentials: Credentials, target: str | None) -> None:
+        """Remember the address behind another, or forget it."""
+        with self._lock:
+            self._found.pop((url, credentials.token), None)
+            if target is not None:
+                self._found[url, credentials.token] = target
+            if len(self._found) > self._most:
+                self._found.popitem(last=False)
+
+
+_addresses = _Addresses()
+_pauses = HostPauses()
 _sessions: dict[int, requests.Session] = {}
-_lock = threading.Lock()
-
-
-@dataclass
-class HttpStream:
-    """Bytes of an answer as they arrive."""
-
-    response: requests.Response
-    start: int
-    total: int | None
-    validator: str | None
-    ranges: bool
-
-    def __iter__(self) -> Iterator[bytes]:
-        with mapped(self.response.url):
-            yield from self.response.iter_content(PIECE)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Free the connection."""
-        self.response.close()
+_sessions_lock = threading.Lock()
 
 
 def session() -> requests.Session:
-    """Return this process's session, whose pools all threads share."""
-    with _lock:
+    """Return this process's session; its pools keep the connections of each host for all threads.
+
+    Returns
+    -------
+    requests.Session
+        One that takes no cookies and sends no credentials by itself.
+    """
+    with _sessions_lock:
+        # A forked process must not share its parent's sockets.
         if os.getpid() not in _sessions:
-            made = requests.Session()
-            adapter = requests.adapters.HTTPAdapter(pool_connections=16, pool_maxsize=64)
-            made.mount("https://", adapter)
-            made.mount("http://", adapter)
-            version = importlib.metadata.version("confusius-datasets")
-            made.headers["User-Agent"] = f"confusius-datasets/{version} (requests)"
-            made.headers["Accept-Encoding"] = "identity"
-            _sessions[os.getpid()] = made
+            _sessions[os.getpid()] = _make_session()
         return _sessions[os.getpid()]
+
+
+def _make_session() -> requests.Session:
+    """Set a session up."""
+    made = requests.Session()
+    adapter = requests.adapters.HTTPAdapter(pool_connections=16, pool_maxsize=KEPT_CONNECTIONS)
+    made.mount("https://", adapter)
+    made.mount("http://", adapter)
+    version = importlib.metadata.version("confusius-datasets")
+    made.headers["User-Agent"] = f"confusius-datasets/{version} (+requests)"
+    made.headers["Accept-Encoding"] = "identity"
+    # Without an `auth` of its own, requests would look each host up in ~/.netrc.
+    made.auth = lambda request: request
+    # Cookies are credentials too, and the jar is not made for many threads.
+    made.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+    return made
 
 
 def open_stream(
@@ -92,93 +167,208 @@ def open_stream(
     start: int = 0,
     stop: int | None = None,
     validator: str | None = None,
-    token: str | None = None,
-    token_hosts: frozenset[str] = frozenset(),
+    credentials: Credentials = NOBODY,
+    size: int | None = None,
+    page: bool = False,
 ) -> HttpStream:
-    """Open the bytes behind an address at an offset."""
-    headers = {}
-    if start or stop is not None:
-        headers["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
-        if validator and start:
-            headers["If-Range"] = validator
-    response = _get(url, headers, token=token, token_hosts=token_hosts)
-    content_range = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
-    etag = response.headers.get("ETag")
-    strong = etag if etag and not etag.startswith("W/") else None
-    if response.status_code == 206 and content_range:
-        total = None if content_range[3] == "*" else int(content_range[3])
-        return HttpStream(response, int(content_range[1]), total, strong, ranges=True)
-    length = response.headers.get("Content-Length")
-    ranges = response.headers.get("Accept-Ranges") == "bytes"
-    return HttpStream(response, 0, int(length) if length else None, strong, ranges=ranges)
+    """Open the bytes behind an address at an offset.
+
+    Parameters
+    ----------
+    url : str
+        The address; redirects are followed.
+    start : int, default: 0
+        Offset of the first byte wanted.
+    stop : int, optional
+        Offset behind the last byte wanted. If not provided, to the end.
+    validator : str, optional
+        Validator of the bytes already here.
+    credentials : Credentials, optional
+        Who asks. If not provided, nobody in particular.
+    size : int, optional
+        Bytes of the whole file, where they are known.
+    page : bool, default: False
+        Whether a web page is what is wanted; otherwise it is a failure.
+
+    Returns
+    -------
+    HttpStream
+        An open stream.
+
+    Raises
+    ------
+    SourceError
+        If the host cannot be reached, refuses, has no such file, or wants no more requests.
+    OfflineError
+        If the network may not be used.
+    """
+    ranged = bool(start) or stop is not None
+    headers = _range_headers(start, stop, validator) if ranged else {}
+    response = _ask_again(url, headers, credentials) if ranged else None
+    response = response or _walk(url, headers, credentials)
+    stream = make_stream(response, start, size, page=page)
+    if stream is None:
+        # The range cannot be had, or the answer is another one than was asked for.
+        stream = make_stream(_walk(url, {}, credentials), 0, size, page=page)
+    if stream is None:
+        raise SourceError(f"{shorten(url)} gives no usable answer.", url=shorten(url))
+    return stream
 
 
-def get_json(
-    url: str, params: Mapping[str, str], *, token: str | None, token_hosts: frozenset[str]
-) -> Any:
-    """Get a JSON document."""
-    query = urllib.parse.urlencode(params)
-    address = f"{url}{'&' if '?' in url else '?'}{query}" if query else url
-    with contextlib.closing(_get(address, {}, token=token, token_hosts=token_hosts)) as response:
-        try:
-            with mapped(address):
-                return response.json()
-        except ValueError as error:
+def _range_headers(start: int, stop: int | None, validator: str | None) -> dict[str, str]:
+    """Ask for a range, and for it only while the content is the same."""
+    headers = {"Range": f"bytes={start}-{'' if stop is None else stop - 1}"}
+    return headers | ({"If-Range": validator} if validator else {})
+
+
+def _ask_again(
+    url: str, headers: Mapping[str, str], credentials: Credentials
+) -> requests.Response | None:
+    """Ask where the redirects led the last time, unless that is no longer of use."""
+    target = _addresses.get(url, credentials)
+    if target is None:
+        return None
+    response = _send(target, headers, credentials)
+    if response.is_redirect or response.status_code in NOT_ANY_MORE:
+        _addresses.set(url, credentials, None)
+        _let_go(response)
+        return None
+    _raise_for_status(response)
+    return response
+
+
+def _walk(url: str, headers: Mapping[str, str], credentials: Credentials) -> requests.Response:
+    """Send a request and follow its redirects; twice if what they lead to has just expired."""
+    for attempt in (1, 2):
+        address = url
+        for _ in range(MOST_HOPS + 1):
+            response = _send(address, headers, credentials)
+            if not response.is_redirect:
+                break
+            location = response.headers["Location"]
+            _let_go(response)
+            address = next_address(address, location)
+        else:
             raise SourceError(
-                f"{address} answered with something that is no JSON.", url=url
-            ) from error
-
-
-def _get(
-    url: str, headers: Mapping[str, str], *, token: str | None, token_hosts: frozenset[str]
-) -> requests.Response:
-    """Send a request and follow its redirects."""
-    if is_offline():
-        raise OfflineError(f"{OFFLINE_VARIABLE} is set, so {url} was not asked.")
-    for _ in range(MOST_HOPS):
-        own = dict(headers)
-        if token and urllib.parse.urlsplit(url).netloc in token_hosts:
-            own["Authorization"] = f"Bearer {token}"
-        with mapped(url):
-            response = session().get(
-                url,
-                headers=own,
-                stream=True,
-                allow_redirects=False,
-                timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
+                f"{shorten(url)} redirects more than {MOST_HOPS} times, the last time to "
+                f"{shorten(address)}. If it is a mirror, it is set up wrongly.",
+                url=shorten(url),
             )
-        if not response.is_redirect:
-            _raise_for_status(response)
-            return response
-        target = urllib.parse.urljoin(url, response.headers["Location"])
-        response.close()
-        if url.startswith("https:") and not target.startswith("https:"):
-            raise SourceError(f"{url} redirects to {target}, which is not secure.", url=url)
-        url = target
-    raise SourceError(f"{url}: more than {MOST_HOPS} redirects.", url=url)
+        if response.status_code != 403 or address == url or attempt == 2:
+            break
+        _let_go(response)
+    _raise_for_status(response)
+    _addresses.set(url, credentials, address if address != url else None)
+    return response
+
+
+def next_address(url: str, location: str) -> str:
+    """Say where a redirect leads, if it may be followed.
+
+    Parameters
+    ----------
+    url : str
+        The address that redirects.
+    location : str
+        Where to; it may be relative.
+
+    Returns
+    -------
+    str
+        An absolute address.
+
+    Raises
+    ------
+    SourceError
+        If it leads from https to something less, or to something that is no web address.
+
+    Examples
+    --------
+    >>> next_address("https://osf.io/download/a/", "/elsewhere")
+    'https://osf.io/elsewhere'
+    """
+    target = urllib.parse.urljoin(url, location)
+    scheme = urllib.parse.urlsplit(target).scheme
+    if scheme == "https" or (scheme == "http" and urllib.parse.urlsplit(url).scheme == "http"):
+        return target
+    raise SourceError(
+        f"{shorten(url)} redirects to {shorten(target)}, which is not secure; it was not followed.",
+        url=shorten(url),
+    )
+
+
+def _send(url: str, headers: Mapping[str, str], credentials: Credentials) -> requests.Response:
+    """Send one request, unless the network is forbidden or the host is to be left alone."""
+    if is_offline():
+        raise OfflineError(
+            f"{OFFLINE_VARIABLE} is set, so {shorten(url)} was not asked; unset it to use the "
+            "network."
+        )
+    host = urllib.parse.urlsplit(url).netloc
+    if (left := _pauses.left(host)) > 0:
+        raise _word_limit(url, left, "still wants no requests")
+    patience = current_patience()
+    connect = min(CONNECT_TIMEOUT_S, patience.stall_timeout_s)
+    with map_errors(url, asking=True):
+        response = session().get(
+            url,
+            headers={**headers, **credentials.headers_for(url)},
+            stream=True,
+            allow_redirects=False,
+            timeout=(connect, patience.stall_timeout_s),
+        )
+    asked = parse_retry_after(response.headers)
+    if response.status_code == 429 or (response.status_code == 503 and asked is not None):
+        _let_go(response)
+        seconds = _pauses.pause(host, asked, patience)
+        raise _word_limit(url, seconds, f"wants no requests now (status {response.status_code})")
+    _pauses.relax(host)
+    return response
+
+
+def _word_limit(url: str, seconds: float, what: str) -> RateLimitError:
+    """Word that a host wants to be left alone."""
+    host = urllib.parse.urlsplit(url).netloc
+    return RateLimitError(
+        f"{host} {what} for {seconds:.0f} s (asked for {shorten(url)}). Call again after that; "
+        "with a token in OSF_TOKEN, OSF allows more.",
+        url=shorten(url),
+        retry_after=seconds,
+    )
+
+
+def _let_go(response: requests.Response) -> None:
+    """Give up an answer whose body does not matter, so that its connection can be used again."""
+    with contextlib.suppress(RemoteConnectionError), map_errors(response.url):
+        response.raw.read(SMALL_BODY)
+    response.close()
 
 
 def _raise_for_status(response: requests.Response) -> None:
     """Turn a status into the error it stands for."""
-    status, url = response.status_code, response.url
-    if status < 400:
+    status, shown = response.status_code, shorten(response.url)
+    if status < 400 or status == 416:
         return
-    response.close()
-    shown = url.partition("?")[0]
+    _let_go(response)
     if status in (404, 410):
-        raise RemoteNotFoundError(f"{shown} does not exist (status {status}).", url=shown)
+        raise RemoteNotFoundError(
+            f"{shown} does not exist (status {status}). If the dataset has changed since its "
+            "index was fetched, pass refresh=True.",
+            url=shown,
+        )
     if status in (401, 403):
-        raise RemoteAccessError(f"{shown} is not public (status {status}).", url=shown)
-    if status in (429, 503):
-        raise RateLimitError(f"{shown} answers no more requests now (status {status}).", url=shown)
-    raise RemoteConnectionError(f"{shown} failed with status {status}.", url=shown)
+        raise RemoteAccessError(
+            f"{shown} is not public (status {status}). If it is yours, set OSF_TOKEN.", url=shown
+        )
+    if status in (408, 425) or status >= 500:
+        raise RemoteConnectionError(
+            f"{shown} failed with status {status}; that is the host's trouble. Call again later.",
+            url=shown,
+        )
+    raise SourceError(f"{shown} refused the request (status {status}).", url=shown)
 
 
-@contextlib.contextmanager
-def mapped(url: str) -> Iterator[None]:
-    """Turn the exceptions of the libraries below into ours."""
-    shown = url.partition("?")[0]
-    try:
-        yield
-    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise RemoteConnectionError(f"{shown} could not be reached: {error}", url=shown) from error
+def _origin(url: str) -> str:
+    """Return scheme, host and port of an address."""
+    parts = urllib.parse.urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"

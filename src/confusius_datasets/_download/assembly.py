@@ -1,0 +1,232 @@
+"""A file that is put together from pieces which arrive in any order, written from front to back.
+
+Pure of networks: whoever receives bytes hands them in. Bytes that are not next wait in memory, of
+which there is a bounded window, so that the file on disk is always a beginning of the whole and can
+be hashed as it grows.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from confusius_datasets._download.partial import PartialFile
+
+__all__ = ["PIECE", "Assembly", "Piece"]
+
+PIECE = 1 << 22
+"""Bytes of a piece: large against what a round trip costs, small against the window."""
+
+
+@dataclass(eq=False, slots=True)
+class Piece:
+    """A part of a file that somebody receives.
+
+    Parameters
+    ----------
+    position : int
+        Offset of the byte that is received next.
+    stop : int or None
+        Offset behind its last byte; `None` stands for the end of the file.
+    owned : bool, default: True
+        Whether somebody is receiving it.
+    """
+
+    position: int
+    stop: int | None
+    owned: bool = True
+    waiting: bytearray = field(default_factory=bytearray)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of its bytes have arrived."""
+        return self.position == self.stop
+
+
+class Assembly:
+    """Pieces of one file, and who receives them; safe to use from many threads.
+
+    Parameters
+    ----------
+    partial : PartialFile
+        Where the bytes go.
+    size : int or None
+        Bytes of the whole file, where they are known.
+    window : int, default: 16
+        Pieces that may be begun while the first of them is not whole.
+    """
+
+    def __init__(self, partial: PartialFile, size: int | None, *, window: int = 16) -> None:
+        self.size = size
+        self._partial = partial
+        self._window = window * PIECE
+        self._changed = threading.Condition()
+        self._closed = False
+        self._shared = False
+        self._failure: OSError | None = None
+        # All of the rest is one piece, until somebody comes to help.
+        self._pieces = [Piece(partial.position, size, owned=False)]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all bytes are written."""
+        return self._partial.position == self.size
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing is taken in any more."""
+        return self._closed
+
+    def learn_size(self, size: int) -> None:
+        """Take note of the size of the file, where it was not known before.
+
+        Parameters
+        ----------
+        size : int
+            Bytes of the whole file.
+        """
+        with self._changed:
+            if self.size is None:
+                self.size = size
+                self._pieces[-1].stop = size
+
+    def claim(self) -> Piece | None:
+        """Take a piece that nobody is receiving.
+
+        Returns
+        -------
+        Piece or None
+            Nothing where there is none to be had now.
+
+        Raises
+        ------
+        OSError
+            If the disk refused what was handed in before.
+        """
+        with self._changed:
+            if self._failure is not None:
+                raise self._failure
+            piece = self._find_free()
+            if piece is None:
+                return None
+            if self._shared and piece.stop is not None and piece.stop - piece.position > PIECE:
+                self._cut(piece, piece.position + PIECE)
+            piece.owned = True
+            return piece
+
+    def share(self) -> bool:
+        """Let others help with what is left, if there is enough of it to gain.
+
+        Returns
+        -------
+        bool
+            Whether there is something to claim.
+        """
+        with self._changed:
+            if self._closed or self.size is None or not self._pieces:
+                return False
+            last = self._pieces[-1]
+            if not self._shared and self.size - last.position >= 2 * PIECE:
+                self._shared = True
+                if last.owned:
+                    self._cut(last, last.position + PIECE)
+            return self._shared and self._find_free() is not None
+
+    def _find_free(self) -> Piece | None:
+        """Return the first piece within the window that nobody is receiving."""
+        limit = self._partial.position + self._window
+        for piece in self._pieces:
+            if not piece.owned and not piece.is_whole and piece.position < limit:
+                return piece
+        return None
+
+    def _cut(self, piece: Piece, at: int) -> None:
+        """End the last piece early, and leave the rest to be claimed."""
+        self._pieces.append(Piece(at, piece.stop, owned=False))
+        piece.stop = at
+
+    def take(self, piece: Piece, data: bytes) -> int:
+        """Take bytes of a piece in.
+
+        Parameters
+        ----------
+        piece : Piece
+            The piece, claimed by who calls.
+        data : bytes
+            What follows in it.
+
+        Returns
+        -------
+        int
+            How many of them belong to the piece. Fewer than given mean that the rest is not wanted.
+        """
+        with self._changed:
+            if self._closed:
+                return 0
+            if piece.stop is not None:
+                data = data[: piece.stop - piece.position]
+            try:
+                if self._pieces[0] is piece:
+                    self._partial.write(data)
+                else:
+                    piece.waiting += data
+                piece.position += len(data)
+                if piece.is_whole:
+                    self._advance()
+                    self._changed.notify_all()
+            except OSError as error:
+                # What is on disk now is not known; whoever comes next must learn of it.
+                self._failure, self._closed = error, True
+                raise
+            return len(data)
+
+    def _advance(self) -> None:
+        """Write what has been waiting for the pieces before it."""
+        while self._pieces and self._pieces[0].is_whole:
+            self._pieces.pop(0)
+            if self._pieces and self._pieces[0].waiting:
+                first = self._pieces[0]
+                self._partial.write(bytes(first.waiting))
+                first.waiting = bytearray()
+
+    def give_back(self, piece: Piece) -> None:
+        """Let others go on with a piece.
+
+        Parameters
+        ----------
+        piece : Piece
+            The piece, with what of it has arrived.
+        """
+        with self._changed:
+            piece.owned = False
+            self._changed.notify_all()
+
+    def end_here(self, piece: Piece) -> None:
+        """Take note that the file ends with a piece, where that could not be known before.
+
+        Parameters
+        ----------
+        piece : Piece
+            The last piece.
+        """
+        with self._changed:
+            self.size = piece.stop = piece.position
+            self._advance()
+            self._changed.notify_all()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until a piece is whole or given back.
+
+        Parameters
+        ----------
+        seconds : float
+            How long at most.
+        """
+        with self._changed:
+            self._changed.wait(seconds)
+
+    def close(self) -> None:
+        """Take nothing in any more, whoever hands it in."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()

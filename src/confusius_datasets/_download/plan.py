@@ -1,0 +1,167 @@
+"""What is missing, how many bytes that is, and what stands in the way; nothing is changed here."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from confusius_datasets._index import FileEntry, format_nbytes, resolve_below
+from confusius_datasets.errors import CacheError, NotEnoughSpaceError, list_some
+
+__all__ = ["SMALL", "DownloadPlan", "check_space", "name_unfit", "plan_download"]
+
+SMALL = 1 << 20
+"""Files up to this size are sidecars and tables rather than recordings: they come first."""
+
+LONGEST_NAME = 255
+"""Bytes of a file's name on every file system in use."""
+
+_RESERVED = re.compile(r"(con|prn|aux|nul|com[1-9]|lpt[1-9])(\..*)?", re.IGNORECASE)
+_REFUSED = re.compile(r'[<>:"|?*]|[. ]$')
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadPlan:
+    """What is to be downloaded.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        Root of the dataset.
+    entries : tuple of FileEntry
+        The files, in the order in which they are begun.
+    nbytes : int
+        Their bytes, as far as sizes are known.
+    unknown_sizes : int
+        How many of them have no known size.
+    force : bool, default: False
+        Whether files that are at their places are replaced.
+    """
+
+    root: Path
+    entries: tuple[FileEntry, ...]
+    nbytes: int
+    unknown_sizes: int
+    force: bool = False
+
+
+def plan_download(entries: Iterable[FileEntry], root: Path, *, force: bool = False) -> DownloadPlan:
+    """Decide which of some files are to be downloaded, and in which order.
+
+    Parameters
+    ----------
+    entries : iterable of FileEntry
+        The files wanted; one that is named twice is taken once.
+    root : pathlib.Path
+        Root of their dataset.
+    force : bool, default: False
+        Whether files that are here are downloaded again.
+
+    Returns
+    -------
+    DownloadPlan
+        Small files first, so that an interrupted download is of use, then the largest first, so
+        that none of them is left alone at the end.
+
+    Raises
+    ------
+    UnsafePathError
+        If a file would be written outside the root.
+    CacheError
+        If a file cannot be where it belongs: a folder is there, or its name is none here.
+    """
+    wanted = {entry.relpath: entry for entry in entries}
+    missing = [entry for entry in wanted.values() if force or not (root / entry.relpath).exists()]
+    _check_places([entry.relpath for entry in missing], root)
+    missing.sort(key=_turn)
+    return DownloadPlan(
+        root,
+        tuple(missing),
+        sum(entry.size or 0 for entry in missing),
+        sum(entry.size is None for entry in missing),
+        force,
+    )
+
+
+def _turn(entry: FileEntry) -> tuple[int, int]:
+    """Order small files before large ones, and the largest of these first."""
+    size = entry.size or 0
+    return (0, 0) if size <= SMALL else (1, -size)
+
+
+def _check_places(relpaths: list[str], root: Path) -> None:
+    """Refuse files that cannot be where they belong, before anything is downloaded."""
+    # One question a folder: a dataset has many files in each.
+    for relpath in {relpath.rpartition("/")[0]: relpath for relpath in relpaths}.values():
+        resolve_below(root, relpath)
+    if folders := [relpath for relpath in relpaths if (root / relpath).is_dir()]:
+        raise CacheError(
+            f"{root}: where {list_some(folders)} should be, there is a folder. Move it away."
+        )
+    if unfit := name_unfit(relpaths, windows=os.name == "nt"):
+        reasons = [f"{relpath!r} {reason}" for relpath, reason in unfit.items()]
+        raise CacheError(
+            f"{len(unfit)} files cannot exist on this file system: {list_some(reasons)}. Use "
+            "filters that leave them out, or a folder on another file system with data_dir=."
+        )
+
+
+def name_unfit(relpaths: Iterable[str], *, windows: bool) -> dict[str, str]:
+    """Find paths that a file system cannot have.
+
+    Parameters
+    ----------
+    relpaths : iterable of str
+        Paths below a root.
+    windows : bool
+        Whether it is one of Windows.
+
+    Returns
+    -------
+    dict of str to str
+        The reason for each, as the end of a sentence.
+
+    Examples
+    --------
+    >>> name_unfit(["sub-01/aux.json", "README"], windows=True)
+    {'sub-01/aux.json': "has the reserved name 'aux.json'"}
+    """
+    unfit = {}
+    for relpath in relpaths:
+        for name in relpath.split("/"):
+            if len(name.encode()) > LONGEST_NAME:
+                unfit[relpath] = f"has a name of more than {LONGEST_NAME} bytes"
+            elif windows and _RESERVED.fullmatch(name):
+                unfit[relpath] = f"has the reserved name {name!r}"
+            elif windows and _REFUSED.search(name):
+                unfit[relpath] = f"has the name {name!r} that Windows refuses"
+    return unfit
+
+
+def check_space(plan: DownloadPlan, here: int) -> None:
+    """Refuse a plan for which the disk has no room.
+
+    Parameters
+    ----------
+    plan : DownloadPlan
+        What is to be downloaded.
+    here : int
+        Bytes of it that earlier calls left behind.
+
+    Raises
+    ------
+    NotEnoughSpaceError
+        With the numbers.
+    """
+    folder = next(path for path in (plan.root, *plan.root.parents) if path.exists())
+    free, needed = shutil.disk_usage(folder).free, max(plan.nbytes - here, 0)
+    if needed > free:
+        raise NotEnoughSpaceError(
+            f"{plan.root}: the download needs {format_nbytes(needed)} more and the disk has "
+            f"{format_nbytes(free)} left. Nothing was downloaded. Free some space, narrow the "
+            "filters, or choose another folder with data_dir= or CONFUSIUS_DATA."
+        )

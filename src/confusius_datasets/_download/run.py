@@ -1,0 +1,355 @@
+"""A plan, carried out: threads that take files in turn, help each other, and stop together."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import errno
+import hashlib
+import logging
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from confusius_datasets._cache import hidden_folder, lock
+from confusius_datasets._download.events import (
+    Event,
+    FileFailed,
+    FileFinished,
+    FileStarted,
+    PlanFinished,
+    PlanStarted,
+)
+from confusius_datasets._download.partial import (
+    PartialFile,
+    find_leftovers,
+    make_folders,
+    partial_folder,
+)
+from confusius_datasets._download.plan import SMALL, DownloadPlan, check_space
+from confusius_datasets._download.settings import DownloadSettings
+from confusius_datasets._download.transfer import Shared, StoppedError, Transfer
+from confusius_datasets._download.wording import (
+    word_disk,
+    word_failures,
+    word_interruption,
+    word_limit,
+    word_offline,
+)
+from confusius_datasets._index import FileEntry
+from confusius_datasets._sources import Source
+from confusius_datasets._sources.patience import HostUnreachableError, use_patience
+from confusius_datasets.errors import (
+    CacheError,
+    DatasetIndexError,
+    DownloadError,
+    OfflineError,
+    RateLimitError,
+    RemoteConnectionError,
+    SourceError,
+)
+
+__all__ = ["run_plan"]
+
+SMALL_AT_ONCE = 3
+"""Small files that are under way for each connection: their time is spent on round trips."""
+
+TICK_S = 0.05
+"""Seconds after which an idle thread looks for something to do again."""
+
+LAST_BREATH_S = 1.0
+"""Seconds that threads have to clean up after an interruption."""
+
+FATAL = {errno.ENOSPC, errno.EROFS, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)}
+"""What a disk says when no other file can be written either."""
+
+_log = logging.getLogger("confusius_datasets")
+
+
+def run_plan(
+    plan: DownloadPlan,
+    source: Source,
+    *,
+    on_event: Callable[[Event], None] = lambda event: None,
+    settings: DownloadSettings | None = None,
+) -> None:
+    """Download the files of a plan, several at once.
+
+    Parameters
+    ----------
+    plan : DownloadPlan
+        What to download.
+    source : Source
+        Where from.
+    on_event : callable, optional
+        Told what happens, from several threads but one at a time.
+    settings : DownloadSettings, optional
+        If not provided, those of the environment.
+
+    Raises
+    ------
+    NotEnoughSpaceError
+        If the disk has no room for the plan; nothing was downloaded.
+    CacheError
+        If the disk cannot be written to.
+    OfflineError
+        If the network may not be used, or does not reach the host.
+    RateLimitError
+        If the host wants to be left alone for longer than one would wait.
+    DownloadsFailedError
+        If files failed for good, with the reason of each; the others are at their places.
+    KeyboardInterrupt
+        If the user interrupts; what was received is kept for the next call.
+    """
+    if not plan.entries:
+        return
+    settings = settings or DownloadSettings.from_environment()
+    folder = partial_folder(plan.root)
+    leftovers = {} if plan.force else find_leftovers(folder, plan.entries)
+    check_space(plan, sum(leftovers.values()))
+    try:
+        make_folders(plan.root, folder)
+        make_folders(plan.root, _lock_folder(plan.root))
+    except OSError as error:
+        raise word_disk(folder, error) from error
+    shared = Shared(source, settings, on_event)
+    shared.tell(PlanStarted(len(plan.entries), None if plan.unknown_sizes else plan.nbytes))
+    run = _Run(plan, shared, folder)
+    try:
+        run.wait()
+    except KeyboardInterrupt:
+        text = run.interrupt()
+        _log.warning(text)
+        raise KeyboardInterrupt(text) from None
+    shared.tell(PlanFinished())
+    run.raise_failures()
+
+
+def _lock_folder(root: Path) -> Path:
+    """Return the folder of a dataset's locks."""
+    return hidden_folder(root) / "locks"
+
+
+class _Run:
+    """One plan being carried out, by threads that it starts at once.
+
+    Parameters
+    ----------
+    plan : DownloadPlan
+        What to download; not empty.
+    shared : Shared
+        What all transfers have in common.
+    folder : pathlib.Path
+        Where partial files go; it exists.
+    """
+
+    def __init__(self, plan: DownloadPlan, shared: Shared, folder: Path) -> None:
+        self._plan = plan
+        self._shared = shared
+        self._folder = folder
+        self._waiting = collections.deque(plan.entries)
+        self._elsewhere: collections.deque[tuple[float, FileEntry]] = collections.deque()
+        self._active: dict[str, Transfer] = {}
+        self._failures: dict[str, Exception] = {}
+        self._n_left = len(plan.entries)
+        self._n_done = 0
+        self._barren = 0  # files that failed in a row while nothing was received
+        self._fatal: BaseException | None = None
+        self._lock = threading.Lock()
+        # Large bodies share the connections; small files only wait for answers.
+        self._lines = threading.BoundedSemaphore(shared.settings.workers)
+        self._locks_work = _try_locks(_lock_folder(plan.root))
+        n_small = sum((entry.size or 0) <= SMALL for entry in plan.entries)
+        workers = shared.settings.workers
+        # Threads of our own, since those of an executor keep the interpreter from ending.
+        self._threads = [
+            threading.Thread(target=self._work, name=f"download-{number}", daemon=True)
+            for number in range(max(workers, min(n_small, SMALL_AT_ONCE * workers)))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def wait(self) -> None:
+        """Wait until all threads have ended."""
+        for thread in self._threads:
+            while thread.is_alive():
+                # Without a timeout, an interruption would not get through everywhere.
+                thread.join(0.2)
+
+    def interrupt(self) -> str:
+        """Stop, and say how much is done.
+
+        Returns
+        -------
+        str
+            A message for the user.
+        """
+        self._shared.stop.set()
+        until = time.monotonic() + LAST_BREATH_S
+        for thread in self._threads:
+            # One that waits for a silent host is left behind: it writes nothing any more.
+            thread.join(max(until - time.monotonic(), 0.0))
+        return word_interruption(
+            self._plan.root,
+            n_done=self._n_done,
+            n_files=len(self._plan.entries),
+            nbytes=self._shared.received,
+        )
+
+    def raise_failures(self) -> None:
+        """Raise what went wrong, if anything did."""
+        n_files, n_failed = len(self._plan.entries), len(self._failures)
+        if isinstance(self._fatal, HostUnreachableError | OfflineError):
+            reason = self._fatal if isinstance(self._fatal, HostUnreachableError) else None
+            missing = [entry for entry in self._plan.entries if not self._is_here(entry)]
+            error = word_offline(self._plan.root, missing or self._plan.entries, unreachable=reason)
+            raise error from self._fatal
+        if isinstance(self._fatal, RateLimitError):
+            error_ = word_limit(self._fatal, n_done=self._n_done, n_files=n_files)
+            raise error_ from self._fatal
+        if self._fatal is not None:
+            raise self._fatal
+        if self._failures:
+            raise word_failures(
+                self._plan.root,
+                self._failures,
+                n_files=n_files,
+                n_untried=n_files - self._n_done - n_failed,
+            )
+
+    def _is_here(self, entry: FileEntry) -> bool:
+        """Say whether a file is at its place."""
+        return (self._plan.root / entry.relpath).exists()
+
+    def _work(self) -> None:
+        """Take files in turn, help others when there are none, and end when all is done."""
+        try:
+            with use_patience(self._shared.settings):
+                while self._n_left and not self._shared.stop.is_set():
+                    entry = self._take_turn()
+                    if entry is not None:
+                        self._fetch(entry)
+                    elif not self._help():
+                        self._shared.sleep(TICK_S)
+        except StoppedError:
+            pass
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
+            self._give_up(error)
+
+    def _take_turn(self) -> FileEntry | None:
+        """Take the next file, or one that another process may have finished by now."""
+        with self._lock:
+            if self._waiting:
+                return self._waiting.popleft()
+            if self._elsewhere and self._elsewhere[0][0] <= time.monotonic():
+                return self._elsewhere.popleft()[1]
+            return None
+
+    def _help(self) -> bool:
+        """Help with a large file; say whether there was something to do."""
+        if not self._active or not self._lines.acquire(blocking=False):
+            return False
+        try:
+            return any(transfer.help() for transfer in list(self._active.values()))
+        finally:
+            self._lines.release()
+
+    def _fetch(self, entry: FileEntry) -> None:
+        """Download one file; what fails for good is noted, what is fatal for all is raised."""
+        try:
+            with self._lock_file(entry) as mine:
+                if not mine:
+                    # Another process has it: something else first.
+                    with self._lock:
+                        self._elsewhere.append((time.monotonic() + 2 * TICK_S, entry))
+                    return
+                self._fetch_locked(entry)
+        except (OfflineError, HostUnreachableError, RateLimitError) as error:
+            self._fail(entry, error, fatal=not isinstance(error, HostUnreachableError))
+        except (SourceError, DownloadError, CacheError, DatasetIndexError) as error:
+            self._fail(entry, error)
+        except OSError as error:
+            worded = word_disk(self._plan.root / entry.relpath, error)
+            worded.__cause__ = error
+            self._fail(entry, worded, fatal=error.errno in FATAL)
+        else:
+            self._barren = 0
+        with self._lock:
+            self._n_left -= 1
+
+    def _fetch_locked(self, entry: FileEntry) -> None:
+        """Download one file that no other process is downloading, as far as locks can tell."""
+        tell = self._shared.tell
+        if not self._plan.force and self._is_here(entry):
+            tell(FileStarted(entry.relpath, entry.size or 0))
+            self._finish(entry)
+            return
+        with contextlib.ExitStack() as stack:
+            if entry.size is None or entry.size > SMALL:
+                stack.enter_context(self._line())
+            partial = stack.enter_context(PartialFile(self._folder, entry))
+            tell(FileStarted(entry.relpath, partial.position))
+            transfer = Transfer(self._shared, entry, partial)
+            stack.callback(transfer.close)
+            self._active[entry.relpath] = transfer
+            stack.callback(self._active.pop, entry.relpath)
+            transfer.run()
+            partial.place(self._plan.root)
+        self._finish(entry)
+
+    @contextlib.contextmanager
+    def _line(self) -> collections.abc.Iterator[None]:
+        """Occupy one of the connections for large bodies."""
+        while not self._lines.acquire(timeout=4 * TICK_S):
+            self._shared.sleep(0.0)
+        try:
+            yield
+        finally:
+            self._lines.release()
+
+    def _finish(self, entry: FileEntry) -> None:
+        """Note that a file is at its place."""
+        with self._lock:
+            self._n_done += 1
+        self._shared.tell(FileFinished(entry.relpath))
+
+    def _fail(self, entry: FileEntry, error: Exception, *, fatal: bool = False) -> None:
+        """Note that a file failed for good, and stop if the others would fail as well."""
+        with self._lock:
+            self._failures[entry.relpath] = error
+            lost = isinstance(error, RemoteConnectionError) and not self._shared.received
+            self._barren = self._barren + 1 if lost else 0
+        self._shared.tell(FileFailed(entry.relpath, error))
+        if fatal or (isinstance(error, HostUnreachableError) and lost):
+            self._give_up(error)
+        elif self._barren > self._shared.settings.workers:
+            self._shared.stop.set()
+
+    def _give_up(self, error: BaseException) -> None:
+        """Stop all threads because of an error; the first one counts."""
+        with self._lock:
+            self._fatal = self._fatal or error
+        self._shared.stop.set()
+
+    @contextlib.contextmanager
+    def _lock_file(self, entry: FileEntry) -> collections.abc.Iterator[bool]:
+        """Keep other processes from downloading a file; say whether it is free."""
+        if not self._locks_work:
+            yield True
+            return
+        name = hashlib.sha1(entry.relpath.encode(), usedforsecurity=False).hexdigest()
+        with lock(_lock_folder(self._plan.root) / f"{name}.lock", timeout=0) as held:
+            yield held
+
+
+def _try_locks(folder: Path) -> bool:
+    """Say whether a file system has locks at all."""
+    path = folder / f"probe-{uuid.uuid4().hex}.lock"
+    with lock(path, timeout=0) as held:
+        works = held
+    with contextlib.suppress(OSError):
+        os.unlink(path)  # noqa: PTH108 - newer versions of the lock have done so
+    return works

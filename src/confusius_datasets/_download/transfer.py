@@ -1,0 +1,327 @@
+"""One file, from its source into a partial file: attempts, resuming, helping hands."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from confusius_datasets._download.assembly import Assembly, Piece
+from confusius_datasets._download.events import BytesReceived, Event, Waiting
+from confusius_datasets._download.partial import PartialFile
+from confusius_datasets._download.settings import DownloadSettings
+from confusius_datasets._download.wording import word_mismatch
+from confusius_datasets._index import FileEntry
+from confusius_datasets._sources import ByteStream, Source
+from confusius_datasets._sources.patience import backoff_s
+from confusius_datasets.errors import (
+    ChecksumError,
+    OfflineError,
+    RateLimitError,
+    RemoteConnectionError,
+    SourceError,
+)
+
+__all__ = ["Shared", "StoppedError", "Transfer"]
+
+SLOW = 100
+"""Bytes a second that are no progress of an attempt."""
+
+LONGEST_NAP_S = 0.5
+"""Seconds of a wait after which one looks whether it is still to be waited for."""
+
+
+class StoppedError(Exception):
+    """The download was stopped; nothing is wrong with the file."""
+
+
+@dataclass
+class Shared:
+    """What all transfers of one call have in common.
+
+    Parameters
+    ----------
+    source : Source
+        Where files come from.
+    settings : DownloadSettings
+        How patient to be.
+    on_event : callable
+        Told what happens, by one thread at a time.
+    """
+
+    source: Source
+    settings: DownloadSettings
+    on_event: Callable[[Event], None]
+    stop: threading.Event = field(default_factory=threading.Event)
+    received: int = 0
+    _telling: threading.Lock = field(default_factory=threading.Lock)
+    _announced: float = 0.0
+
+    def tell(self, event: Event) -> None:
+        """Pass an event on.
+
+        Parameters
+        ----------
+        event : Event
+            What happened.
+        """
+        with self._telling:
+            if isinstance(event, BytesReceived) and event.nbytes > 0:
+                self.received += event.nbytes
+            self.on_event(event)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, unless the download is stopped.
+
+        Parameters
+        ----------
+        seconds : float
+            How long.
+
+        Raises
+        ------
+        StoppedError
+            If the download is stopped.
+        """
+        if self.stop.wait(seconds):
+            raise StoppedError
+
+    def announce(self, seconds: float, reason: str) -> None:
+        """Tell of a wait, once for all who wait for the same.
+
+        Parameters
+        ----------
+        seconds : float
+            How long it lasts from now.
+        reason : str
+            Why.
+        """
+        until = time.monotonic() + seconds
+        with self._telling:
+            known = until <= self._announced + 1.0
+            self._announced = max(self._announced, until)
+        if not known:
+            self.tell(Waiting(seconds, reason))
+
+
+class Transfer:
+    """One file on its way.
+
+    Parameters
+    ----------
+    shared : Shared
+        What it has in common with others.
+    entry : FileEntry
+        The file.
+    partial : PartialFile
+        Where its bytes go.
+    """
+
+    def __init__(self, shared: Shared, entry: FileEntry, partial: PartialFile) -> None:
+        self._shared = shared
+        self._entry = entry
+        self._partial = partial
+        self._validator: str | None = None
+        self._ranges = False
+        self._helped_in_vain = 0
+        self._assembly = Assembly(partial, entry.size, window=2 * shared.settings.workers)
+
+    def run(self) -> None:
+        """Receive the file, over as many attempts as it takes, and check it.
+
+        Raises
+        ------
+        ChecksumError
+            If the bytes are wrong twice.
+        RateLimitError
+            If the host wants to be left alone for too long.
+        SourceError
+            If the host cannot or will not give the file.
+        StoppedError
+            If the download is stopped.
+        """
+        failed, best, wrong = 0, self._partial.position, 0
+        while True:
+            begun, seen = time.monotonic(), self._shared.received
+            try:
+                self._receive_all()
+                self._partial.check()
+            except RateLimitError as error:
+                # Others may have been answered meanwhile: then it is a matter of taking turns.
+                failed = 0 if self._shared.received > seen else failed + 1
+                self._hold(error, failed)
+            except RemoteConnectionError as error:
+                progress = self._partial.position - best
+                best = max(best, self._partial.position)
+                moved = progress > 0 and progress >= SLOW * (time.monotonic() - begun)
+                failed = 0 if moved else failed + 1
+                self._back_off(error, failed)
+            except ChecksumError:
+                resumed = self._partial.resumed
+                self._restart()
+                # What an earlier call left may have been of another content; that is no answer yet.
+                wrong += not resumed
+                if wrong > 1:
+                    raise
+            else:
+                return
+
+    def help(self) -> bool:
+        """Receive pieces that the one who runs this transfer has not come to yet.
+
+        Returns
+        -------
+        bool
+            Whether there was something to do.
+        """
+        # Without a validator or checksum, ranges of different contents could be mixed unnoticed.
+        vouched = self._validator is not None or self._entry.checksum is not None
+        if not (self._ranges and vouched) or self._helped_in_vain > 2:
+            return False
+        assembly = self._assembly
+        piece = assembly.claim() if assembly.share() else None
+        if piece is None:
+            return False
+        before = piece.position
+        try:
+            self._receive(assembly, piece)
+        except (SourceError, OfflineError, ChecksumError):
+            # Whoever runs the transfer learns by itself what is wrong, and deals with it.
+            self._helped_in_vain += piece.position == before
+        finally:
+            assembly.give_back(piece)
+        return True
+
+    def close(self) -> None:
+        """Let helpers hand nothing in any more."""
+        self._assembly.close()
+
+    def _receive_all(self) -> None:
+        """Receive pieces until the file is whole."""
+        while not self._assembly.is_whole:
+            self._check_stop()
+            assembly = self._assembly
+            piece = assembly.claim()
+            if piece is None:
+                assembly.wait(LONGEST_NAP_S)
+                continue
+            try:
+                self._receive(assembly, piece, alone=True)
+            finally:
+                assembly.give_back(piece)
+
+    def _receive(self, assembly: Assembly, piece: Piece, *, alone: bool = False) -> None:
+        """Receive a piece, or as much of it as comes."""
+        asked = None if piece.stop == assembly.size else piece.stop
+        with self._shared.source.open(
+            self._entry, start=piece.position, stop=asked, validator=self._validator
+        ) as stream:
+            if self._fits(stream, piece):
+                if alone:
+                    self._learn(stream, assembly)
+                self._pour(stream, assembly, piece, asked)
+            elif alone:
+                self._start_again(stream)
+            else:
+                self._ranges = False
+
+    def _fits(self, stream: ByteStream, piece: Piece) -> bool:
+        """Say whether a stream goes on from where the piece is, with the same content."""
+        same = self._validator is None or stream.validator in (None, self._validator)
+        return same and stream.start == piece.position
+
+    def _start_again(self, stream: ByteStream) -> None:
+        """Receive the file from its start, as a host wants it that has other content by now."""
+        self._restart()
+        piece = self._assembly.claim()
+        if stream.start != 0 or piece is None:
+            return
+        try:
+            self._learn(stream, self._assembly)
+            self._pour(stream, self._assembly, piece, None)
+        finally:
+            self._assembly.give_back(piece)
+
+    def _learn(self, stream: ByteStream, assembly: Assembly) -> None:
+        """Take note of what the host says of the file."""
+        if stream.total is not None and self._entry.size not in (None, stream.total):
+            raise word_mismatch(
+                self._entry, f"{self._entry.size} bytes", f"{stream.total} bytes", url=_url(stream)
+            )
+        if stream.total is not None:
+            assembly.learn_size(stream.total)
+        self._validator = stream.validator
+        self._ranges = stream.ranges
+
+    def _pour(
+        self, stream: ByteStream, assembly: Assembly, piece: Piece, asked: int | None
+    ) -> None:
+        """Pass the bytes of a stream on, until it ends or the rest is somebody else's."""
+        for data in stream:
+            self._check_stop()
+            taken = assembly.take(piece, data)
+            self._shared.tell(BytesReceived(self._entry.relpath, taken))
+            to_the_end = asked is None and piece.stop in (None, assembly.size)
+            if taken < len(data) and to_the_end and not assembly.is_closed:
+                raise word_mismatch(
+                    self._entry, f"{assembly.size} bytes", "more than that", url=_url(stream)
+                )
+            # A piece that was cut meanwhile is whole before its stream is.
+            if taken < len(data) or (piece.is_whole and not to_the_end and piece.stop != asked):
+                return
+        if piece.stop is None:
+            assembly.end_here(piece)
+        elif piece.position < piece.stop:
+            self._reject_early_end(stream, piece)
+
+    def _reject_early_end(self, stream: ByteStream, piece: Piece) -> None:
+        """Say that a stream ended before it should."""
+        if stream.total is None:
+            # The host did not say how much would come, so this is what it takes for the file.
+            expected, found = f"{piece.stop} bytes", f"{piece.position} bytes"
+            raise word_mismatch(self._entry, expected, found, url=_url(stream))
+        raise RemoteConnectionError(
+            f"{self._entry.relpath}: the connection ended after {piece.position} of "
+            f"{stream.total} bytes. Call again: it goes on from there.",
+            url=_url(stream),
+        )
+
+    def _restart(self) -> None:
+        """Throw away what was received."""
+        self._assembly.close()
+        self._shared.tell(BytesReceived(self._entry.relpath, -self._partial.position))
+        self._partial.restart()
+        self._validator, self._ranges = None, False
+        window = 2 * self._shared.settings.workers
+        self._assembly = Assembly(self._partial, self._entry.size, window=window)
+
+    def _hold(self, error: RateLimitError, failed: int) -> None:
+        """Wait for as long as a host asks."""
+        settings = self._shared.settings
+        seconds = backoff_s(max(failed, 1), settings) if error.retry_after is None else None
+        seconds = error.retry_after if seconds is None else seconds
+        if seconds is None or seconds > settings.longest_wait_s or failed > settings.retries:
+            raise error
+        self._shared.announce(seconds, str(error))
+        self._shared.sleep(seconds)
+
+    def _back_off(self, error: RemoteConnectionError, failed: int) -> None:
+        """Wait longer after each failure in a row."""
+        self._check_stop()
+        if failed > self._shared.settings.retries:
+            raise error
+        seconds = backoff_s(max(failed, 1), self._shared.settings)
+        self._shared.tell(Waiting(seconds, str(error)))
+        self._shared.sleep(seconds)
+
+    def _check_stop(self) -> None:
+        """Give up if the download is stopped."""
+        if self._shared.stop.is_set():
+            raise StoppedError
+
+
+def _url(stream: ByteStream) -> str | None:
+    """Return the address a stream comes from, if it has one."""
+    url = getattr(stream, "url", None)
+    return url if isinstance(url, str) else None

@@ -1,0 +1,221 @@
+"""What downloads say when they fail: what happened, what was expected and found, what to do."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from confusius_datasets._cache import OFFLINE_VARIABLE
+from confusius_datasets._index import FileEntry, format_nbytes
+from confusius_datasets.errors import (
+    CacheError,
+    ChecksumError,
+    DownloadsFailedError,
+    NotEnoughSpaceError,
+    OfflineError,
+    RateLimitError,
+)
+
+__all__ = [
+    "count_files",
+    "word_disk",
+    "word_failures",
+    "word_interruption",
+    "word_limit",
+    "word_mismatch",
+    "word_offline",
+]
+
+LONGEST_LIST = 10
+"""Failures that are listed; the rest is counted."""
+
+
+def count_files(number: int) -> str:
+    """Write a number of files.
+
+    Parameters
+    ----------
+    number : int
+        How many.
+
+    Returns
+    -------
+    str
+        The number and the noun.
+    """
+    return f"{number} file{'' if number == 1 else 's'}"
+
+
+def word_offline(
+    root: Path, missing: Sequence[FileEntry], *, unreachable: Exception | None = None
+) -> OfflineError:
+    """Word that files are missing and the network may not, or cannot, be used.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        Root of the dataset.
+    missing : sequence of FileEntry
+        What is not there.
+    unreachable : Exception, optional
+        Why the host cannot be reached. If not provided, it is forbidden.
+
+    Returns
+    -------
+    OfflineError
+        The error.
+    """
+    nbytes = format_nbytes(sum(entry.size or 0 for entry in missing))
+    reason = f"{OFFLINE_VARIABLE} is set" if unreachable is None else f"{unreachable}".rstrip(".")
+    way = "unset it" if unreachable is None else "call again with a network"
+    are = "is" if len(missing) == 1 else "are"
+    return OfflineError(
+        f"{reason}, and {count_files(len(missing))} ({nbytes}) {are} not in {root}, the first "
+        f"{missing[0].relpath}; {way}, or copy them from a machine that has them.",
+        missing=[entry.relpath for entry in missing],
+    )
+
+
+def word_mismatch(
+    entry: FileEntry, expected: str, found: str, *, url: str | None = None
+) -> ChecksumError:
+    """Word that what arrived is not what the index promises.
+
+    Parameters
+    ----------
+    entry : FileEntry
+        The file.
+    expected, found : str
+        Size or checksum.
+    url : str, optional
+        Where the bytes came from.
+
+    Returns
+    -------
+    ChecksumError
+        The error.
+    """
+    origin = f" (from {url})" if url else ""
+    return ChecksumError(
+        f"{entry.relpath}: received {found}, the index says {expected}{origin}. Nothing was "
+        "written. Fetch again; if it repeats, the index is out of date: pass refresh=True.",
+        relpath=entry.relpath,
+        expected=expected,
+        found=found,
+    )
+
+
+def word_failures(
+    root: Path, failures: Mapping[str, Exception], *, n_files: int, n_untried: int
+) -> DownloadsFailedError:
+    """Word which files failed, and why.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        Root of the dataset.
+    failures : mapping of str to Exception
+        The reason for each file that failed.
+    n_files : int
+        Files there were to download.
+    n_untried : int
+        Files that were not tried, since the host fails for every one.
+
+    Returns
+    -------
+    DownloadsFailedError
+        The error, which lists them.
+    """
+    lines = [f"  {relpath}: {error}" for relpath, error in failures.items()][:LONGEST_LIST]
+    if len(failures) > LONGEST_LIST:
+        lines.append(f"  … ({len(failures)} in all)")
+    if n_untried:
+        lines.append(
+            f"  {count_files(n_untried)} more were not tried, since the host keeps failing."
+        )
+    wrong = all(isinstance(error, ChecksumError) for error in failures.values())
+    if wrong and len(failures) == n_files > 1:
+        hint = "None of them is what the index says: it is out of date. Pass refresh=True."
+    else:
+        hint = "What was finished is kept; the same call tries the rest again."
+    listed = "\n".join(lines)
+    return DownloadsFailedError(
+        f"{len(failures)} of {count_files(n_files)} could not be downloaded to {root}:\n"
+        f"{listed}\n{hint}",
+        failures=failures,
+    )
+
+
+def word_limit(error: RateLimitError, *, n_done: int, n_files: int) -> RateLimitError:
+    """Word that a host wants to be left alone for longer than one would wait.
+
+    Parameters
+    ----------
+    error : RateLimitError
+        What the host said.
+    n_done, n_files : int
+        Files that are finished, and that there were to download.
+
+    Returns
+    -------
+    RateLimitError
+        The error.
+    """
+    return RateLimitError(
+        f"{error} {n_done} of {count_files(n_files)} are finished; the same call goes on with the "
+        "rest.",
+        url=error.url,
+        retry_after=error.retry_after,
+    )
+
+
+def word_interruption(root: Path, *, n_done: int, n_files: int, nbytes: int) -> str:
+    """Word how far an interrupted download came.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        Root of the dataset.
+    n_done, n_files : int
+        Files that are finished, and that there were to download.
+    nbytes : int
+        Bytes received.
+
+    Returns
+    -------
+    str
+        Two sentences.
+    """
+    return (
+        f"Interrupted: {n_done} of {count_files(n_files)} are downloaded to {root}, "
+        f"{format_nbytes(nbytes)} were received. The same call resumes there."
+    )
+
+
+def word_disk(path: Path, error: OSError) -> CacheError:
+    """Word that a file cannot be written.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    error : OSError
+        What the system said.
+
+    Returns
+    -------
+    CacheError
+        The error; `NotEnoughSpaceError` where the disk or a quota is full.
+    """
+    reason = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+        return NotEnoughSpaceError(
+            f"{path} cannot be written: {reason}. Finished files are kept, and so is what was "
+            "received of this one. Free some space, then call again; or choose another folder with "
+            "data_dir= or CONFUSIUS_DATA."
+        )
+    return CacheError(
+        f"{path} cannot be written: {reason}. Finished files are kept. Make the folder writable, "
+        "or choose another one with data_dir= or CONFUSIUS_DATA."
+    )

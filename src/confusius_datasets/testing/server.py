@@ -1,0 +1,307 @@
+"""The machinery of the test server: connections, HTTP/1.1, slowness, and bodies that go wrong.
+
+It is written on plain sockets, since a measurement of downloads must not measure the server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import socket
+import socketserver
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from confusius_datasets.testing.faults import Fault, Request
+
+__all__ = ["Answer", "Desk", "Server"]
+
+PIECE = 1 << 16
+"""Bytes that are sent at a time."""
+
+REASONS = {200: "OK", 206: "Partial Content", 302: "Found"}
+
+WEB_PAGE = b"<!DOCTYPE html>\n<html><head><title>OSF | Sign in</title></head></html>\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a request is answered with.
+
+    Parameters
+    ----------
+    status : int
+        The status.
+    body : bytes, default: nothing
+        The body.
+    headers : mapping of str to str, default: none
+        Headers but those of the body's length.
+    name : str, default: nothing
+        Name of the file it is about.
+    etag : str, optional
+        Validator of a body of which ranges may be asked.
+    fault : Fault, optional
+        What goes wrong.
+    """
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
+    etag: str | None = None
+    fault: Fault | None = None
+
+
+class Desk(Protocol):
+    """What answers requests, and remembers them."""
+
+    latency_s: float
+    bandwidth: float | None
+
+    def answer(self, role: str, url: urllib.parse.SplitResult) -> Answer:
+        """Say what a request to one of the hosts is answered with."""
+        ...
+
+    def note(self, request: Request) -> None:
+        """Remember a request."""
+        ...
+
+
+class Server(socketserver.ThreadingTCPServer):
+    """One host, on a port of this machine.
+
+    Parameters
+    ----------
+    desk : Desk
+        What answers.
+    role : str
+        Which host it is.
+    """
+
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 256
+
+    def __init__(self, desk: Desk, role: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Connection)
+        self.desk = desk
+        self.role = role
+        self.closing = threading.Event()
+        self.connections: set[socket.socket] = set()
+        self.n_connections = 0
+        self.most_connections = 0
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return int(self.server_address[1])
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop listening, and hang up on everyone."""
+        self.closing.set()
+        self.shutdown()
+        self.server_close()
+        self.hang_up()
+        self._thread.join()
+
+    def hang_up(self) -> None:
+        """Cut every connection there is."""
+        for connection in list(self.connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Keep quiet about clients that hang up."""
+
+
+class _Connection(socketserver.StreamRequestHandler):
+    """Answers the requests of one connection, one after another."""
+
+    server: Server
+    disable_nagle_algorithm = True
+    rbufsize = 1 << 14
+
+    def handle(self) -> None:
+        """Serve until either side hangs up."""
+        server = self.server
+        server.connections.add(self.connection)
+        server.n_connections += 1
+        server.most_connections = max(server.most_connections, len(server.connections))
+        # Whoever connects pays a round trip for it.
+        self._wait(server.desk.latency_s)
+        try:
+            while not server.closing.is_set() and self._serve_one():
+                pass
+        except OSError:
+            pass  # the client has gone
+        finally:
+            server.connections.discard(self.connection)
+
+    def _wait(self, seconds: float) -> bool:
+        """Wait, unless the server is closing."""
+        return seconds > 0 and self.server.closing.wait(seconds)
+
+    def _serve_one(self) -> bool:
+        """Answer one request; say whether the connection lives on."""
+        line = self.rfile.readline(1 << 16).split()
+        if len(line) != 3:
+            return False
+        headers = self._read_headers()
+        self._wait(self.server.desk.latency_s)
+        path = line[1].decode()
+        answer = self.server.desk.answer(self.server.role, urllib.parse.urlsplit(path))
+        status, body, extra = _cut_to_range(answer, headers)
+        role = answer.headers.get("X-Role", self.server.role)
+        request = Request(
+            time.monotonic(), line[0].decode(), role, path, headers, status, answer.name
+        )
+        self.server.desk.note(request)
+        fault = answer.fault
+        if fault and fault.kind == "silent":
+            self._wait(fault.seconds)
+            return False
+        return self._send(request, replace(answer, status=status, body=body, headers=extra))
+
+    def _read_headers(self) -> dict[str, str]:
+        """Read the headers of a request."""
+        headers = {}
+        while line := self.rfile.readline(1 << 16).strip():
+            name, _, value = line.decode("latin-1").partition(":")
+            headers[name.strip().lower()] = value.strip()
+        return headers
+
+    def _send(self, request: Request, answer: Answer) -> bool:
+        """Send an answer with what goes wrong with it; say whether the connection lives on."""
+        kind = answer.fault.kind if answer.fault else ""
+        body = answer.body
+        headers = dict(answer.headers)
+        headers.pop("X-Role", None)
+        if kind == "chunked":
+            headers["Transfer-Encoding"] = "chunked"
+        elif kind == "no-length":
+            headers["Connection"] = "close"
+        else:
+            headers["Content-Length"] = str(len(body))
+        reason = REASONS.get(answer.status, "Status")
+        lines = [f"HTTP/1.1 {answer.status} {reason}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+        if request.method == "HEAD":
+            self.connection.sendall(head)
+            return True
+        sender = {"chunked": self._send_chunked, "trickle": self._send_trickle}.get(
+            kind, self._send_plain
+        )
+        return sender(request, answer, head) and kind != "no-length"
+
+    def _send_plain(self, request: Request, answer: Answer, head: bytes) -> bool:
+        """Send a body at the speed of the line, as far as it is meant to get."""
+        fault, body = answer.fault, memoryview(answer.body)
+        cut = fault is not None and fault.kind in ("drop", "stall")
+        if fault and cut:
+            body = body[: fault.after]
+        if len(body) <= PIECE and not self.server.desk.bandwidth:
+            self.connection.sendall(head + bytes(body))
+            request.nbytes += len(body)
+        else:
+            self.connection.sendall(head)
+            self._send_paced(request, body)
+        if fault and cut:
+            if fault.kind == "stall":
+                self._wait(fault.seconds)
+            return False
+        return True
+
+    def _send_paced(self, request: Request, body: memoryview) -> None:
+        """Send bytes no faster than the line allows."""
+        bandwidth = self.server.desk.bandwidth
+        piece = PIECE if bandwidth else 1 << 20
+        begun = time.monotonic()
+        for offset in range(0, len(body), piece):
+            self.connection.sendall(body[offset : offset + piece])
+            request.nbytes += len(body[offset : offset + piece])
+            if bandwidth:
+                self._wait(begun + request.nbytes / bandwidth - time.monotonic())
+            if self.server.closing.is_set():
+                return
+
+    def _send_chunked(self, request: Request, answer: Answer, head: bytes) -> bool:
+        """Send a body of a length that is not said beforehand."""
+        self.connection.sendall(head)
+        for offset in range(0, len(answer.body), PIECE):
+            piece = answer.body[offset : offset + PIECE]
+            self.connection.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))
+            request.nbytes += len(piece)
+        self.connection.sendall(b"0\r\n\r\n")
+        return True
+
+    def _send_trickle(self, request: Request, answer: Answer, head: bytes) -> bool:
+        """Send a byte now and then."""
+        self.connection.sendall(head)
+        seconds = answer.fault.seconds if answer.fault else 1.0
+        for offset in range(len(answer.body)):
+            self.connection.sendall(answer.body[offset : offset + 1])
+            request.nbytes += 1
+            if self._wait(seconds):
+                return False
+        return True
+
+
+def _cut_to_range(
+    answer: Answer, headers: Mapping[str, str]
+) -> tuple[int, bytes, Mapping[str, str]]:
+    """Apply `Range`, `If-Range` and what goes wrong to a body."""
+    fault = answer.fault
+    kind = fault.kind if fault else ""
+    extra = dict(answer.headers) | dict(fault.headers if fault else {})
+    if fault and kind == "status":
+        return fault.status, b"trouble\n", extra
+    if kind == "html":
+        return 200, WEB_PAGE, {"Content-Type": "text/html; charset=utf-8"}
+    if answer.etag is None:
+        return answer.status, answer.body, extra
+    extra |= {"ETag": answer.etag, "Accept-Ranges": "bytes"} if kind != "no-range" else {}
+    asked = headers.get("range", "")
+    current = headers.get("if-range", answer.etag) == answer.etag
+    if not asked.startswith("bytes=") or not current or kind in ("no-range", "gzip"):
+        return 200, _spoil(answer.body, extra, kind), extra
+    first, _, last = asked.removeprefix("bytes=").partition("-")
+    size = len(answer.body)
+    start, stop = int(first), min(int(last) + 1, size) if last else size
+    if start >= size:
+        return 416, b"", extra | {"Content-Range": f"bytes */{size}"}
+    said = start + 1 if kind == "wrong-range" else start
+    extra["Content-Range"] = f"bytes {said}-{stop - 1}/{size}"
+    whole = start == 0 and stop == size
+    return 206, _spoil(answer.body if whole else answer.body[start:stop], extra, kind), extra
+
+
+def _spoil(body: bytes, headers: dict[str, str], kind: str) -> bytes:
+    """Change a body as a fault wants it."""
+    changes: dict[str, Callable[[bytes], bytes]] = {
+        "corrupt": lambda data: bytes(byte ^ 1 for byte in data),
+        "short": lambda data: data[:-1],
+        "long": lambda data: data + b"!",
+        "gzip": _compress,
+    }
+    if kind in ("gzip", "stored-gzip"):
+        headers["Content-Encoding"] = "gzip"
+    return changes[kind](body) if kind in changes else body
+
+
+def _compress(data: bytes) -> bytes:
+    """Compress as a server does on the way."""
+    packed = io.BytesIO()
+    with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as file:
+        file.write(data)
+    return packed.getvalue()
