@@ -98,7 +98,9 @@ MODULES = sorted(
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_of_docstrings_give_what_they_show(name: str, anywhere: Path) -> None:
     """Every example in a docstring is run, and gives the output that stands below it."""
-    failed, _ = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
+    failed, _ = doctest.testmod(
+        importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE
+    )
 
     assert failed == 0
 
