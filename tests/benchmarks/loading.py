@@ -3,6 +3,7 @@
 Writes a 4-D float32 image of about 100 MB, as `.nii` and as `.nii.gz`, and times the same work with
 this library, with nibabel, and with ConfUSIus where it is installed. Each case runs in a process of
 its own, so that its peak memory is its own. Prints ratios, and each budget with what was measured.
+Budgets are of the `.nii.gz` file: to read the whole of a plain one is for all to copy memory.
 """
 
 from __future__ import annotations

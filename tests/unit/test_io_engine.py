@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from confusius_datasets._io import LOADABLE_EXTENSIONS, load, load_with_entities, nifti
+from confusius_datasets._io import LOADABLE_EXTENSIONS, chunks, load, load_with_entities
 from confusius_datasets._io.engine import ConfusiusNiftiBackend
-from confusius_datasets.errors import FileFormatError, MissingDependencyError
+from confusius_datasets.errors import FileFormatError, MissingDependencyError, MissingFileError
 from nifti_files import DIAGONAL, counting, write_nifti
 
 SHAPE = (5, 4, 3, 6)
@@ -93,8 +93,17 @@ def test_guess_can_open_by_extension(name: Any, ours: bool) -> None:
     assert ConfusiusNiftiBackend().guess_can_open(name) is ours
 
 
+def test_open_dataset_in_chunks_is_computed_in_them(file: Path) -> None:
+    """The `chunks` of xarray itself give Dask arrays over the engine."""
+    pytest.importorskip("dask")
+    dataset = xr.open_dataset(file, engine="confusius-nifti", chunks={"time": 4})
+
+    assert dataset["sub-01_pwd"].chunks == ((4, 2), (3,), (4,), (5,))
+    np.testing.assert_array_equal(dataset.compute()["sub-01_pwd"], counting(SHAPE).T)
+
+
 @pytest.mark.parametrize(
-    ("chunks", "expected"),
+    ("sizes", "expected"),
     [
         (-1, ((6,), (3,), (4,), (5,))),
         ({"time": 4}, ((4, 2), (3,), (4,), (5,))),
@@ -104,14 +113,21 @@ def test_guess_can_open_by_extension(name: Any, ours: bool) -> None:
     ],
 )
 def test_load_chunks_are_in_the_order_of_the_dimensions(
-    file: Path, chunks: Any, expected: tuple[tuple[int, ...], ...]
+    file: Path, sizes: Any, expected: tuple[tuple[int, ...], ...]
 ) -> None:
     """`chunks` gives Dask arrays, a tuple being in the order of the result."""
     pytest.importorskip("dask")
-    array = load(file, chunks=chunks)
+    array = load(file, chunks=sizes)
 
     assert array.chunks == expected
     np.testing.assert_array_equal(array.compute(), counting(SHAPE).T)
+
+
+def test_load_chunks_of_too_few_axes_names_the_dimensions(file: Path) -> None:
+    """A tuple has an entry for each dimension, and the message says which there are."""
+    pytest.importorskip("dask")
+    with pytest.raises(ValueError, match="has the dimensions time, z, y, x: give one entry"):
+        load(file, chunks=(1, 2))
 
 
 def test_load_automatic_chunks_of_large_arrays(tmp_path: Path) -> None:
@@ -131,7 +147,7 @@ def test_load_chunks_without_dask_names_the_extra(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Chunks need Dask, and the message says how to get it."""
-    monkeypatch.setattr(nifti, "find_spec", lambda _: None)
+    monkeypatch.setattr(chunks, "find_spec", lambda _: None)
 
     with pytest.raises(MissingDependencyError, match=r"pip install 'confusius-datasets\[dask\]'"):
         load(file, chunks={"time": 2})
@@ -151,6 +167,8 @@ def test_load_refuses_options_of_another_format(file: Path) -> None:
     """An option that only Zarr stores have is no option of a NIfTI file."""
     with pytest.raises(TypeError, match=r"load has no option consolidated for \.nii\.gz files"):
         load(file, consolidated=True)
+    with pytest.raises(TypeError, match=r"load has no option bps_path for \.nii\.gz files"):
+        load(file, bps_path="a.bps")
 
 
 @pytest.mark.parametrize("name", ["a.NII.GZ", "a.hdr", "a.nii.bz2", "a"])
@@ -186,6 +204,12 @@ def test_load_expands_the_home_folder(file: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("USERPROFILE", str(file.parent))
 
     assert load(f"~/{file.name}").sizes["time"] == 6
+
+
+def test_load_home_of_nobody_is_a_missing_file() -> None:
+    """A `~` that names no user of this machine is an error with the path."""
+    with pytest.raises(MissingFileError, match=r"~no-such-user/a\.nii: '~' names the home"):
+        load("~no-such-user/a.nii")
 
 
 def test_load_link_keeps_its_own_name_and_sidecar(file: Path, tmp_path: Path) -> None:
@@ -224,13 +248,18 @@ def test_load_with_entities_adds_scalar_coordinates(file: Path) -> None:
 
 
 def test_load_with_entities_labels_a_concatenation(file: Path) -> None:
-    """Arrays of one run each are labelled by themselves when they are joined."""
-    slices = [load_with_entities(file, {"acquisition": f"slice{n:02d}"}) for n in (3, 4)]
+    """Arrays on one grid are labelled by themselves when they are joined, without a warning."""
+    entities = {"subject": "01", "task": "rest"}
+    slices = [
+        load_with_entities(file, {**entities, "acquisition": f"slice{n:02d}"}) for n in (3, 4)
+    ]
 
-    joined = xr.concat(slices, dim="acquisition", coords="different", compat="equals")
+    joined = xr.concat(slices, dim="acquisition")
 
     assert joined.acquisition.values.tolist() == ["slice03", "slice04"]
     assert joined.sizes["acquisition"] == 2
+    assert joined.subject.item() == "01"
+    assert list(joined.attrs["affines"]) == ["physical_to_sform"]
 
 
 def test_loadable_extensions_are_those_of_the_message() -> None:

@@ -144,7 +144,7 @@ def test_load_qform_only_quarter_turn(tmp_path: Path) -> None:
             [0, -1, 3.4229e-8, 2.999999965771],
             [0, 0, 0, 1],
         ],
-        1e-7,
+        1e-11,
     )
     assert list(array.attrs["affines"]) == ["physical_to_qform"]
     assert array.attrs["qform_code"] == 1
@@ -158,9 +158,7 @@ def test_load_qform_of_negative_handedness_descends_along_x(tmp_path: Path) -> N
 
     _close(array.x, DOWN)
     _close(array.z, [3, 3.5, 4])
-    _close(
-        _matrix(array, "qform"), [[-1, 0, 0, 6], [0, 1, 0, 0], [0, 0, -1, 2], [0, 0, 0, 1]], 1e-7
-    )
+    _close(_matrix(array, "qform"), [[-1, 0, 0, 6], [0, 1, 0, 0], [0, 0, -1, 2], [0, 0, 0, 1]])
 
 
 def test_load_no_form_warns_and_uses_voxel_sizes(tmp_path: Path) -> None:
@@ -315,7 +313,7 @@ def test_load_two_different_forms_share_the_coordinates(tmp_path: Path) -> None:
             [0, -1, 3.4229e-8, 2.000000008557],
             [0, 0, 0, 1],
         ],
-        1e-7,
+        1e-11,
     )
     assert (array.attrs["sform_code"], array.attrs["qform_code"]) == (2, 1)
 

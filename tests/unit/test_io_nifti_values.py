@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 import xarray as xr
 
 from confusius_datasets._io import lazy, load
-from nifti_files import DIAGONAL, counting, write_nifti
+from nifti_files import DIAGONAL, affine_of, counting, write_nifti
 
 TYPES = ["u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8", "c8", "c16"]
 SHAPE = (5, 4, 3, 6)
@@ -104,27 +106,33 @@ def test_load_extra_axes_take_names_and_coordinates_from_sidecar(tmp_path: Path)
     np.testing.assert_array_equal(array.values, counting((2, 3, 1, 1, 2, 3)).T[:, :, 0])
 
 
-def test_load_extra_axis_of_unusable_description_warns(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["time", "dim5", "slice_time", "", 3])
+def test_load_extra_axis_of_unusable_description_warns(tmp_path: Path, name: Any) -> None:
     """A name that is taken and coordinates that do not fit are ignored with a warning."""
     file = write_nifti(
         tmp_path / "pose.nii",
         counting((2, 3, 1, 2, 2)),
         sform=DIAGONAL,
-        sidecar={"ConfUSIusDim4Name": "time", "ConfUSIusDim4Coordinates": [1, 2, 3]},
+        sidecar={"ConfUSIusDim4Name": name, "ConfUSIusDim4Coordinates": [1, 2, 3]},
     )
 
     with pytest.warns(UserWarning) as caught:
         array = load(file)
 
     assert [str(warning.message) for warning in caught] == [
-        "`ConfUSIusDim4Name` ('time') cannot name a dimension. Ignoring it.",
+        f"`ConfUSIusDim4Name` ({name!r}) cannot name a dimension. Ignoring it.",
         "`ConfUSIusDim4Coordinates` is no list of 2 coordinates. Ignoring it.",
     ]
     assert array.dims == ("dim4", "time", "z", "y", "x")
 
 
 @pytest.mark.parametrize(
-    ("codes", "units"), [(("meter", "usec"), ("m", "us")), (("micron", "msec"), ("um", "ms"))]
+    ("codes", "units"),
+    [
+        (("meter", "usec"), ("m", "us")),
+        (("mm", "sec"), ("mm", "s")),
+        (("micron", "msec"), ("um", "ms")),
+    ],
 )
 def test_load_units_follow_header(
     tmp_path: Path, codes: tuple[str, str], units: tuple[str, str]
@@ -137,16 +145,56 @@ def test_load_units_follow_header(
     assert array.x.values[1] == -0.125
 
 
-def test_load_unknown_units_are_left_out(tmp_path: Path) -> None:
-    """An unknown unit is no attribute."""
-    file = write_nifti(
-        tmp_path / "u.nii", counting(SHAPE), sform=DIAGONAL, units=("unknown", "unknown")
-    )
+@pytest.mark.parametrize("unit", ["unknown", "hz", "ppm", "rads"])
+def test_load_unknown_units_are_left_out(tmp_path: Path, unit: str) -> None:
+    """A unit that is unknown, or not one of length or time, is no attribute."""
+    file = write_nifti(tmp_path / "u.nii", counting(SHAPE), sform=DIAGONAL, units=("unknown", unit))
     array = load(file)
 
     assert array.x.attrs == {"voxdim": 0.125}
     assert array.time.attrs == {"volume_acquisition_reference": "start"}
     assert array.time.values.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("step", [0.0, -0.5, np.nan, np.inf])
+def test_load_header_without_a_step_in_time_counts_volumes(tmp_path: Path, step: float) -> None:
+    """Where `pixdim[4]` is no possible time between volumes, they are numbered."""
+    file = write_nifti(tmp_path / "t.nii", counting(SHAPE), sform=DIAGONAL, pixdim={4: step})
+
+    assert load(file).time.values.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_load_without_forms_mends_voxel_sizes(tmp_path: Path) -> None:
+    """As in nibabel, a negative voxel size loses its sign, and zero becomes one."""
+    file = write_nifti(tmp_path / "p.nii", counting((2, 2, 2)), pixdim={1: -0.5, 2: 0.0, 3: 0.25})
+
+    with pytest.warns(UserWarning, match="Both sform_code and qform_code are 0"):
+        array = load(file)
+
+    assert [array[dim].values.tolist() for dim in "xyz"] == [[0, 0.5], [0, 1], [0, 0.25]]
+    assert [array[dim].attrs["voxdim"] for dim in "xyz"] == [0.5, 1, 0.25]
+
+
+@pytest.mark.parametrize("image_class", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+def test_load_quaternion_longer_than_one_is_a_rotation(tmp_path: Path, image_class: Any) -> None:
+    """However its quaternion was rounded, a qform turns and never stretches."""
+    file = write_nifti(
+        tmp_path / "q.nii",
+        counting((2, 2, 2)),
+        qform=affine_of((0.5, 0.25, 2.0)),
+        image_class=image_class,
+    )
+    start = 256 if image_class is nibabel.Nifti1Image else 352
+    content = bytearray(file.read_bytes())
+    quaternion = np.array([0.6, 0.8, 0.01], "<f4" if image_class is nibabel.Nifti1Image else "<f8")
+    content[start : start + quaternion.nbytes] = quaternion.tobytes()
+    file.write_bytes(content)
+
+    array = load(file)
+
+    assert [array[dim].attrs["voxdim"] for dim in "xyz"] == pytest.approx([0.5, 0.25, 2])
+    rotation = array.attrs["affines"]["physical_to_qform"][:3, :3]
+    np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
 
 
 def test_load_nifti2_keeps_double_precision(tmp_path: Path) -> None:
@@ -208,14 +256,40 @@ def test_isel_pointwise_reads_the_right_values(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.values, load(file).load().isel(points).values)
 
 
-def test_load_is_lazy_until_values_are_used(tmp_path: Path) -> None:
-    """Opening reads header and sidecars only; a file that changes meanwhile is noticed."""
-    file = write_nifti(tmp_path / "l.nii", counting(SHAPE), sform=DIAGONAL)
+@pytest.mark.parametrize("extension", [".nii", ".nii.gz"])
+def test_load_is_lazy_until_values_are_used(tmp_path: Path, extension: str) -> None:
+    """Opening reads header and sidecars only; a file that grows meanwhile is noticed."""
+    file = write_nifti(tmp_path / f"l{extension}", counting(SHAPE), sform=DIAGONAL)
     array = load(file)
     file.write_bytes(file.read_bytes() + b"more")
 
-    with pytest.raises(ValueError, match=r"l\.nii: the file changed since it was opened"):
+    with pytest.raises(ValueError, match="the file changed since it was opened: it had") as caught:
         array.values  # noqa: B018
+
+    assert str(caught.value).startswith(f"{file}: ")
+
+
+@pytest.mark.parametrize("extension", [".nii", ".nii.gz"])
+def test_load_file_replaced_by_one_of_its_size_is_noticed(tmp_path: Path, extension: str) -> None:
+    """Values of another file are never read by the header of the first."""
+    file = write_nifti(tmp_path / f"r{extension}", counting(SHAPE), sform=DIAGONAL)
+    array = load(file)
+    _ = array.isel(time=0).values
+    write_nifti(file, counting(SHAPE), sform=DIAGONAL, scaling=(2.0, 1.0))
+    os.utime(file, ns=(0, 0))
+
+    with pytest.raises(ValueError, match="the file changed since it was opened"):
+        array.isel(time=1).values  # noqa: B018
+    assert load(file).values[0, 0, 0, 1] == 2 * counting(SHAPE)[1, 0, 0, 0] + 1
+
+
+def test_copies_of_a_lazy_array_read_the_same_values(tmp_path: Path) -> None:
+    """Shallow, deep and renamed copies are as good as the array."""
+    file = write_nifti(tmp_path / "c.nii.gz", counting(SHAPE), sform=DIAGONAL)
+    array = load(file)
+
+    for copied in (array.copy(deep=False), array.copy(), copy.deepcopy(array), array.rename("b")):
+        np.testing.assert_array_equal(copied.isel(time=[4, 1]), counting(SHAPE).T[[4, 1]])
 
 
 def test_load_pickles_without_the_values(tmp_path: Path) -> None:

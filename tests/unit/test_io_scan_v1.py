@@ -62,6 +62,83 @@ def test_2d_scan_has_axes_in_mm_and_times_at_the_end(tmp_path: Path) -> None:
     }
 
 
+THIRTY = np.array([[np.cos(np.pi / 6), -0.5, 0], [0.5, np.cos(np.pi / 6), 0], [0, 0, 1]])
+"""A turn by 30 degrees about the third axis."""
+
+
+def shifted(rotation: Any, x: float, y: float, z: float) -> np.ndarray[Any, Any]:
+    """Put a rotation and a shift in metres together."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = rotation
+    matrix[:3, 3] = (x, y, z)
+    return matrix
+
+
+def write_example(path: Path) -> Path:
+    """Write the worked example of the data model: a slice of 4 by 5 voxels, six times."""
+    content = scan_v1_content(
+        "2Dscan",
+        counting(6, 5, 1, 4),
+        times=(0.4 * np.arange(1, 7)).tolist(),
+        poses=shifted(THIRTY, 1e-3, 2e-3, 3e-3),
+    )
+    to_probe = np.diag([1.1e-4, 4e-4, -9.856e-5, 1.0])
+    to_probe[:3, 3] = (-3e-4, -8e-4, -1.9e-3)
+    return write_hdf5(path, content | {"acqMetaData/voxelsToProbe": to_probe})
+
+
+def test_worked_example_of_one_slice(tmp_path: Path) -> None:
+    """Coordinates, times and pose are those worked out by hand."""
+    array = load(write_example(tmp_path / "a.scan"))
+
+    assert array.sizes == {"time": 6, "z": 1, "y": 5, "x": 4}
+    np.testing.assert_allclose(array.x, [-0.19, -0.08, 0.03, 0.14], atol=1e-12)
+    np.testing.assert_allclose(array.z, [-0.4])
+    np.testing.assert_allclose(array.y, [1.99856, 2.09712, 2.19568, 2.29424, 2.3928])
+    assert [array[dim].attrs["voxdim"] for dim in "xzy"] == pytest.approx([0.11, 0.4, 0.09856])
+    np.testing.assert_allclose(array.time, [0.4, 0.8, 1.2, 1.6, 2.0, 2.4])
+    assert array.time.attrs["volume_acquisition_reference"] == "end"
+    assert array.time.attrs["volume_acquisition_duration"] == pytest.approx(0.4)
+    np.testing.assert_allclose(
+        array.attrs["affines"]["physical_to_lab"],
+        [[0.8660254, 0, 0.5, 2], [0, 1, 0, -3], [-0.5, 0, 0.8660254, 1], [0, 0, 0, 1]],
+        atol=1e-7,
+    )
+
+
+def test_worked_example_of_a_position_in_the_brain(tmp_path: Path) -> None:
+    """The positioning file's matrix, and the way to the brain, are those worked out by hand."""
+    to_lab = shifted(np.eye(3), 1e-3, 2e-3, 3e-3)
+    bps = write_hdf5(tmp_path / "a.bps", {"BrainToLab": to_lab})
+    array = load(write_example(tmp_path / "a.scan"), bps_path=bps)
+
+    np.testing.assert_allclose(
+        load_bps(bps), [[0, 1000, 0, 2], [0, 0, -1000, -3], [1000, 0, 0, 1], [0, 0, 0, 1]]
+    )
+    np.testing.assert_allclose(
+        array.attrs["affines"]["physical_to_brain"],
+        [[-5e-4, 0, 8.66025e-4, 0], [8.66025e-4, 0, 5e-4, 0], [0, -1e-3, 0, 0], [0, 0, 0, 1]],
+        atol=1e-9,
+    )
+
+
+def test_worked_example_of_three_poses(tmp_path: Path) -> None:
+    """Times go round the poses; a volume ends with its last pose."""
+    content = scan_v1_content(
+        "4Dscan",
+        counting(2, 3, 1, N_Z, N_Y, N_X),
+        n_pose=3,
+        times=(0.5 * np.arange(1, 7)).tolist(),
+        poses=np.stack([POSE] * 3),
+    )
+
+    array = load(write_hdf5(tmp_path / "a.scan", content))
+
+    np.testing.assert_array_equal(array.pose_time, [[0.5, 1, 1.5], [2, 2.5, 3]])
+    np.testing.assert_array_equal(array.time, [1.5, 3.0])
+    assert array.time.attrs["volume_acquisition_duration"] == 0.5
+
+
 def test_attributes_are_the_files_provenance(tmp_path: Path) -> None:
     """The exact names, and the name of the scan on the array."""
     array = load(write_2d(tmp_path / "a.scan"))

@@ -284,8 +284,10 @@ def test_load_slice_timing_that_does_not_fit_is_an_error(
         ({"VolumeTiming": [1.5], "FrameAcquisitionDuration": 0.4}, 1.5),
         ({"RepetitionTime": 2.0, "DelayAfterTrigger": 0.5}, 0.5),
         ({"RepetitionTime": 2.0}, 0.0),
+        ({"DelayAfterTrigger": 0.5, "DelayTime": 0.1}, 0.5),
     ],
 )
+@pytest.mark.filterwarnings("ignore:fUSI-BIDS validation warning")
 def test_load_single_volume_has_scalar_time(
     tmp_path: Path, sidecar: dict[str, Any], time: float
 ) -> None:
@@ -298,7 +300,35 @@ def test_load_single_volume_has_scalar_time(
     assert array.time.attrs.get("volume_acquisition_duration") == sidecar.get(
         "FrameAcquisitionDuration"
     )
-    assert not {"volume_timing", "repetition_time", "delay_after_trigger"} & array.attrs.keys()
+    used = {"volume_timing", "repetition_time", "delay_after_trigger", "delay_time"}
+    assert not used & array.attrs.keys()
+
+
+def test_load_slice_timing_of_a_single_volume_is_added_to_its_time(tmp_path: Path) -> None:
+    """Slices of one volume have the times that the volume's own time makes of theirs."""
+    sidecar = {
+        "DelayAfterTrigger": 2.0,
+        "RepetitionTime": 1.0,
+        "SliceTiming": [0.0, 0.5],
+        "SliceEncodingDirection": "j-",
+    }
+
+    array = _load(tmp_path, sidecar, shape=(3, 2, 4))
+
+    assert array.slice_time.dims == ("y",)
+    assert array.slice_time.values.tolist() == [2.5, 2.0]
+
+
+@pytest.mark.filterwarnings("ignore:fUSI-BIDS validation warning")
+def test_load_slice_timing_of_a_volume_of_unknown_time_stays_as_it_is(tmp_path: Path) -> None:
+    """Without a time there is nothing to add to, and the fields remain attributes."""
+    sidecar = {"SliceTiming": [0.0, 0.5], "SliceEncodingDirection": "j"}
+
+    array = _load(tmp_path, sidecar, shape=(3, 2, 4))
+
+    assert "slice_time" not in array.coords
+    assert array.attrs["slice_timing"] == [0.0, 0.5]
+    assert array.attrs["slice_encoding_direction"] == "j"
 
 
 def test_load_single_volume_without_timing_has_no_time(tmp_path: Path) -> None:

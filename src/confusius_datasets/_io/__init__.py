@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from confusius_datasets.errors import FileFormatError, did_you_mean
+from confusius_datasets.errors import FileFormatError, MissingFileError, did_you_mean
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -79,13 +79,15 @@ def load(
     """
     absolute = _absolute(path)
     extension = _loadable_extension(absolute.name)
+    foreign = [] if extension == ".zarr" else [*zarr_options]
+    foreign += ["bps_path"] if bps_path is not None and extension != ".scan" else []
+    if foreign:
+        raise TypeError(f"load has no option {', '.join(foreign)} for {extension} files.")
     if extension == ".zarr":
         from confusius_datasets._io.zarr import load_zarr
 
         options = zarr_options if chunks is None else {"chunks": chunks, **zarr_options}
         return load_zarr(absolute, variable=variable, **options)
-    if zarr_options:
-        raise TypeError(f"load has no option {', '.join(zarr_options)} for {extension} files.")
     if extension == ".scan":
         from confusius_datasets._io.scan import load_scan
 
@@ -131,6 +133,11 @@ def _absolute(path: str | os.PathLike[str]) -> Path:
     except TypeError as error:
         raise TypeError(
             f"path must be a pathlib.Path or castable to it, not {type(path).__name__}."
+        ) from error
+    except RuntimeError as error:
+        raise MissingFileError(
+            f"{os.fspath(path)}: '~' names the home of a user that is not known here. Give the "
+            "path from the root of the file system on."
         ) from error
 
 

@@ -59,7 +59,7 @@ def with_colors(attrs: Mapping[str, Any]) -> dict[str, Any]:
         return dict(attrs)
     try:
         colormap, norm = label_colors(lookup)
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
         warnings.warn(
             f"'rgb_lookup' is no table of labels and colours, and is left as it is: {error}",
             UserWarning,

@@ -17,6 +17,11 @@ __all__ = ["Axis", "axes_of", "extra_fields"]
 
 FIRST_AXES = ("x", "y", "z", "time")
 
+EXTRA_AXES = (4, 5, 6)
+
+RESERVED_NAMES = frozenset({*FIRST_AXES, "slice_time", *(f"dim{axis}" for axis in EXTRA_AXES)})
+"""Names of other axes and coordinates, which no sidecar may give to an axis past time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Axis:
@@ -50,7 +55,7 @@ def extra_fields() -> list[str]:
     """
     return [
         f"ConfUSIusDim{axis}{what}"
-        for axis in (4, 5, 6)
+        for axis in EXTRA_AXES
         for what in ("Name", "Coordinates", "Attrs")
     ]
 
@@ -86,10 +91,11 @@ def _extra_axis(
     """Describe an axis past time."""
     prefix = f"ConfUSIusDim{number}"
     size = header.shape[number]
-    name = fields.get(f"{prefix}Name", f"dim{number}")
-    if not isinstance(name, str) or not name or name in taken:
+    own = f"dim{number}"
+    name = fields.get(f"{prefix}Name", own)
+    if not isinstance(name, str) or not name or name in taken | RESERVED_NAMES - {own}:
         _warn(f"`{prefix}Name` ({name!r}) cannot name a dimension. Ignoring it.")
-        name = f"dim{number}"
+        name = own
     step = header.pixdim[number + 1]
     coordinates = np.arange(size) * (step or 1.0)
     given = fields.get(f"{prefix}Coordinates")

@@ -41,7 +41,12 @@ def is_number(value: object) -> bool:
     bool
         Whether it is; true and false are none.
     """
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # JSON's whole numbers have no largest one, floats have
+        return False
 
 
 def is_numbers(value: object) -> bool:

@@ -306,6 +306,8 @@ def _qform(fields: np.void, pixdim: tuple[float, ...]) -> NDArray[np.float64]:
     handedness = -1.0 if pixdim[0] == -1 else 1.0
     affine = np.eye(4)
     with np.errstate(over="ignore", invalid="ignore"):  # what is no number is found out later
+        # A quaternion that rounding or damage made longer than 1 is still no more than a rotation.
+        rotation /= a * a + b * b + c * c + d * d
         affine[:3, :3] = rotation * (pixdim[1], pixdim[2], handedness * pixdim[3])
     affine[:3, 3] = fields["qoffset"].astype(float)
     return affine

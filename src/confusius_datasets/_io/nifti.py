@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import xarray as xr
 from xarray.core import indexing
 
 from confusius_datasets._io.affines import Geometry, geometry_of
+from confusius_datasets._io.chunks import in_chunks
 from confusius_datasets._io.colors import with_colors
 from confusius_datasets._io.dimensions import Axis, axes_of, extra_fields
 from confusius_datasets._io.engine import ConfusiusNiftiBackend
@@ -26,7 +26,7 @@ from confusius_datasets._io.lazy import NiftiArray, is_gzip
 from confusius_datasets._io.seek_index import FileVersion
 from confusius_datasets._io.sidecar import find_sidecars, read_sidecars, to_attributes
 from confusius_datasets._io.timing import Clock, acquisition_times, slice_times
-from confusius_datasets.errors import FileFormatError, MissingDependencyError, MissingFileError
+from confusius_datasets.errors import FileFormatError, MissingFileError
 
 __all__ = ["load_nifti", "open_nifti"]
 
@@ -67,15 +67,9 @@ def load_nifti(path: Path, *, chunks: Any = None) -> xr.DataArray:
     MissingDependencyError
         If `chunks` is given and Dask is not installed.
     """
-    if chunks is not None and find_spec("dask") is None:
-        raise MissingDependencyError("dask", extra="dask", purpose="An array in chunks")
     array = xr.open_dataarray(path, engine=ConfusiusNiftiBackend, cache=chunks is None)
     array.name = stem_of(path.name)
-    if chunks is None:
-        return array
-    if isinstance(chunks, tuple | list):
-        chunks = dict(zip(array.dims, chunks, strict=True))
-    return array.chunk(chunks)
+    return array if chunks is None else in_chunks(array, chunks)
 
 
 def open_nifti(path: Path, *, sidecars: bool = True, seek_index: bool = True) -> xr.Dataset:
@@ -165,9 +159,9 @@ def read_header(path: Path) -> tuple[NiftiHeader, FileVersion]:
     FileFormatError
         If it is no NIfTI file, or is cut off.
     """
-    if path.is_dir():
-        raise FileFormatError(f"{path}: this is a folder, not a NIfTI file.")
     try:
+        if path.is_dir():
+            raise FileFormatError(f"{path}: this is a folder, not a NIfTI file.")
         version = FileVersion.of(path)
         if not is_gzip(path):
             with path.open("rb") as file:
@@ -272,7 +266,7 @@ def _sidecar_affines(given: object) -> dict[str, np.ndarray[Any, np.dtype[np.flo
     for name, rows in given.items() if isinstance(given, dict) else [("affines", given)]:
         try:
             affines[name] = np.array(rows, dtype=float)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             affines[name] = np.empty(0)
         if affines[name].shape[-2:] != (4, 4):
             del affines[name]

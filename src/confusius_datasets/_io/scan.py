@@ -15,10 +15,11 @@ import xarray as xr
 from xarray.backends import BackendEntrypoint
 from xarray.core import indexing
 
+from confusius_datasets._io.chunks import in_chunks
 from confusius_datasets._io.scan_parts import TO_PROBE, Matrix, ScanContents
 from confusius_datasets._io.scan_v1 import read_brain_to_lab, read_scan_v1
 from confusius_datasets._io.scan_v2 import read_scan_v2
-from confusius_datasets.errors import FileFormatError, MissingDependencyError, MissingFileError
+from confusius_datasets.errors import FileFormatError, MissingFileError
 
 __all__ = ["load_bps", "load_scan"]
 
@@ -77,7 +78,7 @@ def load_scan(
     array = xr.open_dataarray(path, engine=_ScanEngine, contents=contents, cache=chunks is None)
     array.name = contents.name or path.stem
     array.attrs = {"affines": affines, **contents.attrs}
-    return array if chunks is None else _in_chunks(array, chunks)
+    return array if chunks is None else in_chunks(array, chunks)
 
 
 def load_bps(path: str | os.PathLike[str]) -> Matrix:
@@ -177,14 +178,3 @@ class _ScanEngine(BackendEntrypoint):
             raise TypeError("this engine is for `load_scan` alone")
         lazy = indexing.LazilyIndexedArray(contents.values)
         return xr.Dataset({"scan": xr.Variable(contents.dims, lazy)}, contents.coords)
-
-
-def _in_chunks(array: xr.DataArray, chunks: Any) -> xr.DataArray:
-    """Split an array into Dask chunks."""
-    try:
-        import dask  # noqa: F401 - only asked whether it is there
-    except ImportError as error:
-        raise MissingDependencyError("dask", extra="dask", purpose="An array in chunks") from error
-    if isinstance(chunks, tuple | list):
-        chunks = dict(zip(array.dims, chunks, strict=True))
-    return array.chunk(chunks)

@@ -186,7 +186,8 @@ class SeekIndex:
         self._file.export_index(fileobj=points)
         content = points.getvalue()
         try:
-            write_atomic(saved, _head(self.path) + hashlib.sha256(content).digest() + content)
+            whole = _head(self.path) + hashlib.sha256(content).digest() + content
+            write_atomic(saved, whole, durable=False)
         except CacheError:
             return  # a read-only cache: the index lives as long as this process
 

@@ -24,6 +24,9 @@ UNITS_PER_SECOND = {None: 1.0, "s": 1.0, "ms": 1e3, "us": 1e6}
 PIXDIM_TOLERANCE = 1e-3
 """Relative difference between `RepetitionTime` and `pixdim[4]` that still counts as agreement."""
 
+REPETITION_FIELDS = ("RepetitionTime", "DelayAfterTrigger", "DelayTime")
+"""What times say that are made of a repetition and its delays."""
+
 SLICE_DIMENSIONS = {"i": "x", "j": "y", "k": "z"}
 
 
@@ -121,8 +124,8 @@ def _volume_times(
         _compare_with_pixdim(repetition * clock.factor, clock.step)
         delay = _number(fields, "DelayAfterTrigger") or 0.0
         times = delay * clock.factor + repetition * clock.factor * np.arange(size, dtype=np.float64)
-        used = ("RepetitionTime", "DelayAfterTrigger", "DelayTime")
-        return times, used, _duration(repetition, _number(fields, "DelayTime") or 0.0)
+        duration = _duration(repetition, _number(fields, "DelayTime") or 0.0)
+        return times, REPETITION_FIELDS, duration
     if "VolumeTiming" in fields:
         _warn("Without a usable `VolumeTiming`, times are taken from the NIfTI header.")
     step = clock.step if clock.step > 0 else 1.0
@@ -180,11 +183,9 @@ def _scalar_time(
             _warn(f"`VolumeTiming` has {len(timing)} times for one volume. Using the first.")
         return np.asarray(timing[0] * clock.factor, float), ("VolumeTiming",)
     delay = _number(fields, "DelayAfterTrigger")
-    repeated = _number(fields, "RepetitionTime") is not None
-    if delay is None and not repeated:
+    if delay is None and _number(fields, "RepetitionTime") is None:
         return None, ()
-    used = ("RepetitionTime", "DelayAfterTrigger", "DelayTime") if repeated else ()
-    return np.asarray((delay or 0.0) * clock.factor, float), (*used, "DelayAfterTrigger")
+    return np.asarray((delay or 0.0) * clock.factor, float), REPETITION_FIELDS
 
 
 def slice_times(
@@ -214,14 +215,14 @@ def slice_times(
     -------
     Coordinate
         `slice_time` over volumes and slices; without values unless the sidecar has both
-        `SliceTiming` and `SliceEncodingDirection`.
+        `SliceTiming` and `SliceEncodingDirection`, and there is a time to add them to.
 
     Raises
     ------
     FileFormatError
         If the direction is unknown, or there is not one time a slice.
     """
-    if "SliceTiming" not in fields or "SliceEncodingDirection" not in fields:
+    if time.values is None or not {"SliceTiming", "SliceEncodingDirection"} <= fields.keys():
         return Coordinate(None)
     timing, direction = fields["SliceTiming"], fields["SliceEncodingDirection"]
     if direction not in SLICE_DIRECTIONS:
@@ -237,9 +238,8 @@ def slice_times(
             f"{sizes.get(dim, 0)} along '{dim}', found {found}."
         )
     offsets = np.asarray(timing, float)[:: -1 if direction.endswith("-") else 1] * clock.factor
-    starts = np.zeros(()) if time.values is None else time.values
     return Coordinate(
-        starts[..., np.newaxis] + offsets,
+        time.values[..., np.newaxis] + offsets,
         (*time.dims, dim),
         {"units": clock.unit or "s"},
         frozenset({"SliceTiming", "SliceEncodingDirection"}),

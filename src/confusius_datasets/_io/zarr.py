@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from confusius_datasets._io.chunks import in_chunks
 from confusius_datasets._io.colors import with_colors
 from confusius_datasets.errors import (
     FileFormatError,
@@ -89,8 +90,8 @@ def load_zarr(path: Path, *, variable: str | None = None, **kwargs: Any) -> xr.D
             "with named dimensions, as `DataArray.to_zarr` writes it."
         ) from error
     array: xr.DataArray = dataset[_choose(dataset, variable, path)]
-    if by_axis is not None:  # xarray takes sizes by the name of the dimension alone
-        array = array.chunk(dict(zip(array.dims, by_axis, strict=True)))
+    if by_axis is not None:
+        array = in_chunks(array, by_axis)
     return array.assign_attrs(_with_matrices(with_colors(array.attrs), path))
 
 

@@ -1,0 +1,47 @@
+"""Labelled arrays in Dask chunks, with the sizes given in the order of the dimensions."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Any
+
+import xarray as xr
+
+from confusius_datasets.errors import MissingDependencyError
+
+__all__ = ["in_chunks"]
+
+
+def in_chunks(array: xr.DataArray, chunks: Any) -> xr.DataArray:
+    """Split an array into Dask chunks.
+
+    Parameters
+    ----------
+    array : xarray.DataArray
+        The array.
+    chunks : int, str, tuple, list or mapping
+        Sizes as Dask takes them; a tuple or list has one entry a dimension, in their order.
+
+    Returns
+    -------
+    xarray.DataArray
+        The same values, computed chunk by chunk.
+
+    Raises
+    ------
+    MissingDependencyError
+        If Dask is not installed.
+    ValueError
+        If there is not one entry a dimension, or a size is not possible.
+    """
+    if find_spec("dask") is None:
+        raise MissingDependencyError("dask", extra="dask", purpose="An array in chunks")
+    if isinstance(chunks, tuple | list):
+        if len(chunks) != array.ndim:
+            raise ValueError(
+                f"chunks is {chunks!r}, but '{array.name}' has the dimensions "
+                f"{', '.join(map(str, array.dims))}: give one entry for each, or a mapping."
+            )
+        # xarray would take the sizes by the name of the dimension alone.
+        chunks = dict(zip(array.dims, chunks, strict=True))
+    return array.chunk(chunks)

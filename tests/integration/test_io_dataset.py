@@ -1,0 +1,92 @@
+"""Arrays that come out of a dataset: named by their entities, with the attributes of their path."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from confusius_datasets import BIDSDataset, load, open_dataset
+from nifti_files import affine_of, counting, write_nifti
+
+SHAPE = (5, 4, 1, 6)
+SLICES = ["slice01", "slice02", "slice03"]
+
+
+def _write_dataset(root: Path, *, step: float = 0.0, onset: float = 0.0) -> BIDSDataset:
+    """Write three slices of a mouse, at positions `step` and at times `onset` from one another."""
+    root.mkdir()
+    for name, content in {
+        "dataset_description.json": {"Name": "slices", "BIDSVersion": "1.10.0"},
+        "pwd.json": {"Manufacturer": "root", "ProbeType": "root"},
+        "sub-CR020/sub-CR020_pwd.json": {"ProbeType": "subject"},
+    }.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(json.dumps(content), encoding="utf-8")
+    for number, label in enumerate(SLICES):
+        name = f"sub-CR020_ses-20191122_task-spontaneous_acq-{label}_pwd.nii.gz"
+        write_nifti(
+            root / "sub-CR020" / "ses-20191122" / "fusi" / name,
+            counting(SHAPE) + number,
+            qform=affine_of((0.1, 0.05, 0.4), (0, 0, step * number)),
+            pixdim={4: 0.3},
+            sidecar={"RepetitionTime": 0.3, "DelayAfterTrigger": 0.1 + onset * number},
+        )
+    return open_dataset(root)
+
+
+def test_load_all_is_labelled_by_concatenating_it(tmp_path: Path) -> None:
+    """Arrays of one grid are joined along an entity by its name alone, without a warning."""
+    ds = _write_dataset(tmp_path / "ds")
+
+    joined = xr.concat(
+        ds.load_all(subject="CR020", task="spontaneous", suffix="pwd"), dim="acquisition"
+    )
+
+    assert joined.dims == ("acquisition", "time", "z", "y", "x")
+    assert joined.acquisition.values.tolist() == SLICES
+    assert {name: joined[name].item() for name in ("subject", "session", "task")} == {
+        "subject": "CR020",
+        "session": "20191122",
+        "task": "spontaneous",
+    }
+    for number, label in enumerate(SLICES):
+        found = joined.sel(acquisition=label)
+        np.testing.assert_array_equal(found, counting(SHAPE).T + number)
+
+
+@pytest.mark.parametrize(("step", "onset"), [(0.4, 0.0), (0.0, 0.01), (0.4, 0.01)])
+def test_load_all_of_other_positions_or_times_is_labelled_with_override(
+    tmp_path: Path, step: float, onset: float
+) -> None:
+    """Where positions or times differ, `join="override"` takes the first's, and labels as well."""
+    ds = _write_dataset(tmp_path / "ds", step=step, onset=onset)
+
+    joined = xr.concat(
+        ds.load_all(subject="CR020", task="spontaneous", suffix="pwd"),
+        dim="acquisition",
+        join="override",
+    )
+
+    assert joined.shape == (3, 6, 1, 4, 5)
+    assert joined.acquisition.values.tolist() == SLICES
+
+
+def test_load_of_a_path_in_a_dataset_differs_by_the_entities_alone(tmp_path: Path) -> None:
+    """By query or by path, a file has the same values, coordinates and inherited fields."""
+    ds = _write_dataset(tmp_path / "ds")
+    name = "sub-CR020_ses-20191122_task-spontaneous_acq-slice02_pwd.nii.gz"
+
+    by_query = ds.load(subject="CR020", acquisition="slice02", suffix="pwd")
+    by_path = load(ds.root / "sub-CR020" / "ses-20191122" / "fusi" / name)
+
+    entities = {"subject", "session", "task", "acquisition"}
+    assert by_query.coords.keys() - by_path.coords.keys() == entities
+    xr.testing.assert_equal(by_query.drop_vars(entities), by_path)
+    assert by_query.name == by_path.name == name.removesuffix(".nii.gz")
+    assert list(by_query.attrs) == list(by_path.attrs)
+    assert by_path.attrs["manufacturer"] == "root"
+    assert by_path.attrs["probe_type"] == "subject"
