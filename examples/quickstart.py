@@ -8,7 +8,7 @@ from confusius_datasets import fetch_nunez_elizalde_2022
 dataset = fetch_nunez_elizalde_2022(
     subjects="CR020", sessions="20191122", tasks="spontaneous", acqs="slice03"
 )
-print(dataset)
+print(repr(dataset))
 
 pwd = dataset.load(
     subject="CR020", session="20191122", task="spontaneous", acquisition="slice03", suffix="pwd"

@@ -20,7 +20,7 @@ recording = {"subject": "mouse1", "session": "day1", "acquisition": "slice02"}
 pwd = dataset.load(**recording, task="checkerboard", suffix="pwd")
 events = dataset.get(**recording, suffix="events", extension=".tsv")[0].get_df()
 truth = dataset.load(**recording, suffix="mask")
-print(dataset)
+print(repr(dataset))
 
 # When the stimulus is on, as blood sees it: about 1.5 s later.
 stimulus = 0 * pwd.time
@@ -33,14 +33,22 @@ inside = float(correlation.where(truth > 0).mean())
 outside = float(correlation.where(truth == 0).mean())
 print(f"mean correlation: {inside:.2f} in voxels that respond, {outside:.2f} elsewhere")
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
-pwd.mean("time").isel(z=0).plot.imshow(ax=left, cmap="gray", robust=True)
-correlation.isel(z=0).plot.imshow(ax=right, cmap="RdBu_r", vmin=-1, vmax=1)
+figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.9), layout="constrained")
+pwd.mean("time").isel(z=0).plot.imshow(
+    ax=left,
+    cmap="gray",
+    robust=True,
+    cbar_kwargs={"label": "power Doppler (arb. units)", "shrink": 0.8},
+)
+correlation.isel(z=0).plot.imshow(
+    ax=right, cmap="RdBu_r", vmin=-1, vmax=1, cbar_kwargs={"label": "correlation r", "shrink": 0.8}
+)
+truth.isel(z=0).plot.contour(ax=right, levels=[0.5], colors="black", add_labels=False)
 left.set_title("Mean power Doppler")
-right.set_title("Correlation with the stimulus")
+right.set_title("Correlation with the stimulus, and what responds")
 for axes in (left, right):
+    axes.set(xlabel="lateral x (mm)", ylabel="depth y (mm)", aspect="equal")
     axes.invert_yaxis()
-    axes.set_aspect("equal")
 path = sys.argv[1] if len(sys.argv) > 1 else "sample_analysis.png"
-figure.savefig(path, dpi=130)
+figure.savefig(path, dpi=150)
 print(path)

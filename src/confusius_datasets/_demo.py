@@ -11,12 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from confusius_datasets._fetchers import fetch_sample, list_datasets
 from confusius_datasets._index import format_nbytes
-from confusius_datasets.errors import MissingDependencyError
+from confusius_datasets._plot import (
+    add_colorbar,
+    check_figure_path,
+    draw_outline,
+    draw_slice,
+    new_figure,
+    plot_template_with_atlas,
+    save_figure,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
-    from matplotlib.axes import Axes
 
 __all__ = ["draw_response", "run_demo", "stimulus_course"]
 
@@ -53,42 +60,47 @@ def run_demo(
 
     Raises
     ------
+    FilterError
+        If `output` is not the path of a picture; this is checked first, as is the next.
     MissingDependencyError
-        If matplotlib is not installed; this is checked first.
+        If matplotlib is not installed.
     """
-    _require_matplotlib()
+    output = check_figure_path(output)
     list_datasets(data_dir)
+    where = "" if data_dir is None else f"data_dir={data_dir!r}, "
     say(
         "\nThe sample dataset is made by the package, and served like the ones above:\n\n"
-        ">>> dataset = fetch_sample(download=False)\n>>> dataset"
+        f">>> dataset = fetch_sample({where}download=False)\n>>> dataset"
     )
     dataset = fetch_sample(data_dir, download=False)
     query = ", ".join(f"{name}={value!r}" for name, value in RECORDING.items())
-    missing = dataset.missing(**RECORDING)
     say(
         f"{dataset!r}\n\n>>> recording = dict({query})\n>>> dataset.missing(**recording)\n"
-        f"{len(missing)} files, {format_nbytes(int(missing['size'].sum()))}, not on disk yet\n\n"
-        '>>> pwd = dataset.load(**recording, suffix="pwd")      # downloads them\n'
+        f"{_count(dataset.missing(**RECORDING))}\n\n"
+        '>>> pwd = dataset.load(**recording, suffix="pwd")      # downloads what is missing\n'
         '>>> events = dataset.get(**recording, suffix="events", extension=".tsv")[0].get_df()'
     )
     pwd = dataset.load(**RECORDING, suffix="pwd")
     events = dataset.get(**RECORDING, suffix="events", extension=".tsv")[0].get_df()
-    truth = dataset.load(
-        suffix="mask",
-        **{name: label for name, label in RECORDING.items() if name != "task"},
-    )
     say(f">>> dataset\n{dataset!r}\n\n>>> pwd\n{pwd!r}\n\n>>> events\n{events}\n")
     over = _draw_atlas(output.with_name(f"{output.stem}-atlas{output.suffix}"))
     say(f"Figure: a template with the contours of an atlas over it (made-up ones):\n{over}\n")
-    path = draw_response(pwd, events, output, truth=truth)
+    place = {name: label for name, label in RECORDING.items() if name != "task"}
+    path = draw_response(pwd, events, output, truth=dataset.load(**place, suffix="mask"))
     say(f"Figure: mean power Doppler beside the correlation with the stimulus:\n{path}")
     return path
+
+
+def _count(missing: pd.DataFrame) -> str:
+    """Say how much is not on disk."""
+    if missing.empty:
+        return "none: the files were downloaded before"
+    return f"{len(missing)} files, {format_nbytes(int(missing['size'].sum()))}, not on disk yet"
 
 
 def _draw_atlas(output: Path) -> Path:
     """Draw a phantom template with the phantom atlas resampled onto it."""
     from confusius_datasets._atlas.phantom import phantom_atlas, phantom_template
-    from confusius_datasets._plot import plot_template_with_atlas
 
     template = phantom_template()
     atlas = phantom_atlas().resample_like(template, template.attrs["affines"]["physical_to_sform"])
@@ -142,51 +154,22 @@ def draw_response(
     """
     import numpy as np
     import xarray as xr
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     mean = pwd.mean("time").isel(z=0)
+    decibels = mean.copy(data=10 * np.log10(mean / mean.max()))
     correlation = xr.corr(pwd, stimulus_course(events, pwd.time), dim="time").isel(z=0)
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)  # no window, whatever backend the session has
-    left, right = figure.subplots(1, 2, sharey=True)
-    decibels: xr.DataArray = mean.copy(data=10 * np.log10(mean / mean.max()))
-    _show(left, decibels, "power Doppler (dB)", cmap="gray", vmin=-20, vmax=0)
-    _show(right, correlation, "correlation", cmap="RdBu_r", vmin=-1, vmax=1)
-    left.set(title="Mean power Doppler", ylabel="depth y (mm)")
-    right.set(title="Correlation with the stimulus")
+    figure = new_figure(10.5, 3.9)
+    left, right = figure.subplots(1, 2, sharex=True, sharey=True)
+    shown = draw_slice(left, decibels, cmap="gray", vmin=-20, vmax=0)
+    add_colorbar(left, shown, "power Doppler (dB)")
+    shown = draw_slice(right, correlation, cmap="RdBu_r", vmin=-1, vmax=1)
+    add_colorbar(right, shown, "correlation r")
+    left.set(title="Mean power Doppler", xlabel="lateral x (mm)", ylabel="depth y (mm)")
+    right.set(title="Correlation with the stimulus", xlabel="lateral x (mm)")
     if truth is not None:
-        mask = truth.isel(z=0)
-        right.contour(mask.x, mask.y, mask, levels=[0.5], colors="black", linewidths=1.2)
+        draw_outline(right, truth.isel(z=0), "black")
         right.plot([], [], color="black", lw=1.2, label="voxels made to respond")
         right.legend(loc="upper right", frameon=False, fontsize="small")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, dpi=130)
-    return output.resolve()
-
-
-def _show(axes: Axes, image: xr.DataArray, label: str, **options: Any) -> None:
-    """Draw an image with the size of its voxels, in mm."""
-    half_x, half_y = (abs(float(image[dim].diff(dim).mean())) / 2 for dim in ("x", "y"))
-    shown = axes.imshow(
-        image.transpose("y", "x").values,
-        extent=(
-            float(image.x[0]) - half_x,
-            float(image.x[-1]) + half_x,
-            float(image.y[-1]) + half_y,
-            float(image.y[0]) - half_y,
-        ),
-        **options,
-    )
-    axes.set_xlabel("lateral x (mm)")
-    axes.figure.colorbar(shown, ax=axes, label=label, shrink=0.9)
-
-
-def _require_matplotlib() -> None:
-    """Raise the error that names the extra where matplotlib is missing."""
-    try:
-        import matplotlib  # noqa: F401 - only asked whether it is there
-    except ImportError as error:
-        raise MissingDependencyError(
-            "matplotlib", extra="plot", purpose="Drawing figures"
-        ) from error
+    labels = (pwd.coords[name].item() for name in RECORDING if name in pwd.coords)
+    figure.suptitle(", ".join(labels))
+    return save_figure(figure, check_figure_path(output))

@@ -10,17 +10,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from confusius_datasets._atlas import Atlas
+from confusius_datasets._cache import absolute
 from confusius_datasets.errors import FilterError, MissingDependencyError
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     Colors = dict[int, tuple[float, float, float]]
 
-__all__ = ["draw_template_with_atlas", "plot_template_with_atlas"]
+__all__ = [
+    "add_colorbar",
+    "check_figure_path",
+    "draw_outline",
+    "draw_slice",
+    "draw_template_with_atlas",
+    "new_figure",
+    "plot_template_with_atlas",
+    "save_figure",
+]
 
 N_SLICES = 6
 """How many slices are shown, unless said otherwise."""
@@ -28,8 +39,10 @@ N_SLICES = 6
 MOST_IN_LEGEND = 24
 """More regions than this are drawn without a legend."""
 
-PANEL_WIDTH, LEGEND_WIDTH = 2.9, 1.9
-"""In inches; the legend's has the labels of the axis too."""
+PANEL_WIDTH, MARGIN_WIDTH = 2.9, 2.9
+"""In inches; the margin's has the labels of the axis, the colour bar and the legend."""
+
+DPI = 150
 
 DARKEST, BRIGHTEST = 1.0, 99.7
 """Percentiles of the template that are black and white."""
@@ -66,7 +79,8 @@ def plot_template_with_atlas(
     Raises
     ------
     FilterError
-        If atlas and template are not on one grid.
+        If atlas and template are not on one grid, `path` is not that of a picture, or `positions`
+        is empty.
     UnknownKeyError
         If the atlas lacks a region.
     MissingDependencyError
@@ -78,11 +92,9 @@ def plot_template_with_atlas(
 
         plot_template_with_atlas(template, resampled, "overlay.png", regions=["VISp", "CA1"])
     """
+    target = check_figure_path(path)
     figure = draw_template_with_atlas(template, atlas, regions=regions, positions=positions)
-    target = Path(path).expanduser().absolute()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(target, dpi=150)
-    return target
+    return save_figure(figure, target)
 
 
 def draw_template_with_atlas(
@@ -113,45 +125,49 @@ def draw_template_with_atlas(
     Raises
     ------
     FilterError
-        If atlas and template are not on one grid.
+        If atlas and template are not on one grid, or `positions` is empty.
     UnknownKeyError
         If the atlas lacks a region.
     MissingDependencyError
         If matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError(
-            "matplotlib", extra="plot", purpose="Drawing figures"
-        ) from error
     _check_grid(template, atlas)
     labels = _labels(atlas, regions)
     slices = _slices(template, labels, positions)
     columns = min(3, len(slices))
     rows = -(-len(slices) // columns)
     height = PANEL_WIDTH * _extent(template, "y") / _extent(template, "x")
-    figure = Figure(
-        figsize=(columns * (PANEL_WIDTH + 0.15) + LEGEND_WIDTH, rows * (height + 0.3) + 0.5),
-        layout="constrained",
+    figure = new_figure(
+        columns * (PANEL_WIDTH + 0.15) + MARGIN_WIDTH, rows * (height + 0.25) + 0.75
     )
-    FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     darkest, brightest = np.nanpercentile(template.values, [DARKEST, BRIGHTEST])
     colors = _colors(atlas)
     for panel, index in zip(panels.flat, slices, strict=False):
-        _draw_slice(panel, template.isel(z=index), (float(darkest), float(brightest)))
-        _draw_outlines(panel, template, labels[index], colors)
+        image = template.isel(z=index)
+        shown = draw_slice(panel, image, cmap="gray", vmin=darkest, vmax=brightest)
+        panel.set_title(f"z = {float(image['z']):.2f} mm", fontsize="medium")
+        for label in np.unique(labels[index][labels[index] != 0]).tolist():
+            draw_outline(panel, image.copy(data=labels[index] == label), colors[label])
         _name_sides(panel, atlas.hemispheres.isel(z=index))
-    for panel in panels.flat[len(slices) :]:
-        panel.set_visible(False)
-    for panel in panels[-1]:
-        panel.set_xlabel("x (mm)")
-    for panel in panels[:, 0]:
-        panel.set_ylabel("y (mm)")
+    _label_axes(panels, len(slices))
+    between = ", " if columns > 1 else ",\n"
+    figure.suptitle(f"{template.name or 'template'}{between}with the regions of {atlas.name}")
+    add_colorbar(panels[0, -1], shown, "template (arb. units)")
     _add_legend(figure, atlas, np.unique(labels[slices]), colors)
     return figure
+
+
+def _label_axes(panels: NDArray[Any], n_slices: int) -> None:
+    """Hide the panels that are left over, and label the axes of the outermost others."""
+    for panel in panels.flat[n_slices:]:
+        panel.set_visible(False)
+    for panel in panels[:, 0]:
+        panel.set_ylabel("y (mm)")
+    for column in panels.T:
+        lowest = [panel for panel in column if panel.get_visible()][-1]
+        lowest.set_xlabel("x (mm)")
+        lowest.tick_params(labelbottom=True)
 
 
 def _check_grid(template: xr.DataArray, atlas: Atlas) -> None:
@@ -184,6 +200,8 @@ def _slices(
 ) -> list[int]:
     """Choose slices: those at positions, or some spread over where there are labels."""
     if positions is not None:
+        if not len(positions):
+            raise FilterError("'positions' is empty; give at least one, in mm.")
         points = template["z"].values
         return [int(np.abs(points - position).argmin()) for position in positions]
     present = np.flatnonzero(labels.any(axis=(1, 2)))
@@ -214,33 +232,153 @@ def _colors(atlas: Atlas) -> Colors:
     return colors
 
 
-def _draw_slice(panel: Axes, image: xr.DataArray, limits: tuple[float, float]) -> None:
-    """Draw a slice in grey, as deep as it is wide."""
-    panel.pcolormesh(
+def draw_slice(panel: Axes, image: xr.DataArray, **options: Any) -> ScalarMappable:
+    """Draw a slice, with depth downwards and millimetres of one length along both axes.
+
+    Parameters
+    ----------
+    panel : matplotlib.axes.Axes
+        Where.
+    image : (y, x) xarray.DataArray
+        What; `y`, `x` in mm.
+    **options
+        Arguments of `matplotlib.axes.Axes.pcolormesh`.
+
+    Returns
+    -------
+    matplotlib.cm.ScalarMappable
+        What a colour bar is made for.
+    """
+    shown = panel.pcolormesh(
         image["x"].values,
         image["y"].values,
-        image.values,
+        image.transpose("y", "x").values,
         shading="nearest",
-        cmap="gray",
-        vmin=limits[0],
-        vmax=max(limits[1], limits[0] + 1e-12),
         rasterized=True,
+        **options,
     )
     panel.set_aspect("equal")
-    panel.set_facecolor("black")
     if not panel.yaxis_inverted():
         panel.invert_yaxis()
-    panel.set_title(f"z = {float(image['z']):.2f} mm", fontsize="medium")
+    return shown
 
 
-def _draw_outlines(
-    panel: Axes, template: xr.DataArray, labels: NDArray[np.int32], colors: Colors
-) -> None:
-    """Outline each label of a slice in its colour, halfway between voxels."""
-    y, x = _beyond(template["y"].values), _beyond(template["x"].values)
-    for label in np.unique(labels[labels != 0]).tolist():
-        mask = np.pad(labels == label, 1).astype(float)
-        panel.contour(x, y, mask, levels=[0.5], colors=[colors[label]], linewidths=1.1)
+def draw_outline(panel: Axes, mask: xr.DataArray, color: Any) -> None:
+    """Outline a mask, halfway between its voxels and those beside it.
+
+    Parameters
+    ----------
+    panel : matplotlib.axes.Axes
+        Where.
+    mask : (y, x) xarray.DataArray
+        What; `y`, `x` in mm.
+    color : color
+        As matplotlib has them.
+    """
+    x, y = (_beyond(mask[dim].values) for dim in ("x", "y"))
+    inside = np.pad(mask.transpose("y", "x").values != 0, 1).astype(float)
+    limits = panel.axis()
+    panel.contour(x, y, inside, levels=[0.5], colors=[color], linewidths=1.2)
+    panel.axis(limits)  # or the panel would grow by the voxel that the mask was extended by
+
+
+def add_colorbar(panel: Axes, shown: ScalarMappable, label: str) -> None:
+    """Put a colour bar to the right of a panel, as high as the panel.
+
+    Parameters
+    ----------
+    panel : matplotlib.axes.Axes
+        Beside which.
+    shown : matplotlib.cm.ScalarMappable
+        What was drawn.
+    label : str
+        What the colours mean, with the unit.
+    """
+    panel.figure.colorbar(shown, cax=panel.inset_axes((1.03, 0.0, 0.045, 1.0)), label=label)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Make a figure that belongs to no window, whatever backend the session has.
+
+    Parameters
+    ----------
+    width : float
+        In inches.
+    height : float
+        In inches.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        An empty one, which leaves room for labels by itself.
+
+    Raises
+    ------
+    MissingDependencyError
+        If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingDependencyError(
+            "matplotlib", extra="plot", purpose="Drawing figures"
+        ) from error
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def check_figure_path(path: str | os.PathLike[str]) -> Path:
+    """Check where a picture is to be written, before it is drawn.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Given by the user.
+
+    Returns
+    -------
+    pathlib.Path
+        Its absolute path.
+
+    Raises
+    ------
+    FilterError
+        If it is a folder, or its extension is not that of a kind of picture.
+    MissingDependencyError
+        If matplotlib is not installed.
+    """
+    kinds = new_figure(1, 1).canvas.get_supported_filetypes()
+    target = absolute(path)
+    if target.is_dir():
+        raise FilterError(f"{target} is a folder: name the picture, such as {target / 'a.png'}.")
+    if target.suffix[1:].lower() not in kinds:
+        raise FilterError(
+            f"{target.name}: the extension {target.suffix!r} is not that of a picture. It must be "
+            f"one of {', '.join(f'.{kind}' for kind in sorted(kinds))}."
+        )
+    return target
+
+
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a picture, making its folder if need be.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        What was drawn.
+    path : pathlib.Path
+        Where, as `check_figure_path` gives it.
+
+    Returns
+    -------
+    pathlib.Path
+        The same path.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=DPI)
+    return path
 
 
 def _beyond(points: NDArray[Any]) -> NDArray[np.float64]:
@@ -285,4 +423,7 @@ def _add_legend(figure: Figure, atlas: Atlas, labels: NDArray[np.int32], colors:
         Line2D([], [], color=colors[label], linewidth=2.5, label=str(acronyms[label]))
         for label in shown
     ]
-    figure.legend(handles=handles, loc="outside right upper", frameon=False, title=atlas.name)
+    legend = figure.legend(
+        handles=handles, loc="outside right upper", frameon=False, title=atlas.name
+    )
+    legend.set_alignment("left")

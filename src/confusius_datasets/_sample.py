@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -39,6 +40,9 @@ N_X, N_Y, N_VOLUMES = 64, 48, 120
 
 N_ANGIO = 9
 """Slices of an angiography; the recorded ones are among them."""
+
+N_VESSELS = 22
+"""Vessels of a mouse that dive from the surface."""
 
 SLICE_OF_ANGIO = MappingProxyType({"slice01": 2, "slice02": 6})
 """Where in the angiography each recorded slice lies."""
@@ -230,7 +234,7 @@ def _truth(subject: str, acq: str) -> bytes:
 
 @cache
 def _anatomy(subject: str, k: int) -> FloatArray:
-    """Draw one slice: a dome of tissue, vessels that dive from the surface, two large ones below.
+    """Draw one slice: a dome of tissue, vessels that dive from its surface, larger ones below.
 
     Parameters
     ----------
@@ -247,37 +251,46 @@ def _anatomy(subject: str, k: int) -> FloatArray:
     import numpy as np
 
     y, x = _grid()
-    inside = _inside(k)
-    image = 40.0 + 20.0 * (_bits(f"{subject}/tissue/{k}").random_raw(N_Y * N_X) >> 11).reshape(
-        N_Y, N_X
-    ).astype(np.float64) / float(1 << 53)
-    for vessel in _vessels(subject):
-        # A vessel wanders with depth and from slice to slice.
-        centre = vessel[0] + vessel[1] * (y - 1.0) + vessel[2] * (y - 2.5) * (y - 2.5)
-        across = (x - centre - 0.15 * vessel[1] * (k - N_ANGIO // 2)) / vessel[3]
-        image = image + inside * vessel[4] / (1.0 + across * across * across * across)
-    for centre_x, centre_y in ((2.3, 4.4), (5.7, 4.3)):
+    depth = y - _surface(k)
+    grain = (_bits(f"{subject}/tissue/{k}").random_raw(N_Y * N_X) >> 11).reshape(N_Y, N_X)
+    image = 30.0 + 20.0 * grain.astype(np.float64) / float(1 << 53)
+    for place, slope, bend, width, reach, brightness in _vessels(subject):
+        # A vessel wanders with depth and from slice to slice, and ends where it has branched.
+        centre = place + slope * (y - 1.0) + bend * (y - 2.5) * (y - 2.5)
+        across = (x - centre - 0.15 * slope * (k - N_ANGIO // 2)) / width
+        image = image + brightness * _bump(across) * _bump(np.maximum(depth, 0.0) / reach)
+    # Below the cortex, one bent vessel a side, and a large one beneath it.
+    aside = np.abs(x - 4.0)
+    bent = (y - 2.9 - 0.22 * (aside - 1.2) * (aside - 1.2)) / 0.14
+    image = image + 170.0 * _bump(bent) * _bump((aside - 1.8) / 1.4)
+    for centre_x, centre_y in ((2.3, 4.6), (5.7, 4.5)):
         distance = (x - centre_x) * (x - centre_x) + (y - centre_y) * (y - centre_y)
-        image = image + inside * 500.0 / (1.0 + distance * distance * 400.0)
-    # The sinus on the surface, brightest on the midline.
-    surface = (y - _surface(k)) / 0.2
-    image = image + 350.0 / (1.0 + surface * surface * surface * surface)
-    return image * (0.15 + 0.85 * inside)
+        image = image + 450.0 / (1.0 + distance * distance * 400.0)
+    # On the surface, the vessels that all others come from, largest at the midline.
+    image = image + (260.0 + 300.0 * _bump(aside / 0.35)) * _bump((depth - 0.1) / 0.14)
+    return image * _inside(k) + 4.0  # above the brain there is gel, and little to hear
 
 
-def _vessels(subject: str) -> list[tuple[float, float, float, float, float]]:
-    """List a mouse's diving vessels: place, slope, bend, width in mm, brightness."""
-    raw = (_bits(f"{subject}/vessels").random_raw(13 * 5) >> 11).tolist()
-    unit = [value / float(1 << 53) for value in raw]
+def _bump(distance: FloatArray) -> FloatArray:
+    """Return 1 at 0, a half at a distance of 1, and next to nothing at 3."""
+    square = distance * distance
+    return 1.0 / (1.0 + square * square)
+
+
+def _vessels(subject: str) -> list[tuple[float, ...]]:
+    """List a mouse's diving vessels: place, slope, bend, width and reach in mm, brightness."""
+    raw = (_bits(f"{subject}/vessels").random_raw(N_VESSELS * 6) >> 11).tolist()
+    unit = iter([value / float(1 << 53) for value in raw])
     return [
         (
-            0.7 + 0.55 * i + 0.3 * unit[5 * i],
-            0.3 * unit[5 * i + 1] - 0.15,
-            0.06 * unit[5 * i + 2] - 0.03,
-            0.06 + 0.1 * unit[5 * i + 3],
-            120.0 + 240.0 * unit[5 * i + 4],
+            0.2 + 0.35 * i + 0.3 * next(unit),
+            0.3 * next(unit) - 0.15,
+            0.06 * next(unit) - 0.03,
+            0.05 + 0.07 * next(unit),
+            0.8 + (4.5 if i % 4 == 0 else 1.2) * next(unit),
+            140.0 + 300.0 * next(unit),
         )
-        for i in range(13)
+        for i in range(N_VESSELS)
     ]
 
 
@@ -310,10 +323,11 @@ def _surface(k: int) -> FloatArray:
 
 
 def _inside(k: int) -> FloatArray:
-    """Return 1 in the brain and 0 above its surface."""
+    """Return 1 in the brain, 0 above its surface, and what a voxel has of both on it."""
+    import numpy as np
+
     y, _ = _grid()
-    inside: FloatArray = (y >= _surface(k)).astype(float)
-    return inside
+    return np.clip((y - _surface(k)) / STEP_Y + 0.5, 0.0, 1.0)
 
 
 # … and time.
@@ -331,7 +345,7 @@ def _response(onsets: list[float]) -> FloatArray:
 
     time = np.arange(N_VOLUMES) * REPETITION_TIME
     kernel = [_kernel(lag * REPETITION_TIME) for lag in range(16)]
-    whole = sum(kernel)
+    whole = math.fsum(kernel)  # `sum` rounds otherwise from Python 3.12 on
     course = np.zeros(N_VOLUMES)
     for onset in onsets:
         for lag, weight in enumerate(kernel):
@@ -384,6 +398,8 @@ def _nifti(array: npt.NDArray[Any], k: int, *, dtype: str = "float32") -> bytes:
     image.header.set_xyzt_units("mm", "sec")
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
+    for name in ("quatern_b", "quatern_c", "quatern_d"):
+        image.header[name] = 0.0  # computed from eigenvectors, whose signs differ between machines
     if array.ndim == 4:
         image.header["pixdim"][4] = REPETITION_TIME
     return _gzip_stored(image.to_bytes())

@@ -24,6 +24,7 @@ from atlas_folders import (
 from confusius_datasets import Atlas
 from confusius_datasets._atlas.brainglobe import BrainGlobeFolder, network_errors_named
 from confusius_datasets.errors import (
+    CacheError,
     FileFormatError,
     FilterError,
     MissingDependencyError,
@@ -215,6 +216,31 @@ def test_newest_version_is_taken_unless_one_is_named(release: int, root: Path) -
     assert folder.find_atlas("other_mouse_100um", None, release=release) is None
 
 
+def test_version_of_three_numbers_is_found_by_name_only(root: Path) -> None:
+    """Release 3 leaves such a version aside unless it is asked for."""
+    for version in ("1_2", "1_2_3"):
+        manifest = root / "brainglobe-atlasapi" / "atlases" / NAME / version / "manifest.json"
+        manifest.parent.mkdir(parents=True)
+        manifest.write_text("{}", encoding="utf-8")
+    folder = BrainGlobeFolder(root, root / "none.conf")
+
+    assert folder.find_atlas(NAME, None, release=3) == manifest.parents[1] / "1_2" / manifest.name
+    assert folder.find_atlas(NAME, "1.2.3", release=3) == manifest
+
+
+def test_user_without_home_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no home folder is known, as in some containers, the error says what to give."""
+
+    def refuse(path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", refuse)
+    monkeypatch.delenv("BRAINGLOBE_CONFIG_DIR", raising=False)
+
+    with pytest.raises(CacheError, match="Give its path from the root"):
+        Atlas.from_brainglobe(NAME)
+
+
 def test_open_atlas_is_taken_as_it_is(root: Path) -> None:
     """One that BrainGlobe's own class has opened works too, without its deprecated alias."""
     from brainglobe_atlasapi import core
@@ -380,6 +406,7 @@ def test_missing_package_names_the_extra(root: Path, monkeypatch: pytest.MonkeyP
     [
         (ConnectionError("no route"), RemoteConnectionError),
         (FileNotFoundError("x is not a valid atlas name!"), RemoteNotFoundError),
+        (FileNotFoundError("Requested version 9 for x not found in remote."), RemoteNotFoundError),
     ],
 )
 def test_failures_of_the_network_are_named(error: Exception, expected: type[Exception]) -> None:
@@ -405,6 +432,40 @@ def test_download_is_left_to_brainglobe(root: Path, monkeypatch: pytest.MonkeyPa
     assert asked["name"] == NAME
     assert asked["brainglobe_dir"] == root
     assert asked["check_latest"] is False
+
+
+def unreachable(name: str, **options: Any) -> Any:
+    """Stand for BrainGlobe's own class where its server does not answer."""
+    if installed_release() == 2:
+        raise FileNotFoundError("Last versions cache file not found.")
+    raise ValueError(f"{name} is not a valid atlas name!")
+
+
+def test_server_that_does_not_answer_makes_no_atlas_unknown(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Release 3 then calls every name invalid; the error is about the connection all the same."""
+    import brainglobe_atlasapi
+
+    monkeypatch.setattr(brainglobe_atlasapi, "BrainGlobeAtlas", unreachable)
+
+    with pytest.raises(RemoteConnectionError, match="'allen_mouse_100um'"):
+        Atlas.from_brainglobe("allen_mouse_100um")
+
+
+def test_local_copy_is_used_when_the_latest_cannot_be_asked_for(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A question that cannot be answered is a warning, since the atlas itself is there."""
+    import brainglobe_atlasapi
+
+    write_atlas(root, tiny_atlas())
+    monkeypatch.setattr(brainglobe_atlasapi, "BrainGlobeAtlas", unreachable)
+
+    with pytest.warns(UserWarning, match=f"newer version of {NAME} could not be found out"):
+        atlas = Atlas.from_brainglobe(NAME, check_latest=True)
+
+    assert atlas.name == "tiny_mouse"
 
 
 def test_atlas_pickles(opened: Atlas) -> None:

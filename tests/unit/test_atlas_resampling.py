@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 import xarray as xr
 
 from atlas_folders import point_brainglobe_at, tiny_atlas, write_atlas
-from confusius_datasets import Atlas
+from confusius_datasets import Atlas, load
+from confusius_datasets._atlas.phantom import phantom_atlas
 from confusius_datasets.errors import FilterError
 
 NAME = "tiny_mouse_100um"
@@ -202,6 +204,23 @@ def test_single_slice_can_be_resampled_again(
     assert not far.annotation.any()
 
 
+def test_single_slice_of_unknown_width_is_taken_to_be_1_mm_wide(atlas: Atlas) -> None:
+    """That is a guess, so it is said."""
+    once = atlas.resample_like(volume([0.2], [0, 0.1], [0.1, 0.2]), np.eye(4))
+
+    with pytest.warns(UserWarning, match="'z', and its coordinate does not say how wide"):
+        again = once.resample_like(volume([0.69], [0, 0.1], [0.1, 0.2]), np.eye(4))
+
+    np.testing.assert_array_equal(again.annotation, once.annotation)
+
+
+def test_arguments_may_be_named(atlas: Atlas) -> None:
+    """The volume is `reference` and the matrix `transform`, as in the ConfUSIus package."""
+    same = atlas.resample_like(reference=atlas.reference, transform=np.eye(4))
+
+    np.testing.assert_array_equal(same.annotation, atlas.annotation)
+
+
 def test_output_is_labelled_as_the_target(atlas: Atlas) -> None:
     """Coordinates and affines are the target's, everything else the atlas's; neither changes."""
     affines = {"physical_to_sform": np.eye(4)}
@@ -243,7 +262,7 @@ FAULTY: dict[str, tuple[Any, Any, str]] = {
     "time": (
         lambda target: target.expand_dims("time"),
         np.eye(4),
-        "'target' must not have a time dimension; got dims ('time', 'z', 'y', 'x').",
+        "'reference' must not have a time dimension; got dims ('time', 'z', 'y', 'x').",
     ),
     "flat": (lambda target: target[0], np.eye(4), "must have three dimensions; got dims"),
     "poses": (lambda target: target.expand_dims("pose"), np.eye(4), "three dimensions"),
@@ -255,7 +274,7 @@ FAULTY: dict[str, tuple[Any, Any, str]] = {
     "unit": (
         lambda target: target.assign_coords(x=("x", [0, 1], {"units": "um"})),
         np.eye(4),
-        "Coordinate 'x' of 'target' is in 'um', but an atlas is in mm.",
+        "Coordinate 'x' of 'reference' is in 'um', but an atlas is in mm.",
     ),
     "words": (
         lambda target: target.assign_coords(x=("x", ["a", "b"])),
@@ -388,3 +407,35 @@ def test_labels_of_a_rotated_volume_are_those_of_the_nearest_voxel(
     half_diagonal = STEP * np.sqrt(3) / 2
     assert (made[away < -half_diagonal] == 2).all()
     assert (made[away > half_diagonal] == 0).all()
+
+
+SHEARED = [[0.098, 0.004, -0.003, 0.5], [0.002, 0.105, 0.006, 0.7], [-0.005, 0.001, 0.11, 1.2]]
+"""An sform as the published template has one, from (i, j, k, 1) to (x, y, z)."""
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_template_shows_the_region_that_its_sform_leads_to(mirrored: bool, tmp_path: Path) -> None:
+    """From the file to the label: each voxel's is that of the atlas where the sform puts it."""
+    sform = np.vstack([SHEARED, [0, 0, 0, 1]])
+    if mirrored:
+        sform[0] = [-0.098, -0.004, 0.003, 9.5]
+    image = nib.Nifti1Image(np.zeros((70, 60, 50), np.float32), sform)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(sform, code=1)
+    image.set_qform(np.diag([0.1, 0.1, 0.11, 1.0]), code=1)
+    image.to_filename(tmp_path / "template.nii.gz")
+    template = load(tmp_path / "template.nii.gz")
+    atlas = phantom_atlas()
+
+    made = atlas.resample_like(template, template.attrs["affines"]["physical_to_sform"])
+
+    stored = nib.load(tmp_path / "template.nii.gz").affine
+    voxels = np.stack(np.meshgrid(*map(np.arange, image.shape), indexing="ij"))
+    world = np.tensordot(stored[:3, :3], voxels, 1) + stored[:3, 3].reshape(3, 1, 1, 1)
+    index = np.floor(world[::-1] / 0.1 + 0.5).astype(int)
+    sizes = np.array(atlas.annotation.shape).reshape(3, 1, 1, 1)
+    inside = ((index >= 0) & (index < sizes)).all(axis=0)
+    expected = np.zeros(image.shape, np.int32)
+    expected[inside] = atlas.annotation.values[tuple(index[:, inside])]
+    np.testing.assert_array_equal(made.annotation.transpose("x", "y", "z"), expected)
+    assert (expected != 0).mean() > 0.5

@@ -29,7 +29,7 @@ def atlas(template: xr.DataArray) -> Atlas:
 
 
 def panels_of(figure: Any) -> list[Any]:
-    """Return the visible panels of a figure."""
+    """Return the visible panels of a figure, without the colour bar."""
     return [axes for axes in figure.axes if axes.get_visible()]
 
 
@@ -53,6 +53,32 @@ def test_picture_has_six_slices_in_mm(template: xr.DataArray, atlas: Atlas) -> N
         assert low > high
         sides = {text.get_text(): text.get_position()[0] for text in panel.texts}
         assert sides["R"] < sides["L"]
+    assert figure.get_suptitle() == "phantom_template, with the regions of phantom_mouse"
+    (bar,) = panels[2].child_axes
+    assert bar.get_ylabel() == "template (arb. units)"
+
+
+def test_panels_end_where_the_image_does(template: xr.DataArray, atlas: Atlas) -> None:
+    """Outlines leave a panel as large as its image, of which millimetres are equally long."""
+    for panel in panels_of(draw_template_with_atlas(template, atlas)):
+        np.testing.assert_allclose(sorted(panel.get_xlim()), [-0.05, 10.15], atol=1e-9)
+        np.testing.assert_allclose(panel.get_ylim(), [8.35, -0.05], atol=1e-9)
+        assert panel.get_aspect() == 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 5])
+def test_lowest_panel_of_each_column_has_its_label(
+    count: int, template: xr.DataArray, atlas: Atlas
+) -> None:
+    """Also where the last row is not full."""
+    positions = np.linspace(3, 9, count).tolist()
+
+    panels = panels_of(draw_template_with_atlas(template, atlas, positions=positions))
+
+    assert len(panels) == count
+    columns = min(3, count)
+    labels = [panel.get_xlabel() for panel in panels]
+    assert labels == [""] * (count - columns) + ["x (mm)"] * columns
 
 
 def test_outlines_lie_around_the_labels(template: xr.DataArray, atlas: Atlas) -> None:
@@ -112,6 +138,20 @@ def test_picture_is_saved(template: xr.DataArray, atlas: Atlas, tmp_path: Path) 
     assert path.read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.parametrize("name", ["a.xyz", "a", "folder"])
+def test_path_that_is_no_picture_is_refused(
+    name: str, template: xr.DataArray, atlas: Atlas, tmp_path: Path
+) -> None:
+    """A folder, or an extension that no picture has: nothing is written under another name."""
+    (tmp_path / "folder").mkdir()
+    message = "is a folder: name the picture" if name == "folder" else "is not that of a picture"
+
+    with pytest.raises(FilterError, match=message):
+        plot_template_with_atlas(template, atlas, tmp_path / name)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
 def test_template_without_labels_is_drawn(template: xr.DataArray, atlas: Atlas) -> None:
     """A slice outside the brain has no outlines, and that is no error."""
     away = atlas.resample_like(template, np.array(np.eye(4)) + np.eye(4, k=3) * 900)
@@ -129,6 +169,8 @@ def test_what_does_not_fit_is_refused(template: xr.DataArray, atlas: Atlas) -> N
         draw_template_with_atlas(template.transpose("x", "y", "z"), atlas)
     with pytest.raises(UnknownKeyError, match="Acronym 'nope' not found"):
         draw_template_with_atlas(template, atlas, regions=["nope"])
+    with pytest.raises(FilterError, match="'positions' is empty"):
+        draw_template_with_atlas(template, atlas, positions=[])
 
 
 def test_missing_package_names_the_extra(

@@ -101,7 +101,8 @@ class Atlas:
         brainglobe_dir : str or path-like, optional
             BrainGlobe's folder. If not provided, its configuration says; usually `~/.brainglobe`.
         check_latest : bool, default: False
-            Whether to ask BrainGlobe's server if there is a newer version, and to say so.
+            Whether to ask BrainGlobe's server if there is a newer version, and to say so. Without
+            an answer, the local copy is opened with a warning.
         version : str, optional
             Version of the atlas, such as `"1.2"`. If not provided, the highest local one, or else
             the latest.
@@ -392,7 +393,7 @@ class Atlas:
 
     def resample_like(
         self,
-        target: xr.DataArray,
+        reference: xr.DataArray,
         transform: ArrayLike,
         *,
         reference_interpolation: Interpolation = "linear",
@@ -403,10 +404,10 @@ class Atlas:
 
         Parameters
         ----------
-        target : (z, y, x) xarray.DataArray
+        reference : (z, y, x) xarray.DataArray
             Volume whose grid is wanted, its coordinates in mm; its values are not used.
         transform : (4, 4) array-like
-            From a point of the target to one of the atlas, as `(z, y, x, 1)` in mm. For a template
+            From a point of `reference` to one of the atlas, as `(z, y, x, 1)` in mm. For a template
             whose sform leads into the atlas's space,
             `template.attrs["affines"]["physical_to_sform"]`.
         reference_interpolation : {"linear", "nearest", "bspline"}, default: "linear"
@@ -415,14 +416,14 @@ class Atlas:
         Returns
         -------
         Atlas
-            One on the target's grid, with its coordinates and its `affines`.
+            One on that grid, with its coordinates and its `affines`.
 
         Raises
         ------
         TypeError
-            If `target` is no DataArray.
+            If `reference` is no DataArray.
         FilterError
-            If `target` is no volume in mm, or `transform` is not affine and invertible.
+            If `reference` is no volume in mm, or `transform` is not affine and invertible.
 
         Examples
         --------
@@ -431,7 +432,7 @@ class Atlas:
             atlas.resample_like(template, template.attrs["affines"]["physical_to_sform"])
         """
         how = check_interpolation(reference_interpolation)
-        wanted, matrix = grid_of(target, name="target"), as_transform(transform)
+        wanted, matrix = grid_of(reference, name="reference"), as_transform(transform)
         resampler = Resampler(grid_of(self.annotation, name="atlas"), wanted, matrix)
         annotation, hemispheres = resampler.nearest(self.annotation.values, self.hemispheres.values)
         arrays = {
@@ -439,13 +440,13 @@ class Atlas:
             "annotation": annotation,
             "hemispheres": hemispheres,
         }
-        dataset = xr.Dataset(coords=target.coords, attrs=dict(self._dataset.attrs))
+        dataset = xr.Dataset(coords=reference.coords, attrs=dict(self._dataset.attrs))
         for name, values in arrays.items():
             attrs = dict(self._dataset[name].attrs)
             attrs.pop("affines", None)
-            if "affines" in target.attrs:
-                attrs["affines"] = copy.deepcopy(target.attrs["affines"])
-            dataset[name] = (target.dims, values, attrs)
+            if "affines" in reference.attrs:
+                attrs["affines"] = copy.deepcopy(reference.attrs["affines"])
+            dataset[name] = (reference.dims, values, attrs)
         mesh_to_physical = np.linalg.inv(matrix) @ self._mesh_to_physical
         return type(self)(dataset, self.structures, mesh_to_physical, self._midline)
 

@@ -12,12 +12,13 @@ import contextlib
 import json
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from confusius_datasets._cache import is_offline
+from confusius_datasets._cache import absolute, is_offline
 from confusius_datasets.errors import (
     ConfusiusDatasetsError,
     FileFormatError,
@@ -26,12 +27,15 @@ from confusius_datasets.errors import (
     OfflineError,
     RemoteConnectionError,
     RemoteNotFoundError,
+    SourceError,
 )
 
 __all__ = ["BrainGlobeFolder", "network_errors_named", "open_atlas"]
 
 CONFIG_NAME = "bg_config.conf"
 CONFIG_VARIABLE = "BRAINGLOBE_CONFIG_DIR"
+DEFAULT_CONFIG = "~/.config/brainglobe"
+DEFAULT_FOLDER = "~/.brainglobe"
 
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 """Names of atlases are also names of folders."""
@@ -74,17 +78,20 @@ class BrainGlobeFolder:
         -------
         BrainGlobeFolder
             Where atlases are, or would be.
+
+        Raises
+        ------
+        CacheError
+            If the folder is in a home folder, and the user has none.
         """
-        default = os.environ.get(CONFIG_VARIABLE) or Path.home() / ".config" / "brainglobe"
-        config = Path(config_dir or default).expanduser() / CONFIG_NAME
+        given = config_dir or os.environ.get(CONFIG_VARIABLE)
+        config = absolute(given or DEFAULT_CONFIG) / CONFIG_NAME
         if brainglobe_dir is None:
             parser = configparser.ConfigParser()
             with contextlib.suppress(configparser.Error, OSError):
                 parser.read(config)
-            brainglobe_dir = parser.get(
-                "default_dirs", "brainglobe_dir", fallback=str(Path.home() / ".brainglobe")
-            )
-        return cls(Path(brainglobe_dir).expanduser(), config)
+            brainglobe_dir = parser.get("default_dirs", "brainglobe_dir", fallback=DEFAULT_FOLDER)
+        return cls(absolute(brainglobe_dir), config)
 
     def find_atlas(self, name: str, version: str | None, *, release: int) -> Path | None:
         """Find the newest local copy of an atlas in the layout of a release.
@@ -108,7 +115,8 @@ class BrainGlobeFolder:
             pattern = re.compile(re.escape(name) + r"_v(\d+(?:\.\d+)*)")
             candidates = ((path.name, path) for path in self.path.glob(f"{name}_v*"))
         else:
-            pattern = re.compile(r"(\d+(?:_\d+)?)")
+            # Release 3 opens a version of three numbers only when it is asked for by name.
+            pattern = re.compile(r"(\d+(?:_\d+)?)" if version is None else r"(\d+(?:_\d+)*)")
             manifests = self.path.glob(f"brainglobe-atlasapi/atlases/{name}/*/manifest.json")
             candidates = ((path.parent.name, path) for path in manifests)
         for text, path in candidates:
@@ -149,11 +157,16 @@ def open_atlas(
     OfflineError
         If there is no local copy, and the network may not be used.
     RemoteNotFoundError
-        If BrainGlobe has no such atlas.
+        If BrainGlobe has no such atlas, or not in that version.
     RemoteConnectionError
         If BrainGlobe's server cannot be reached.
     MissingDependencyError
         If `brainglobe-atlasapi` is not installed.
+
+    Warns
+    -----
+    UserWarning
+        If there is a local copy, and whether it is the latest could not be found out.
     """
     if not PLAIN_NAME.fullmatch(name):
         raise FilterError(f"{name!r} cannot be the name of an atlas; one is 'allen_mouse_100um'.")
@@ -161,26 +174,63 @@ def open_atlas(
         raise FilterError(f"{version!r} cannot be a version of an atlas; one is '1.2'.")
     api, core, release = _import_brainglobe()
     local = folder.find_atlas(name, version, release=release)
-    opened = None if local is None else _open_local(core, local, release)
-    if opened is not None and not (check_latest and not is_offline()):
+    if local is not None:
+        opened = _open_local(core, local, release)
+        if check_latest and not is_offline():
+            _check_latest(api, name, folder, version=version, release=release)
         return opened
     if is_offline():
         raise OfflineError(_missing(name, folder, release), missing=[name])
+    if release == 2 and version is not None:
+        raise FilterError(
+            f"There is no local copy of version {version} of {name}, and this release of "
+            "brainglobe-atlasapi downloads the latest only: leave `version` out."
+        )
+    return _ask_brainglobe(
+        api, name, folder, version=version, release=release, check_latest=check_latest
+    )
+
+
+def _check_latest(
+    api: Any, name: str, folder: BrainGlobeFolder, *, version: str | None, release: int
+) -> None:
+    """Let BrainGlobe say whether there is a newer version than the local one, if it can."""
+    try:
+        _ask_brainglobe(api, name, folder, version=version, release=release, check_latest=True)
+    except SourceError as error:
+        warnings.warn(
+            f"Whether there is a newer version of {name} could not be found out; the local copy "
+            f"is used. {error}",
+            stacklevel=4,
+        )
+
+
+def _ask_brainglobe(
+    api: Any,
+    name: str,
+    folder: BrainGlobeFolder,
+    *,
+    version: str | None,
+    release: int,
+    check_latest: bool,
+) -> Any:
+    """Open an atlas through the class that may ask the network."""
     options: dict[str, Any] = {"brainglobe_dir": folder.path, "check_latest": check_latest}
     if folder.config.exists():
         options["config_dir"] = folder.config  # the file, whatever BrainGlobe calls it
     if release == 3:
         options["version"] = version
-    elif version is not None and local is None:
-        raise FilterError(
-            f"There is no local copy of version {version} of {name}, and this release of "
-            "brainglobe-atlasapi downloads the latest only: leave `version` out."
-        )
     with network_errors_named(name):
         try:
             return api.BrainGlobeAtlas(name, **options)
         except ValueError as error:
-            raise RemoteNotFoundError(_unknown(name)) from error
+            if release == 2:
+                raise RemoteNotFoundError(_unknown(name)) from error
+            # Release 3 knows of no atlas while its server does not answer, and calls each invalid.
+            raise RemoteConnectionError(
+                f"The atlas {name!r} is not in {folder.path}, and BrainGlobe's server does not "
+                "answer. Check the connection, and try again."
+            ) from error
 
 
 @contextlib.contextmanager
@@ -211,9 +261,14 @@ def network_errors_named(name: str) -> Iterator[None]:
     except _client_errors() as error:
         if "not a valid atlas name" in str(error):
             raise RemoteNotFoundError(_unknown(name)) from error
+        if "not found in remote" in str(error):
+            raise RemoteNotFoundError(
+                f"BrainGlobe has the atlas {name!r}, but not in that version. Leave `version` out "
+                "to get the latest."
+            ) from error
         raise RemoteConnectionError(
-            f"The atlas {name!r} could not be downloaded from BrainGlobe: {error}. Check the "
-            "connection, and try again."
+            f"The atlas {name!r} could not be downloaded from BrainGlobe: "
+            f"{str(error).rstrip('.')}. Check the connection, and try again."
         ) from error
 
 

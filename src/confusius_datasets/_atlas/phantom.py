@@ -40,6 +40,9 @@ PHANTOM_STRUCTURES: tuple[tuple[int, str, str, tuple[int, int, int], tuple[int, 
 BRIGHTNESS = {8: 380, 322: 560, 385: 620, 985: 590, 776: 140, 382: 760, 549: 440, 672: 520}
 """Of each region in the template image."""
 
+N_VESSELS = 26
+"""In each slice of the template."""
+
 TILT = 6.0
 """Degrees by which the template's head is turned about the axis from right to left."""
 
@@ -163,15 +166,32 @@ def phantom_template() -> xr.DataArray:
     empty = xr.DataArray(np.zeros(sizes, np.float32), coords, dims)
     on_grid = phantom_atlas().resample_like(empty, to_atlas)
     z, y, x = (empty[dim].values for dim in dims)
-    # Vessels come down from the surface, a few to the millimetre, and swing a little on the way.
-    swing = x + 0.12 * np.sin(2.1 * y)[:, np.newaxis]
-    vessels = np.cos(2 * np.pi * swing / 1.1 + 3 * np.sin(z)[:, np.newaxis, np.newaxis]) ** 6
+    vessels = _vessels(z, y, x)
     speckle = np.random.default_rng(0).gamma(60, 1 / 60, sizes)
-    blood = on_grid.reference.values * (0.7 + 0.6 * vessels) * speckle
+    blood = on_grid.reference.values * (0.55 + vessels) * speckle
     return xr.DataArray(
         (blood + 15 * speckle).astype(np.float32),
         coords,
         dims,
-        name="template",
+        name="phantom_template",
         attrs={"affines": {"physical_to_sform": to_atlas}},
     )
+
+
+def _vessels(z: NDArray[Any], y: NDArray[Any], x: NDArray[Any]) -> NDArray[np.float64]:
+    """Draw vessels that come down from the surface of each slice, most of them not very deep."""
+    random = np.random.default_rng(1)
+    brightness = np.zeros((len(z), len(y), len(x)))
+    for _ in range(N_VESSELS):
+        # One value a slice: slices lie further apart than vessels are wide.
+        place, slope, bend, width, depth, strength = (
+            random.uniform(low, high, (len(z), 1, 1))
+            for low, high in (
+                *((x[0], x[-1]), (-0.12, 0.12), (-0.03, 0.03), (0.06, 0.16), (2, 9), (0.3, 1)),
+            )
+        )
+        down = y[:, np.newaxis]
+        centre = place + slope * (down - 3) + bend * (down - 3) ** 2
+        across = np.exp(-(((x - centre) / width) ** 2))
+        brightness += strength * across / (1 + (down / depth) ** 6)
+    return brightness

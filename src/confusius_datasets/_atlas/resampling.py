@@ -6,6 +6,7 @@ a voxel before the first centre, included, to half a voxel after the last, exclu
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -37,13 +38,13 @@ class Grid:
         Names of the axes.
     points : tuple of numpy.ndarray
         Coordinates of the voxels along each, in mm.
-    widths : tuple of float
-        Size of a voxel along each, in mm, for axes that have one voxel only.
+    widths : tuple of float or None
+        Size of a voxel along each, in mm, for axes that have one voxel only; None if not known.
     """
 
     dims: tuple[str, ...]
     points: tuple[NDArray[np.float64], ...]
-    widths: tuple[float, ...]
+    widths: tuple[float | None, ...]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -62,6 +63,11 @@ class Grid:
         ------
         FilterError
             If voxels are not evenly spaced.
+
+        Warns
+        -----
+        UserWarning
+            If an axis has one voxel of unknown size: it is taken to be 1 mm.
         """
         return tuple(map(_step, self.dims, self.points, self.widths))
 
@@ -188,8 +194,7 @@ def grid_of(array: xr.DataArray, *, name: str) -> Grid:
     if len(dims) != 3:
         raise FilterError(f"'{name}' must have three dimensions; got dims {dims}.")
     points = tuple(_points(array, dim, name) for dim in dims)
-    widths = tuple(abs(float(array[dim].attrs.get("voxdim", 1.0))) or 1.0 for dim in dims)
-    return Grid(dims, points, widths)
+    return Grid(dims, points, tuple(_width(array[dim].attrs.get("voxdim")) for dim in dims))
 
 
 def as_transform(transform: ArrayLike) -> Matrix:
@@ -275,10 +280,24 @@ def _points(array: xr.DataArray, dim: str, name: str) -> NDArray[np.float64]:
     return points
 
 
-def _step(dim: str, points: NDArray[np.float64], width: float) -> float:
+def _width(voxdim: Any) -> float | None:
+    """Return the size of a voxel that a coordinate claims, if that is a size."""
+    if not isinstance(voxdim, int | float | np.number):
+        return None
+    width = abs(float(voxdim))
+    return width if 0 < width < np.inf else None
+
+
+def _step(dim: str, points: NDArray[np.float64], width: float | None) -> float:
     """Return the step of one axis."""
     if len(points) == 1:
-        return width
+        if width is None:
+            warnings.warn(
+                f"The atlas has one voxel along '{dim}', and its coordinate does not say how wide "
+                "it is ('voxdim'): it is taken to be 1 mm.",
+                stacklevel=5,
+            )
+        return width or 1.0
     steps = np.diff(points)
     step = float(np.median(steps))
     if step == 0 or np.abs(steps - step).max() > UNIFORMITY * abs(step):
