@@ -47,9 +47,11 @@ def make_page() -> str:
 
 
 def _members(owner: str, value: type) -> list[str]:
-    """Make the sections of a class's public methods and properties."""
+    """Make the sections of a class's public methods and properties, those of our bases first."""
+    ours = [base for base in value.__mro__ if base.__module__.startswith("confusius_datasets")]
+    members = {name: member for base in reversed(ours) for name, member in vars(base).items()}
     sections = []
-    for name, member in vars(value).items():
+    for name, member in members.items():
         target = getattr(member, "__func__", None) or getattr(member, "func", None) or member
         target = getattr(target, "fget", None) or target
         if not name.startswith("_") and inspect.isfunction(target):

@@ -1,7 +1,7 @@
 """Public functional-ultrasound datasets as xarray arrays: one mouse, one task, one slice, now.
 
 The public names are all here. They are resolved when first used, so that importing the package
-imports none of the large ones it stands on.
+imports none of the large ones it stands on. The exceptions are in `confusius_datasets.errors`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bids.layout import BIDSFile, Query
 
+    from confusius_datasets import errors as errors
     from confusius_datasets._atlas import Atlas
     from confusius_datasets._cache import get_datasets_dir
     from confusius_datasets._dataset import BIDSDataset, open_dataset
@@ -61,6 +62,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "errors":  # so that `except confusius_datasets.errors.…` needs no import of its own
+        return importlib.import_module(f"{__name__}.errors")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOMES[name]), name)
@@ -69,4 +72,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    # What this file itself imports is nobody's business.
+    return sorted({*__all__, "errors", *(name for name in globals() if name.startswith("__"))})

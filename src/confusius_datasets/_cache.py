@@ -18,10 +18,12 @@ from confusius_datasets.errors import CacheError
 
 __all__ = [
     "HIDDEN_FOLDER",
+    "absolute",
     "cache_folder",
     "current_umask",
     "get_datasets_dir",
     "hidden_folder",
+    "is_here",
     "is_offline",
     "lock",
     "write_atomic",
@@ -53,12 +55,55 @@ def cache_folder(data_dir: str | os.PathLike[str] | None = None) -> Path:
     -------
     pathlib.Path
         An absolute path, which may not exist yet.
+
+    Raises
+    ------
+    CacheError
+        If the folder is in the home of a user that there is not.
     """
-    chosen = os.fspath(data_dir) if data_dir is not None else os.environ.get(DATA_VARIABLE, "")
-    if not chosen:
+    given = "" if data_dir is None else os.fspath(data_dir)
+    chosen = given or os.environ.get(DATA_VARIABLE, "")
+    return absolute(chosen or _platform_folder())
+
+
+def _platform_folder() -> str:
+    """Return the platform's cache folder of `confusius`."""
+    try:
         # `appauthor=False`, or Windows would repeat the name: confusius\confusius\Cache.
-        chosen = platformdirs.user_cache_dir("confusius", appauthor=False)
-    return Path(os.path.abspath(Path(chosen).expanduser()))  # noqa: PTH100 - keeps symbolic links
+        return platformdirs.user_cache_dir("confusius", appauthor=False)
+    except RuntimeError as error:
+        raise CacheError(
+            f"This user has no home folder ({error}), so there is no cache in it. Pass data_dir=, "
+            f"or set {DATA_VARIABLE}."
+        ) from error
+
+
+def absolute(folder: str | os.PathLike[str]) -> Path:
+    """Make a folder's path absolute, with a leading `~` expanded and symbolic links kept.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        The folder.
+
+    Returns
+    -------
+    pathlib.Path
+        Its absolute path.
+
+    Raises
+    ------
+    CacheError
+        If the folder is in the home of a user that there is not.
+    """
+    try:
+        expanded = Path(folder).expanduser()
+    except RuntimeError as error:
+        raise CacheError(
+            f"The folder {folder} is in the home of a user that is not known here. Give its path "
+            "from the root of the file system on."
+        ) from error
+    return Path(os.path.abspath(expanded))  # noqa: PTH100 - keeps symbolic links
 
 
 def get_datasets_dir(data_dir: str | os.PathLike[str] | None = None) -> Path:
@@ -82,7 +127,7 @@ def get_datasets_dir(data_dir: str | os.PathLike[str] | None = None) -> Path:
     Raises
     ------
     CacheError
-        If the folder does not exist and cannot be made.
+        If the folder does not exist and cannot be made, or `~` names a user that there is not.
 
     Examples
     --------
@@ -112,6 +157,22 @@ def is_offline() -> bool:
         Whether the variable is `1`, `true`, `yes` or `on`, in any case.
     """
     return os.environ.get(OFFLINE_VARIABLE, "").strip().casefold() in TRUE_WORDS
+
+
+def is_here(path: Path) -> bool:
+    """Say whether something is at a path.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Any path, also one that cannot be, such as one with a name too long for the file system.
+
+    Returns
+    -------
+    bool
+        Whether there is.
+    """
+    return os.path.exists(path)  # noqa: PTH110 - `Path.exists` raises where a name is too long
 
 
 def hidden_folder(root: Path) -> Path:
@@ -197,7 +258,7 @@ def current_umask() -> int:
 
 
 @contextlib.contextmanager
-def lock(path: Path, *, timeout: float = -1) -> Iterator[bool]:
+def lock(path: Path, *, timeout: float = -1) -> Iterator[bool | None]:
     """Keep other processes that ask for the same lock waiting, as far as the file system can.
 
     A lock saves work; it guarantees nothing: on some cluster file systems it succeeds for
@@ -212,9 +273,9 @@ def lock(path: Path, *, timeout: float = -1) -> Iterator[bool]:
 
     Yields
     ------
-    bool
-        Whether the lock is held. Not held where the folder is read-only or has no locks, and when
-        the time is up.
+    bool or None
+        Whether the lock is held: `False` when somebody else has it and the time is up, `None` where
+        there can be no lock: the folder is read-only or has none, or the file is another user's.
     """
     import filelock  # imported when first used: it is no part of importing the package
 
@@ -222,8 +283,11 @@ def lock(path: Path, *, timeout: float = -1) -> Iterator[bool]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         held.acquire()
-    except (OSError, NotImplementedError, filelock.Timeout):
+    except filelock.Timeout:
         yield False
+        return
+    except (OSError, NotImplementedError):
+        yield None
         return
     try:
         yield True

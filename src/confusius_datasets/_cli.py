@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,8 +17,17 @@ from confusius_datasets.errors import ConfusiusDatasetsError, FilterError, did_y
 
 __all__ = ["main"]
 
-FILTERS = ("datasets", "subjects", "sessions", "tasks", "acqs", "datatypes")
+FILTERS = {
+    "datasets": "parts: rawdata, or names of derivatives",
+    "subjects": "subjects, with or without sub-",
+    "sessions": "sessions, with or without ses-",
+    "tasks": "tasks, with or without task-",
+    "acqs": "acquisitions, such as slices, with or without acq-",
+    "datatypes": "kinds of data, such as fusi or angio",
+}
 """Options of `fetch` that take labels, each where its dataset has that filter."""
+
+EXAMPLE = "example: confusius-datasets fetch nunez-elizalde-2022 --subjects CR020"
 
 DEMO_FIGURE = "confusius-datasets-demo.png"
 """Where `demo` puts its figure unless told otherwise."""
@@ -38,16 +49,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
+        print(end="", flush=True)  # what cannot be written shows itself here at the latest
     except FilterError as error:
-        print(f"confusius-datasets: {error}", file=sys.stderr)
-        return 2
-    except ConfusiusDatasetsError as error:
-        print(f"confusius-datasets: {error}", file=sys.stderr)
+        return _fail(error, 2)
+    except BrokenPipeError:  # whoever read the output has had enough, as `head` has
+        _drop_output()
         return 1
-    except KeyboardInterrupt as error:
-        print(f"\nconfusius-datasets: interrupted. {error}", file=sys.stderr)
-        return 130
+    except (ConfusiusDatasetsError, OSError) as error:
+        return _fail(error, 1)
+    except KeyboardInterrupt as error:  # of a download, it says what was kept
+        return _fail(str(error) or "Interrupted.", 130)
     return 0
+
+
+def _fail(error: object, status: int) -> int:
+    """Say on standard error what went wrong, and return the exit status."""
+    _drop_output()
+    print(f"confusius-datasets: {error}", file=sys.stderr)
+    return status
+
+
+def _drop_output() -> None:
+    """Write what is left of the output, or, if that cannot be, let Python forget it."""
+    try:
+        print(end="", flush=True)
+    except OSError:
+        # Or it would be tried again when Python exits, and fail with a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,19 +89,36 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     listing = commands.add_parser("list", help="print the table of datasets")
     listing.set_defaults(run=_list)
-    fetch = commands.add_parser("fetch", help="download a dataset, or the part that filters select")
+    fetch = commands.add_parser(
+        "fetch",
+        help="download a dataset, or the part that filters select",
+        usage="%(prog)s NAME [options]",  # in this order: a filter takes all words that follow it
+        description="Download a dataset, or those of its files that all filters given let through.",
+        epilog=EXAMPLE,
+    )
     fetch.add_argument("name", metavar="NAME", help=f"one of {', '.join(_by_name())}")
-    for name in FILTERS:
-        fetch.add_argument(f"--{name}", nargs="+", metavar="LABEL", help=f"keep these {name} only")
+    filters = fetch.add_argument_group("filters")
+    for name, what in FILTERS.items():
+        filters.add_argument(f"--{name}", nargs="+", metavar="LABEL", help=what)
     fetch.add_argument("--refresh", action="store_true", help="ask the host for new files")
     fetch.add_argument("--no-download", action="store_true", help="get the index alone")
     fetch.add_argument("--quiet", action="store_true", help="show no progress and no citation")
     fetch.set_defaults(run=_fetch)
     demo = commands.add_parser("demo", help="a tour on a built-in dataset; needs no network")
-    demo.add_argument("--output", type=Path, default=Path(DEMO_FIGURE), help="the figure, a PNG")
+    demo.add_argument(
+        "--output",
+        type=Path,
+        default=Path(DEMO_FIGURE),
+        metavar="FIGURE",
+        help="where the figure is written; a second one goes beside it (default: %(default)s)",
+    )
     demo.set_defaults(run=_demo)
     for command in (listing, fetch, demo):
-        command.add_argument("--data-dir", metavar="FOLDER", help="folder of all datasets")
+        command.add_argument(
+            "--data-dir",
+            metavar="FOLDER",
+            help="folder of all datasets (default: CONFUSIUS_DATA, or else the platform's cache)",
+        )
     return parser
 
 
@@ -85,6 +130,9 @@ def _list(options: argparse.Namespace) -> None:
 def _fetch(options: argparse.Namespace) -> None:
     """Fetch a dataset and say where it is."""
     fetcher = _find_fetcher(options.name)
+    if not options.quiet:  # progress, where there is no terminal to draw a bar on
+        logging.basicConfig(format="confusius-datasets: %(message)s")
+        logging.getLogger("confusius_datasets").setLevel(logging.INFO)
     given = {name: getattr(options, name) for name in FILTERS if getattr(options, name)}
     given |= {
         "refresh": options.refresh,

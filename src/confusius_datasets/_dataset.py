@@ -5,19 +5,29 @@ Each method is a few lines over the rooms above. Nothing here knows a host's pro
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from confusius_datasets._cache import HIDDEN_FOLDER
+from confusius_datasets._cache import HIDDEN_FOLDER, is_here
 from confusius_datasets._catalog import DatasetSpec
 from confusius_datasets._entities import applicable_sidecars, parse_entities
-from confusius_datasets._index import INDEX_NAME, DatasetIndex, FileEntry, format_nbytes
+from confusius_datasets._folder import Folder
+from confusius_datasets._index import (
+    INDEX_NAME,
+    DatasetIndex,
+    FileEntry,
+    format_nbytes,
+    lock_index,
+)
 from confusius_datasets.errors import (
     AmbiguousMatchError,
     CacheError,
+    ConfusiusDatasetsError,
     FilterError,
     NoMatchError,
     list_some,
@@ -34,13 +44,16 @@ if TYPE_CHECKING:
 
 __all__ = ["BIDSDataset", "make_local", "open_dataset"]
 
+NOT_FILTERS = frozenset({"download", "force", "return_type", "target"})
+"""Arguments that some methods take, and that would be filters of files in the others."""
 
-class BIDSDataset:
+
+class BIDSDataset(Folder):
     """A dataset in BIDS layout, the whole of it, wherever its files are.
 
     The catalogue spans every file of the dataset; those that are not on this machine are downloaded
     when `get` or `load` answers with them. The object stands for its root folder too: `dataset /
-    "sub-CR020"` is a path, and `os.fspath` takes it.
+    "sub-CR020"` is a path, `os.fspath` takes it, and as text it is the folder's path.
 
     Parameters
     ----------
@@ -73,32 +86,19 @@ class BIDSDataset:
         spec: DatasetSpec | None = None,
         progress: ProgressOption = True,
     ) -> None:
-        self._root = Path(os.path.abspath(Path(root).expanduser()))  # noqa: PTH100 - keeps links
+        super().__init__(root)
         self._spec = spec
         self._progress = progress
-        if not self._root.is_dir():
-            raise CacheError(f"There is no folder {self._root}, so it holds no dataset.")
-
-    # The folder.
-
-    @property
-    def root(self) -> Path:
-        """Folder of the dataset, an absolute path."""
-        return self._root
 
     @property
     def name(self) -> str:
         """Name of the dataset; for a folder of one's own, the folder's."""
         return self._spec.name if self._spec else self._root.name
 
-    def __truediv__(self, other: str | os.PathLike[str]) -> Path:
-        return self._root / other
-
-    def __fspath__(self) -> str:
-        return str(self._root)
-
     def __reduce__(self) -> tuple[object, ...]:
-        rebuild = partial(type(self), spec=self._spec, progress=self._progress)
+        # A function that shows progress belongs to its process: it may be a window's method.
+        progress = self._progress if isinstance(self._progress, bool) else False
+        rebuild = partial(type(self), spec=self._spec, progress=progress)
         return (rebuild, (self._root,))
 
     def __eq__(self, other: object) -> bool:
@@ -112,13 +112,17 @@ class BIDSDataset:
     def __repr__(self) -> str:
         if self._spec is None:
             return f"<BIDSDataset {self.name} at {self._root}, local files only>"
-        here = [entry for entry in self.index.values() if self._is_local(entry.relpath)]
+        try:
+            index = self.index
+        except (ConfusiusDatasetsError, OSError) as error:  # a repr must not fail
+            return f"<BIDSDataset {self.name} at {self._root}: {type(error).__name__} in its index>"
+        here = [entry for entry in index.values() if self._is_local(entry.relpath)]
         nbytes = sum(entry.size or 0 for entry in here)
-        left = len(self.index) - len(here)
-        rest = f"{left} files ({format_nbytes(self.index.nbytes - nbytes)}) left to download"
+        left = len(index) - len(here)
+        rest = f"{left} files ({format_nbytes(index.nbytes - nbytes)}) left to download"
         return (
-            f"<BIDSDataset {self.name} at {self._root}: {len(here)} of {len(self.index)} files "
-            f"({format_nbytes(nbytes)} of {format_nbytes(self.index.nbytes)}) on disk, "
+            f"<BIDSDataset {self.name} at {self._root}: {len(here)} of {len(index)} files "
+            f"({format_nbytes(nbytes)} of {format_nbytes(index.nbytes)}) on disk, "
             f"{rest if left else 'nothing left to download'}>"
         )
 
@@ -129,7 +133,13 @@ class BIDSDataset:
         """Every file the host has, by its path below the root; empty for a folder of one's own."""
         if self._spec is None:
             return DatasetIndex(())
-        return DatasetIndex.read(self._root / INDEX_NAME)
+        try:
+            return DatasetIndex.read(self._root / INDEX_NAME)
+        except FileNotFoundError as error:
+            raise CacheError(
+                f"{self._root / INDEX_NAME} is gone, so what {self.name} consists of is not known. "
+                f"Call {self._spec.fetcher} again, or open_dataset for what is on disk."
+            ) from error
 
     @cached_property
     def layout(self) -> CatalogueLayout:
@@ -221,11 +231,13 @@ class BIDSDataset:
         if name.startswith("get_"):
             getter: Callable[..., list[Any]] = getattr(self.layout, name)
             return getter
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        hint = f"; the path of its folder has: use .root.{name}" if hasattr(Path, name) else ""
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
 
     def __dir__(self) -> Iterator[str]:
         yield from super().__dir__()
-        yield from (f"get_{entity}s" for entity in self.layout.get_entities(metadata=False))
+        with contextlib.suppress(ConfusiusDatasetsError, OSError):  # as a repr, it must not fail
+            yield from (f"get_{entity}s" for entity in self.layout.get_entities(metadata=False))
 
     def to_df(self, *, metadata: bool = False, **query: Any) -> pd.DataFrame:
         """Tabulate the files of a query; nothing is downloaded but JSON sidecars where needed.
@@ -241,6 +253,11 @@ class BIDSDataset:
         -------
         pandas.DataFrame
             A row for each file: `path`, a column for each entity, `size` in bytes, `on_disk`.
+
+        Raises
+        ------
+        UnknownEntityError
+            If a filter is no entity of the dataset.
 
         Examples
         --------
@@ -267,7 +284,20 @@ class BIDSDataset:
         Returns
         -------
         pandas.DataFrame
-            A row for each filter.
+            A row for each filter: `filter`, `value`, and the number of files it leaves `alone` and
+            `together` with those before it.
+
+        Raises
+        ------
+        UnknownEntityError
+            If a filter is no entity of the dataset.
+
+        Examples
+        --------
+        >>> from confusius_datasets import fetch_sample
+        >>> dataset = fetch_sample(download=False, progress=False)
+        >>> dataset.explain(session="day2", task="kalatsky").together.tolist()
+        [26, 0]
         """
         from confusius_datasets._layout import explain
 
@@ -310,6 +340,12 @@ class BIDSDataset:
             If no file matches; the message says which filter emptied the result.
         AmbiguousMatchError
             If several match; the message names the entities that tell them apart.
+        FilterError
+            If a filter is no entity of the dataset, or is an argument of `get` alone.
+        OfflineError, DownloadError
+            As in `get`.
+        FileFormatError
+            If the file is damaged.
 
         Examples
         --------
@@ -320,7 +356,7 @@ class BIDSDataset:
         >>> pwd.sizes["time"], str(pwd.acquisition.values)
         (120, 'slice02')
         """
-        matches = self._loadable(query)
+        matches = self._loadable("load", query)
         if not matches:
             raise NoMatchError(self._word_no_match(query))
         if len(matches) > 1:
@@ -358,8 +394,8 @@ class BIDSDataset:
 
         Raises
         ------
-        OfflineError, DownloadError
-            As in `get`.
+        FilterError, OfflineError, DownloadError, FileFormatError
+            As in `load`.
 
         Examples
         --------
@@ -370,7 +406,7 @@ class BIDSDataset:
         >>> xr.concat(images, dim="subject", join="override").subject.values.tolist()
         ['mouse1', 'mouse2']
         """
-        matches = self._loadable(query)
+        matches = self._loadable("load_all", query)
         self._ensure_local(self._with_companions(matches), progress)
         return [self._load_file(file, chunks=chunks, variable=variable) for file in matches]
 
@@ -389,6 +425,11 @@ class BIDSDataset:
         pandas.DataFrame
             A row for each file that is not on disk: `path` below the root, `size` in bytes.
 
+        Raises
+        ------
+        FilterError
+            If a filter is no entity of the dataset, or is an argument of `get` alone.
+
         Examples
         --------
         >>> from confusius_datasets import fetch_sample
@@ -400,7 +441,7 @@ class BIDSDataset:
 
         from confusius_datasets._download import plan_download
 
-        relpaths = self._with_companions(self.layout.get(**query)) if query else self.index
+        relpaths = self._with_companions(self._find("missing", query)) if query else self.index
         wanted = (self.index[relpath] for relpath in relpaths)
         entries = plan_download(wanted, self._root).entries
         return pd.DataFrame(
@@ -432,6 +473,8 @@ class BIDSDataset:
 
         Raises
         ------
+        FilterError
+            If a filter is no entity of the dataset, or is an argument of `get` alone.
         OfflineError
             If files are missing and the network may not be used.
         DownloadError
@@ -447,7 +490,7 @@ class BIDSDataset:
         if not query:
             self._ensure_local(self.index, progress, force=force)
             return [self._root / relpath for relpath in self.index]
-        files = self.layout.get(**query)
+        files = self._find("download", query)
         self._ensure_local(self._with_companions(files), progress, force=force)
         return [Path(os.fspath(file)) for file in files]
 
@@ -506,8 +549,9 @@ class BIDSDataset:
         return Path(os.fspath(file)).relative_to(self._root).as_posix()
 
     def _is_local(self, relpath: str) -> bool:
-        """Say whether a file (or the folder of a Zarr store) is on disk."""
-        return (self._root / relpath).exists()
+        """Say whether a file is on disk; of a Zarr store, all that the index has of it."""
+        members = self._stores.get(relpath, [relpath])
+        return all(is_here(self._root / member) for member in members)
 
     def _size(self, relpath: str) -> int | None:
         """Return the bytes of a file as the index has it, or else the disk."""
@@ -568,22 +612,16 @@ class BIDSDataset:
         *,
         force: bool = False,
     ) -> None:
-        """Download what is missing of some files of the index, and note what was renewed."""
+        """Download what is missing of some files; those the host does not have are passed over."""
         if self._spec is None:
             return
-        entries = [self.index[relpath] for relpath in relpaths]
+        entries = [self.index[relpath] for relpath in relpaths if relpath in self.index]
         shown = self._progress if progress is None else progress
-        done = make_local(entries, self._root, self._spec.source, progress=shown, force=force)
-        self._forget_superseded(done)
-
-    def _forget_superseded(self, entries: Iterable[FileEntry]) -> None:
-        """Note in the index that files are here in their newest version."""
-        from dataclasses import replace
-
-        renewed = [replace(entry, superseded=None) for entry in entries if entry.superseded]
-        if renewed:
-            self.index = self.index.updated(renewed)
-            self.index.write(self._root / INDEX_NAME)
+        try:
+            make_local(entries, self._root, self._spec.source, progress=shown, force=force)
+        finally:
+            if any(entry.superseded for entry in entries):
+                self.__dict__.pop("index", None)  # the one on disk says which are new by now
 
     def _files_on_disk(self) -> Iterator[str]:
         """Walk the files below the root, the index and our own folder left out."""
@@ -595,18 +633,23 @@ class BIDSDataset:
                 if relpath != INDEX_NAME:
                     yield relpath
 
-    def _loadable(self, query: dict[str, Any]) -> list[BIDSFile]:
+    def _find(self, method: str, query: dict[str, Any]) -> list[BIDSFile]:
+        """Find the files of a query that is to give files and nothing else."""
+        if unfit := NOT_FILTERS & set(query):
+            raise FilterError(
+                f"{method} takes no {list_some(sorted(unfit))}: it is always about whole files. "
+                "Use get for other answers."
+            )
+        found: list[BIDSFile] = self.layout.get(**query)
+        return found
+
+    def _loadable(self, method: str, query: dict[str, Any]) -> list[BIDSFile]:
         """Find the files of a query that can be loaded."""
         from confusius_datasets._io import LOADABLE_EXTENSIONS
 
-        if unfit := {"return_type", "target"} & set(query):
-            raise FilterError(
-                f"load takes no {list_some(sorted(unfit))}: it always gives arrays. "
-                "Use get for other answers."
-            )
         return [
             file
-            for file in self.layout.get(**query)
+            for file in self._find(method, query)
             if file.filename.endswith(tuple(LOADABLE_EXTENSIONS))
         ]
 
@@ -630,8 +673,8 @@ def make_local(
     *,
     progress: ProgressOption,
     force: bool = False,
-) -> tuple[FileEntry, ...]:
-    """Download what is missing of some files.
+) -> None:
+    """Download what is missing of some files, and note in the index what was renewed by that.
 
     Parameters
     ----------
@@ -646,11 +689,6 @@ def make_local(
     force : bool, default: False
         Whether to download again what is already here.
 
-    Returns
-    -------
-    tuple of FileEntry
-        The files that were downloaded.
-
     Raises
     ------
     OfflineError
@@ -658,16 +696,40 @@ def make_local(
     DownloadError
         If files could not be downloaded; those that could are kept.
     """
-    from confusius_datasets._download import plan_download
+    from confusius_datasets._download import Event, FileFinished, plan_download, run_plan
+    from confusius_datasets._progress import report
 
     plan = plan_download(entries, root, force=force)
-    if plan.entries:
-        from confusius_datasets._download import run_plan
-        from confusius_datasets._progress import report
+    if not plan.entries:
+        return
+    finished: set[str] = set()
+    with report(progress) as show:
 
-        with report(progress) as on_event:
+        def on_event(event: Event) -> None:
+            if isinstance(event, FileFinished):
+                finished.add(event.relpath)
+            show(event)
+
+        try:
             run_plan(plan, source, on_event=on_event)
-    return plan.entries
+        finally:
+            _note_renewed([entry for entry in plan.entries if entry.relpath in finished], root)
+
+
+def _note_renewed(entries: Iterable[FileEntry], root: Path) -> None:
+    """Note in the index on disk which versions of files, once older ones, are here by now."""
+    renewed = {entry.relpath: entry.checksum for entry in entries if entry.superseded}
+    if not renewed:
+        return
+    with lock_index(root):
+        # Another process may have written a newer index than the one the download went by.
+        index = DatasetIndex.read(root / INDEX_NAME)
+        index = index.updated(
+            replace(index[relpath], superseded=here if here != index[relpath].checksum else None)
+            for relpath, here in renewed.items()
+            if relpath in index
+        )
+        index.write(root / INDEX_NAME)
 
 
 def _word_ambiguity(matches: Sequence[BIDSFile], query: dict[str, Any]) -> str:

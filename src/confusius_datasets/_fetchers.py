@@ -7,11 +7,17 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from confusius_datasets._cache import cache_folder, get_datasets_dir, hidden_folder, lock
+from confusius_datasets._cache import (
+    HIDDEN_FOLDER,
+    cache_folder,
+    get_datasets_dir,
+    is_here,
+    is_offline,
+)
 from confusius_datasets._catalog import (
     CYBIS_PEREIRA_2026,
     LISTED,
@@ -21,12 +27,11 @@ from confusius_datasets._catalog import (
     DatasetSpec,
 )
 from confusius_datasets._dataset import BIDSDataset, make_local
-from confusius_datasets._entities import parse_entities
-from confusius_datasets._index import INDEX_NAME, DatasetIndex, format_nbytes
+from confusius_datasets._index import INDEX_NAME, DatasetIndex, format_nbytes, lock_index
 from confusius_datasets._selection import (
     FILTER_ENTITIES,
     Filters,
-    dataset_name,
+    filterable_entities,
     parse_filters,
     select,
 )
@@ -45,7 +50,7 @@ __all__ = [
     "list_datasets",
 ]
 
-Labels = str | Sequence[str] | None
+Labels = str | Iterable[str] | None
 """What a filter takes: a label, several, or `None` for all."""
 
 
@@ -105,13 +110,17 @@ def fetch_nunez_elizalde_2022(
     Raises
     ------
     FilterError
-        If a filter is no text.
+        If a filter is no text, or lists nothing.
     UnknownLabelError
         If a label exists nowhere in the dataset; nothing is downloaded.
     OfflineError
         If files are missing and the network may not be used.
     SourceError
         If the host cannot be reached or does not have the dataset.
+    DatasetIndexError
+        If the index, the host's or the one on disk, cannot be trusted.
+    CacheError
+        If the folder cannot be written to, and something has to be.
     DownloadError
         If files could not be downloaded; those that could are kept.
 
@@ -201,8 +210,8 @@ def fetch_cybis_pereira_2026(
 
     Raises
     ------
-    FilterError, UnknownLabelError, OfflineError, SourceError, DownloadError
-        As `fetch_nunez_elizalde_2022`.
+    ConfusiusDatasetsError
+        As `fetch_nunez_elizalde_2022`, in the same cases.
 
     References
     ----------
@@ -282,8 +291,8 @@ def fetch_sample(
 
     Raises
     ------
-    FilterError, UnknownLabelError, DownloadError
-        As `fetch_nunez_elizalde_2022`.
+    ConfusiusDatasetsError
+        As `fetch_nunez_elizalde_2022`, but for those of the network.
 
     References
     ----------
@@ -349,6 +358,8 @@ def fetch_template_pepe_mariani_2026(
         If the host cannot be reached or does not have the template.
     DownloadError
         If it could not be downloaded.
+    FileFormatError
+        If the local copy is damaged; `refresh=True` replaces it.
 
     References
     ----------
@@ -402,9 +413,9 @@ def list_datasets(data_dir: str | os.PathLike[str] | None = None) -> None:
     console = Console()
     marks = ("✓", "✗") if console.encoding.startswith("utf") else ("yes", "no")
     table = Table(title="Available Datasets")
-    table.add_column("Fetch function")
-    table.add_column("Size", justify="right")
-    table.add_column("On disk", justify="center")
+    table.add_column("Fetch function", overflow="fold")  # a name cut short is no name
+    table.add_column("Size", justify="right", no_wrap=True)
+    table.add_column("On disk", justify="center", no_wrap=True)
     folder = cache_folder(data_dir)
     for spec in LISTED.values():
         mark = marks[0] if _holds_something(folder / spec.folder) else marks[1]
@@ -413,8 +424,11 @@ def list_datasets(data_dir: str | os.PathLike[str] | None = None) -> None:
 
 
 def _holds_something(folder: Path) -> bool:
-    """Say whether a folder exists and is not empty."""
-    return folder.is_dir() and any(folder.iterdir())
+    """Say whether a folder can be read and is not empty but for what is ours."""
+    try:
+        return any(path.name != HIDDEN_FOLDER for path in folder.iterdir())
+    except OSError:
+        return False
 
 
 def _fetch(
@@ -428,14 +442,15 @@ def _fetch(
     print_citation: bool,
 ) -> BIDSDataset:
     """Fetch a dataset: what every fetcher of one does."""
-    filters = parse_filters(given, valid=spec.choices)
+    filters = parse_filters(given, valid=spec.choices, name=spec.name)
     root = get_datasets_dir(data_dir) / spec.folder
     index = _ensure_index(spec, root, refresh=refresh)
     selected = select(index, filters, name=spec.name)
     _warn_if_emptied(index, selected, filters, spec.name)
     wanted = selected if download else index.restricted(lambda entry: _describes(entry.relpath))
     dataset = BIDSDataset(root, spec=spec, progress=progress)
-    make_local(wanted.values(), root, spec.source, progress=progress)
+    if download or not is_offline():  # what describes the dataset is wanted, but not needed
+        make_local(wanted.values(), root, spec.source, progress=progress)
     if print_citation and spec.notice:
         print(spec.notice)
     return dataset
@@ -460,7 +475,6 @@ def _fetch_file(
         index = _fetch_index(spec, root)
         stale = path.exists() and verify_files(index.values(), root)[path.name] != "ok"
         make_local(index.values(), root, spec.source, progress=progress, force=stale)
-        index.write(root / INDEX_NAME)
     return path
 
 
@@ -485,7 +499,7 @@ def _ensure_index(spec: DatasetSpec, root: Path, *, refresh: bool) -> DatasetInd
     if path.exists() and not refresh:
         return DatasetIndex.read(path)
     newest = _fetch_index(spec, root)
-    with lock(hidden_folder(root) / "locks" / "index.lock"):
+    with lock_index(root):
         index = _merge_with_local(newest, path)
         index.write(path)
     return index
@@ -496,10 +510,11 @@ def _fetch_index(spec: DatasetSpec, root: Path) -> DatasetIndex:
     try:
         return spec.source.fetch_index()
     except OfflineError as error:
-        known = (root / INDEX_NAME).exists()
+        what = spec.name if spec.file else f"the index of {spec.name}"
+        known = (root / (spec.file or INDEX_NAME)).exists()
         raise OfflineError(
-            "The network may not be used (CONFUSIUS_OFFLINE is set), and the index of "
-            f"{spec.name} {'cannot be refreshed' if known else f'is not in {root}'}. Unset it, or "
+            f"The network may not be used (CONFUSIUS_OFFLINE is set), and {what} "
+            f"{'cannot be refreshed' if known else f'is not in {root}'}. Unset it, or "
             "fetch on a machine with a network and copy the folder."
         ) from error
 
@@ -513,15 +528,16 @@ def _merge_with_local(newest: DatasetIndex, path: Path) -> DatasetIndex:
     except DatasetIndexError:
         return newest  # a damaged index is what refresh=True repairs
     root = path.parent
-    changed = [relpath for relpath in local.changed(newest) if (root / relpath).exists()]
+    changed = [relpath for relpath in local.changed(newest) if is_here(root / relpath)]
     if changed:
+        files = "1 file" if len(changed) == 1 else f"{len(changed)} files"
         warnings.warn(
-            f"{len(changed)} files in {root} changed upstream since they were downloaded: "
-            f"{list_some(changed)}. They were left as they are; to get the new version of a file, "
-            "call download(..., force=True) on the dataset with a query that matches it.",
+            f"{files} in {root} changed upstream since downloaded: {list_some(changed)}. What is "
+            "on disk was left as it is; to get the new version, call ds.download(..., force=True) "
+            "on the dataset, with a query that matches it.",
             stacklevel=5,
         )
-    return local.merged(newest, on_disk=lambda relpath: (root / relpath).exists())
+    return local.merged(newest, on_disk=lambda relpath: is_here(root / relpath))
 
 
 def _describes(relpath: str) -> bool:
@@ -538,11 +554,9 @@ def _warn_if_emptied(
     for filter_name, labels in filters.items():
         entity = FILTER_ENTITIES[filter_name][0]
         others = {other: filters[other] for other in filters if other != filter_name}
-        if _count_with(selected, entity) or not others or entity == "dataset":
+        if not others or _values(selected, entity):
             continue
-        without = select(index, others)
-        there = sorted({parse_entities(path)[entity] for path in without if _has(path, entity)})
-        if there:
+        if there := sorted(_values(select(index, others), entity)):
             warnings.warn(
                 f"No file of {name} with {filter_name}={', '.join(sorted(labels))} matches the "
                 f"other filters; with them, there is {list_some(there)}.",
@@ -550,11 +564,7 @@ def _warn_if_emptied(
             )
 
 
-def _count_with(index: DatasetIndex, entity: str) -> int:
-    """Count the files that have an entity."""
-    return sum(_has(relpath, entity) for relpath in index)
-
-
-def _has(relpath: str, entity: str) -> bool:
-    """Say whether a file of some dataset has an entity."""
-    return dataset_name(relpath) is not None and entity in parse_entities(relpath)
+def _values(index: DatasetIndex, entity: str) -> set[str]:
+    """Collect the values that an entity has in an index."""
+    each = map(filterable_entities, index)
+    return {entities[entity] for entities in each if entity in entities}

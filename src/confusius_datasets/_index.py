@@ -6,13 +6,15 @@ refused with an error that names the entry. Nothing here knows HTTP.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from confusius_datasets._cache import HIDDEN_FOLDER, write_atomic
+from confusius_datasets._cache import HIDDEN_FOLDER, hidden_folder, lock, write_atomic
 from confusius_datasets.errors import DatasetIndexError, UnsafePathError
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "FileEntry",
     "check_relpath",
     "format_nbytes",
+    "lock_index",
     "resolve_below",
 ]
 
@@ -143,7 +146,7 @@ class DatasetIndex(Mapping[str, FileEntry]):
         ------
         UnsafePathError
             If a path is absolute, climbs with `..`, has a drive letter, a backslash, an empty part
-            or a control character, or names our own hidden folder.
+            or a control character, or names our own hidden folder or the index.
         DatasetIndexError
             If the text is no such JSON object, or a value is of the wrong type.
         """
@@ -193,7 +196,10 @@ class DatasetIndex(Mapping[str, FileEntry]):
         return (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
     def write(self, path: Path) -> None:
-        """Put the index at a path, atomically.
+        """Put the index at a path, atomically; one that says the same is left alone.
+
+        So a refresh that finds nothing new works in a read-only folder too, and what was made from
+        the index stays younger than it.
 
         Parameters
         ----------
@@ -205,7 +211,11 @@ class DatasetIndex(Mapping[str, FileEntry]):
         CacheError
             If it cannot be written there; what was there is untouched.
         """
-        write_atomic(path, self.to_json())
+        data = self.to_json()
+        with contextlib.suppress(OSError):
+            if path.read_bytes() == data:
+                return
+        write_atomic(path, data)
 
     def restricted(self, keep: Callable[[FileEntry], bool]) -> DatasetIndex:
         """Return the part of the index that a rule keeps.
@@ -268,12 +278,13 @@ class DatasetIndex(Mapping[str, FileEntry]):
         Returns
         -------
         list of str
-            Paths in both whose checksums, or else sizes, are known and differ.
+            Paths in both whose checksums, or else sizes, are known and differ; of a file that is on
+            disk in an older version, that version's checksum counts.
         """
         return [
             relpath
             for relpath, entry in self.items()
-            if relpath in newer and _differ(entry, newer[relpath])
+            if relpath in newer and _differ(_as_on_disk(entry), newer[relpath])
         ]
 
     def updated(self, entries: Iterable[FileEntry]) -> DatasetIndex:
@@ -293,6 +304,22 @@ class DatasetIndex(Mapping[str, FileEntry]):
         return DatasetIndex((dict(self) | new).values())
 
 
+def lock_index(root: Path) -> contextlib.AbstractContextManager[bool | None]:
+    """Keep other processes from changing a root's index between reading and writing it.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        The dataset's root.
+
+    Returns
+    -------
+    context manager
+        A lock, as far as the file system has locks.
+    """
+    return lock(hidden_folder(root) / "locks" / "index.lock")
+
+
 def check_relpath(relpath: str) -> None:
     """Refuse a path that would not stay below the root, on any operating system.
 
@@ -305,7 +332,7 @@ def check_relpath(relpath: str) -> None:
     ------
     UnsafePathError
         If it is absolute, climbs with `..`, has a drive letter, a backslash, an empty part or a
-        control character, or names our own hidden folder.
+        control character, or names our own hidden folder or the index.
 
     Examples
     --------
@@ -315,7 +342,8 @@ def check_relpath(relpath: str) -> None:
     confusius_datasets.errors.UnsafePathError: the path '../x' climbs out of the root with '..'
     """
     parts = relpath.split("/")
-    if _PLAIN.fullmatch(relpath) and ".." not in parts and "." not in parts:
+    is_reserved = parts[0].casefold() == INDEX_NAME
+    if _PLAIN.fullmatch(relpath) and ".." not in parts and "." not in parts and not is_reserved:
         return  # the usual case, decided in one pass: an index has tens of thousands of paths
     reasons = {
         "is empty": not relpath,
@@ -327,6 +355,7 @@ def check_relpath(relpath: str) -> None:
         "climbs out of the root with '..'": ".." in parts,
         "has an empty or '.' part": "" in parts or "." in parts,
         "names the folder kept for partial files": parts[0].casefold() == HIDDEN_FOLDER,
+        "stands where the index belongs": is_reserved,
     }
     for reason, holds in reasons.items():
         if holds:
@@ -445,7 +474,9 @@ def _format_entry(entry: FileEntry) -> dict[str, object]:
     record: dict[str, object] = {"size": entry.size}
     if entry.locator:
         record["osf_path"] = entry.locator
-    if entry.checksum is not None:
+    if entry.checksum is None:
+        record["md5"] = None  # releases of ConfUSIus refuse an index without the key
+    else:
         record[entry.checksum.algorithm] = entry.checksum.hexdigest
     if entry.superseded is not None:
         record["superseded"] = {entry.superseded.algorithm: entry.superseded.hexdigest}
@@ -456,20 +487,26 @@ def _check_together(relpaths: list[str], origin: str) -> None:
     """Refuse paths that could not exist beside each other on every file system."""
     by_folded: dict[str, str] = {}
     for relpath in relpaths:
-        folded = relpath.casefold()
+        folded = _fold(relpath)
         if folded in by_folded:
             raise DatasetIndexError(
                 f"{origin}: the entries {by_folded[folded]!r} and {relpath!r} are the same file "
-                "where case does not count. Nothing was written."
+                "where case, or the way accents are written, does not count. Nothing was written."
             )
         by_folded[folded] = relpath
     for folder in _folders(by_folded):
         if folder in by_folded:
-            below = next(path for path in relpaths if path.casefold().startswith(f"{folder}/"))
+            below = next(path for path in relpaths if _fold(path).startswith(f"{folder}/"))
             raise DatasetIndexError(
                 f"{origin}: the entry {below!r} runs through {by_folded[folder]!r}, which is a "
                 "file. Nothing was written."
             )
+
+
+def _fold(relpath: str) -> str:
+    """Write a path as the least discerning file system does: without case, accents composed."""
+    folded = relpath.casefold()
+    return folded if folded.isascii() else unicodedata.normalize("NFC", folded)
 
 
 def _folders(relpaths: Iterable[str]) -> set[str]:
@@ -481,6 +518,11 @@ def _folders(relpaths: Iterable[str]) -> set[str]:
             folders.add(parent)
             parent = parent.rpartition("/")[0]
     return folders
+
+
+def _as_on_disk(entry: FileEntry) -> FileEntry:
+    """Describe the version of a file that is on this machine."""
+    return replace(entry, checksum=entry.superseded) if entry.superseded else entry
 
 
 def _differ(old: FileEntry, new: FileEntry) -> bool:

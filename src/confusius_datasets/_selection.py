@@ -1,7 +1,8 @@
 """Filters → a smaller index, by one rule; pure.
 
 A file is kept when, for every filter given, it either lacks that entity or its value is listed. So
-angiographies outlive a filter on tasks, and what aggregates over sessions one on sessions.
+angiographies outlive a filter on tasks, and what aggregates over sessions one on sessions. Files
+that belong to the whole root, such as `participants.tsv` or `code/`, are no filter's business.
 Nothing here knows hosts.
 """
 
@@ -18,6 +19,7 @@ __all__ = [
     "FILTER_ENTITIES",
     "Filters",
     "dataset_name",
+    "filterable_entities",
     "parse_filters",
     "select",
 ]
@@ -39,18 +41,21 @@ FILTER_ENTITIES: Mapping[str, tuple[str, str]] = MappingProxyType(
 
 
 def parse_filters(
-    given: Mapping[str, str | Sequence[str] | None],
+    given: Mapping[str, str | Iterable[str] | None],
     *,
     valid: Mapping[str, Sequence[str]] | None = None,
+    name: str = "the dataset",
 ) -> Filters:
     """Read the filters of a fetcher.
 
     Parameters
     ----------
-    given : mapping of str to str or sequence of str, or None
+    given : mapping of str to str or iterable of str, or None
         A label or several for each filter, with or without its prefix; `None` filters nothing.
     valid : mapping of str to sequence of str, optional
         All values that some filters take, where they are known without an index.
+    name : str, default: "the dataset"
+        What the dataset is called, for messages.
 
     Returns
     -------
@@ -70,11 +75,13 @@ def parse_filters(
     ['CR017', 'CR020']
     """
     filters = {
-        name: _parse_labels(name, value) for name, value in given.items() if value is not None
+        filter_name: _parse_labels(filter_name, value)
+        for filter_name, value in given.items()
+        if value is not None
     }
-    for name, choices in (valid or {}).items():
-        for label in sorted(filters.get(name, frozenset()) - set(choices)):
-            raise _unknown(name, label, choices, "this dataset")
+    for filter_name, choices in (valid or {}).items():
+        for label in sorted(filters.get(filter_name, frozenset()) - set(choices)):
+            raise _unknown(filter_name, label, choices, name)
     return MappingProxyType(filters)
 
 
@@ -102,7 +109,7 @@ def select(index: DatasetIndex, filters: Filters, *, name: str = "the dataset") 
     """
     if not filters:
         return index
-    values = {relpath: _filterable(relpath) for relpath in index}
+    values = {relpath: filterable_entities(relpath) for relpath in index}
     for filter_name, labels in filters.items():
         entity = FILTER_ENTITIES[filter_name][0]
         known = {found[entity] for found in values.values() if entity in found}
@@ -144,18 +151,36 @@ def dataset_name(relpath: str) -> str | None:
     return "rawdata" if parts[0].startswith("sub-") else None
 
 
-def _filterable(relpath: str) -> dict[str, str]:
-    """Return what the filters can be matched with: the entities and the dataset's name."""
-    entities = parse_entities(relpath)
-    if (dataset := dataset_name(relpath)) is not None:
-        entities["dataset"] = dataset
-    return entities
+def filterable_entities(relpath: str) -> dict[str, str]:
+    """Return what filters are matched with.
+
+    Parameters
+    ----------
+    relpath : str
+        Path below the root.
+
+    Returns
+    -------
+    dict of str to str
+        The entities, and as `dataset` what `dataset_name` says; nothing for a file that belongs to
+        the whole root: it stays whatever is selected, even if it is about one task alone.
+
+    Examples
+    --------
+    >>> filterable_entities("sub-CR020/sub-CR020_sessions.tsv")["dataset"]
+    'rawdata'
+    >>> filterable_entities("task-kalatsky_events.json")
+    {}
+    """
+    dataset = dataset_name(relpath)
+    return {} if dataset is None else {**parse_entities(relpath), "dataset": dataset}
 
 
-def _parse_labels(name: str, value: str | Sequence[str]) -> frozenset[str]:
+def _parse_labels(name: str, value: str | Iterable[str]) -> frozenset[str]:
     """Read one filter's labels, without their prefix."""
-    listed = [value] if isinstance(value, str) else value
-    if not isinstance(listed, Iterable) or not all(isinstance(label, str) for label in listed):
+    # An iterator is gone through once.
+    listed = [value] if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
+    if not all(isinstance(label, str) for label in listed):
         raise FilterError(f"{name}={value!r}: expected a label or a list of labels, all text.")
     labels = frozenset(label.removeprefix(FILTER_ENTITIES[name][1]) for label in listed)
     if not labels or "" in labels:

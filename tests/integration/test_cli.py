@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from confusius_datasets import __version__
 from confusius_datasets._cli import main
-from confusius_datasets.testing import LocalOSF
+from confusius_datasets.testing import Fault, LocalOSF
 
 
 def test_list_prints_the_table(capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,7 +102,135 @@ def test_demo_tells_its_steps_and_draws_its_figure(
 
     said = capsys.readouterr().out
     assert figure.read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "figure-atlas.png").read_bytes().startswith(b"\x89PNG")
     assert "Available Datasets" in said
     assert "not on disk yet" in said
     assert "<xarray.DataArray" in said
     assert said.rstrip().endswith(str(figure))
+
+
+def test_demo_may_be_given_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was downloaded the first time is not said to be missing."""
+    words = ["demo", "--output", str(tmp_path / "figure.png")]
+    main(words)
+    capsys.readouterr()
+
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "none: the files were downloaded before" in said
+    assert "not on disk yet" not in said
+
+
+@pytest.mark.parametrize("name", ["figure.xyz", "figure", ""])
+def test_demo_refuses_a_path_that_is_no_picture_before_anything_is_done(
+    name: str, tmp_path: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line says what is wrong, and no file is made."""
+    assert main(["demo", "--output", str(tmp_path / name)]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert not data_dir.exists()
+
+
+def test_demo_without_matplotlib_names_the_extra_before_anything_is_done(
+    monkeypatch: pytest.MonkeyPatch, data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever installed the package alone is told what to add."""
+    for name in ("matplotlib", "matplotlib.figure", "matplotlib.backends.backend_agg"):
+        monkeypatch.setitem(sys.modules, name, None)
+
+    assert main(["demo"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "pip install 'confusius-datasets[plot]'" in said.err
+    assert not data_dir.exists()
+
+
+def test_folder_that_cannot_be_written_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A failure of the file system is said like any other."""
+    (tmp_path / "file").touch()
+
+    assert main(["demo", "--output", str(tmp_path / "file" / "figure.png")]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("confusius-datasets: ")
+    assert "file" in error
+
+
+COMMAND = [
+    sys.executable,
+    "-c",
+    "import sys; from confusius_datasets._cli import main; sys.exit(main())",
+]
+
+
+@pytest.mark.parametrize(
+    "words", [["list"], ["demo"], ["fetch", "sample", "--no-download"]], ids=lambda words: words[0]
+)
+def test_reader_that_stops_reading_ends_the_command(words: list[str], tmp_path: Path) -> None:
+    """`| head` is no error to be traced back."""
+    process = subprocess.Popen(
+        [*COMMAND, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+
+    with process:
+        assert process.stderr is not None
+        assert b"Traceback" not in process.stderr.read()
+    assert process.returncode == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_output_that_cannot_be_written_is_one_line() -> None:
+    """A full disk behind `>` is said once, and not traced back."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*COMMAND, "list"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+
+    assert done.returncode == 1
+    assert done.stderr == "confusius-datasets: [Errno 28] No space left on device\n"
+
+
+def test_progress_is_told_in_lines_without_a_terminal(tmp_path: Path) -> None:
+    """A job's log shows that a download began and ended, unless it is to be quiet."""
+    words = ["fetch", "sample", "--subjects", "mouse1", "--data-dir"]
+
+    told = subprocess.run(
+        [*COMMAND, *words, str(tmp_path / "a")], capture_output=True, text=True, check=True
+    )
+    quiet = subprocess.run(
+        [*COMMAND, *words, str(tmp_path / "b"), "--quiet"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert told.stderr.startswith("confusius-datasets: Downloading 32 files, 12.04 MB\n")
+    assert "confusius-datasets: Downloaded 32 files" in told.stderr
+    assert quiet.stderr == ""
+
+
+def test_interruption_is_said_once(osf: LocalOSF) -> None:
+    """Ctrl-C ends a download with status 130 and no traceback, saying what was kept."""
+    name = "pepe-mariani-2026-fusi-template.nii.gz"
+    osf.fail(name, Fault("silent", seconds=20, times=0))
+    process = subprocess.Popen(
+        [*COMMAND, "fetch", "template-pepe-mariani-2026"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not any(request.role == "storage" for request in osf.requests):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+
+    _, error = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in error
+    assert error.count("Interrupted") == 1
+    assert error.endswith("The same call resumes there.\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
 import subprocess
@@ -24,7 +25,9 @@ from confusius_datasets import (
 from confusius_datasets._dataset import BIDSDataset
 from confusius_datasets.errors import (
     AmbiguousMatchError,
+    CacheError,
     DatasetIndexError,
+    DownloadError,
     FilterError,
     NoMatchError,
     OfflineError,
@@ -32,7 +35,8 @@ from confusius_datasets.errors import (
     UnsafePathError,
 )
 from confusius_datasets.testing import LocalOSF
-from replicas import CYBIS_PATHS, NUNEZ_PATHS, replica_files
+from downloads import heeding_permissions
+from replicas import CYBIS_PATHS, NUNEZ_PATHS, replica_files, template_image
 
 QUICK_START = {
     "subjects": ["CR020"],
@@ -224,6 +228,105 @@ def test_refresh_adds_what_is_new_and_downloads_nothing_twice(osf: LocalOSF) -> 
     assert len(data_requests(osf)) == seen + 2  # the index and the new file
 
 
+def test_refresh_warns_until_the_new_version_is_here(osf: LocalOSF) -> None:
+    """What is on disk in an older version is named by every refresh, in full, until it is not."""
+    relpath = "sub-CR020/sub-CR020_sessions.tsv"
+    root = fetch_quick_start().root
+    osf.put("43skw", "nunez-elizalde-2022-bids", relpath, b"new\n")
+
+    with pytest.warns(UserWarning) as first:
+        fetch_quick_start(refresh=True)
+    with pytest.warns(UserWarning) as second:
+        fetch_quick_start(refresh=True)
+    (root / relpath).unlink()
+    dataset = fetch_quick_start()  # downloads it, since it is missing
+    fetch_quick_start(refresh=True)  # warns of nothing
+
+    assert [str(warning.message) for warning in second] == [
+        f"1 file in {root} changed upstream since downloaded: {relpath}. What is on disk was left "
+        "as it is; to get the new version, call ds.download(..., force=True) on the dataset, with "
+        "a query that matches it."
+    ]
+    assert str(first[0].message) == str(second[0].message)
+    assert first[0].filename == __file__
+    assert (root / relpath).read_bytes() == b"new\n"
+    assert dataset.index[relpath].superseded is None
+
+
+def test_renewing_a_file_keeps_what_others_wrote_into_the_index(osf: LocalOSF) -> None:
+    """A dataset that was opened before a refresh does not put its older index back."""
+    relpath, new = "sub-CR020/sub-CR020_sessions.tsv", "sub-CR020/sub-CR020_scans.tsv"
+    fetch_quick_start()
+    osf.put("43skw", "nunez-elizalde-2022-bids", relpath, b"new\n")
+    with pytest.warns(UserWarning, match="sessions.tsv"):
+        dataset = fetch_quick_start(refresh=True)
+    repr(dataset)  # reads the index
+    osf.put("43skw", "nunez-elizalde-2022-bids", new, b"1\n")
+    with pytest.warns(UserWarning, match="sessions.tsv"):
+        fetch_quick_start(refresh=True)
+
+    dataset.download(subject="CR020", suffix="sessions", force=True)
+
+    on_disk = fetch_quick_start().index
+    assert new in on_disk
+    assert on_disk[relpath].superseded is None
+    assert dataset.index == on_disk
+
+
+def test_renewing_some_files_is_noted_when_others_fail(
+    osf: LocalOSF, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a download that fails in part, the index knows what came."""
+    folder = "sub-CR020/sub-CR020_sessions"
+    fetch_quick_start()
+    for kind in ("tsv", "json"):
+        osf.put("43skw", "nunez-elizalde-2022-bids", f"{folder}.{kind}", b"{ }")
+    with pytest.warns(UserWarning, match="2 files"):
+        dataset = fetch_quick_start(refresh=True)
+    monkeypatch.setenv("CONFUSIUS_DOWNLOAD_RETRIES", "0")
+    osf.remove("43skw", "nunez-elizalde-2022-bids", f"{folder}.json")
+
+    with pytest.raises(DownloadError, match=r"sessions\.json"):
+        dataset.download(subject="CR020", suffix="sessions", force=True)
+
+    assert dataset.index[f"{folder}.tsv"].superseded is None
+    assert dataset.index[f"{folder}.json"].superseded is not None
+
+
+def test_refresh_by_several_processes_at_once_ends_as_by_one(osf: LocalOSF) -> None:
+    """All of them succeed, and the index is whole."""
+    new = "sub-CR020/sub-CR020_scans.tsv"
+    root = fetch_quick_start().root
+    osf.put("43skw", "nunez-elizalde-2022-bids", new, b"1\n")
+    script = (
+        "import confusius_datasets as c\n"
+        "c.fetch_nunez_elizalde_2022(subjects='CR020', refresh=True, progress=False)"
+    )
+
+    running = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(3)]
+    statuses = [process.wait() for process in running]
+
+    assert statuses == [0, 0, 0]
+    assert (root / new).read_bytes() == b"1\n"
+    assert len(fetch_quick_start().index) == len(NUNEZ_PATHS) + 1
+
+
+def test_refresh_keeps_local_files_that_the_host_removed(osf: LocalOSF) -> None:
+    """A file gone upstream stays in folder and catalogue; one that was never here is forgotten."""
+    here, there = (f"sub-{label}/sub-{label}_old.tsv" for label in ("CR020", "CR017"))
+    for relpath in (here, there):
+        osf.put("43skw", "nunez-elizalde-2022-bids", relpath, b"1\n")
+    fetch_quick_start()
+    for relpath in (here, there):
+        osf.remove("43skw", "nunez-elizalde-2022-bids", relpath)
+
+    dataset = fetch_quick_start(refresh=True)
+
+    assert (dataset / here).is_file()
+    assert here in dataset.index
+    assert there not in dataset.index
+
+
 def test_refresh_names_what_changed_and_force_renews_it(osf: LocalOSF) -> None:
     """A changed file is left alone with a warning; `download(force=True)` gets the new version."""
     name = "sub-CR020_ses-20191122_task-spontaneous_acq-slice03_pwd.json"
@@ -257,6 +360,73 @@ def test_offline_get_names_what_is_missing_and_returns_nothing(
         [path for path in NUNEZ_PATHS if "CR017" in path and "_pwd." in path]
     )
     assert tree_of(dataset.root) == before
+
+
+def test_offline_catalogue_opens_although_descriptions_are_missing(
+    osf: LocalOSF, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `download=False` an index on disk is enough."""
+    fetch_quick_start()
+    description = "derivatives/allenccf_align/dataset_description.json"
+    root = fetch_quick_start().root
+    (root / description).unlink()
+    monkeypatch.setenv("CONFUSIUS_OFFLINE", "1")
+
+    dataset = fetch_quick_start(download=False)
+
+    assert dataset.get_subjects() == ["CR017", "CR020", "CR022"]
+    with pytest.raises(OfflineError, match="CONFUSIUS_OFFLINE"):
+        fetch_quick_start()
+
+
+def test_offline_template_is_named_with_what_is_wanted_of_it(
+    osf: LocalOSF, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A template that is not here, or cannot be renewed, is an error; one that is here loads."""
+    monkeypatch.setenv("CONFUSIUS_OFFLINE", "1")
+    with pytest.raises(OfflineError, match="template-pepe-mariani-2026 is not in"):
+        fetch_template_pepe_mariani_2026()
+    monkeypatch.delenv("CONFUSIUS_OFFLINE")
+    fetch_template_pepe_mariani_2026(progress=False)
+    monkeypatch.setenv("CONFUSIUS_OFFLINE", "1")
+
+    assert fetch_template_pepe_mariani_2026().dims == ("z", "y", "x")
+    with pytest.raises(OfflineError, match="template-pepe-mariani-2026 cannot be refreshed"):
+        fetch_template_pepe_mariani_2026(refresh=True)
+
+
+def test_read_only_root_is_a_pure_reader(osf: LocalOSF, data_dir: Path) -> None:
+    """With all that is asked for on disk, nothing needs to be written, not even by a refresh."""
+    fetch_quick_start()
+    fetch_template_pepe_mariani_2026(progress=False)
+    query = {"subject": "CR020", "session": "20191122", "acquisition": "slice03"}
+    query |= {"task": "spontaneous", "suffix": "pwd"}
+    before = sorted(data_dir.rglob("*"))
+    folders = [data_dir, *(path for path in before if path.is_dir())]
+    for folder in folders:
+        folder.chmod(0o555)
+
+    try:
+        with heeding_permissions():
+            dataset = fetch_quick_start()
+            found = dataset.get(**query)
+            array = dataset.load(**query).compute()
+            statuses = set(dataset.verify().status)
+            fetch_quick_start(refresh=True)
+            fetch_template_pepe_mariani_2026(progress=False)
+            fetch_template_pepe_mariani_2026(progress=False, refresh=True)
+            with pytest.raises(OSError, match="cannot be written"):
+                dataset.get(subject="CR017", suffix="events")
+            with pytest.raises(CacheError, match="cannot be written"):
+                fetch_cybis_pereira_2026(progress=False)
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+
+    assert found
+    assert array.dims == ("time", "z", "y", "x")
+    assert statuses == {"ok", "missing"}
+    assert sorted(data_dir.rglob("*")) == before
 
 
 def test_offline_first_fetch_says_which_dataset_is_not_here(
@@ -345,6 +515,8 @@ def test_template_is_fetched_once_and_rechecked_on_refresh(osf: LocalOSF, data_d
         ("a\\b", UnsafePathError),
         ("participants.tsv/x", DatasetIndexError),
         ("PARTICIPANTS.tsv", DatasetIndexError),
+        ("Dataset_index.json", UnsafePathError),
+        ("dataset_index.json/x", UnsafePathError),
     ],
 )
 def test_hostile_index_is_refused_and_nothing_is_written(
@@ -395,6 +567,47 @@ def test_folder_filled_by_another_package_is_used_as_it_is(osf: LocalOSF, data_d
 
     assert len(osf.requests) == requests
     assert set(dataset.verify().status) == {"ok"}
+
+
+def test_index_of_another_package_without_checksums_works(osf: LocalOSF) -> None:
+    """What ConfUSIus wrote, `osf_path` and `size` alone, is enough to use and complete a root."""
+    root = fetch_quick_start().root
+    path = root / "dataset_index.json"
+    index = json.loads(path.read_bytes())
+    plain = {
+        relpath: {"osf_path": entry["osf_path"], "size": entry["size"]}
+        for relpath, entry in index.items()
+    }
+    path.write_text(json.dumps(plain, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    text = path.read_bytes()
+    shutil.rmtree(root / ".confusius")
+    before = len(osf.requests)
+
+    dataset = fetch_quick_start()
+    unasked = len(osf.requests)
+    found = dataset.get(subject="CR017", suffix="events")
+    untouched = path.read_bytes()
+    fetch_quick_start(refresh=True)  # warns of nothing: sizes are the same
+
+    assert unasked == before
+    assert all(Path(file.path).is_file() for file in found)
+    assert untouched == text
+    assert json.loads(path.read_bytes()) == index
+
+
+def test_template_of_another_package_is_used_as_it_is(osf: LocalOSF, data_dir: Path) -> None:
+    """A file that is there is loaded without a request; a refresh compares it."""
+    folder = data_dir / "pepe-mariani-2026-template"
+    folder.mkdir(parents=True)
+    (folder / "pepe-mariani-2026-fusi-template.nii.gz").write_bytes(template_image())
+
+    template = fetch_template_pepe_mariani_2026(progress=False)
+    unasked = len(osf.requests)
+    fetch_template_pepe_mariani_2026(progress=False, refresh=True)
+
+    assert template.dims == ("z", "y", "x")
+    assert unasked == 0
+    assert data_requests(osf) == []
 
 
 def test_cache_below_a_misleading_folder_changes_no_answer(osf: LocalOSF, tmp_path: Path) -> None:

@@ -13,7 +13,14 @@ import platformdirs.windows
 import pytest
 
 from confusius_datasets import get_datasets_dir
-from confusius_datasets._cache import cache_folder, current_umask, is_offline, lock, write_atomic
+from confusius_datasets._cache import (
+    cache_folder,
+    current_umask,
+    is_here,
+    is_offline,
+    lock,
+    write_atomic,
+)
 from confusius_datasets.errors import CacheError
 
 
@@ -35,6 +42,26 @@ def test_datasets_dir_falls_back_to_the_platform(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("CONFUSIUS_DATA", "")
 
     assert cache_folder() == Path(platformdirs.user_cache_dir("confusius", appauthor=False))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a variable that only Linux has")
+def test_datasets_dir_on_linux_is_where_xdg_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`XDG_CACHE_HOME` moves the cache folder; without it, it is `~/.cache`."""
+    monkeypatch.delenv("CONFUSIUS_DATA")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    usual = cache_folder()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+
+    assert usual == tmp_path / ".cache" / "confusius"
+    assert cache_folder() == tmp_path / "xdg" / "confusius"
+
+
+def test_datasets_dir_empty_argument_counts_as_none(data_dir: Path) -> None:
+    """An empty text is no folder, so what comes next decides."""
+    assert cache_folder("") == data_dir
 
 
 def test_platform_folders_are_those_of_the_confusius_package(
@@ -61,6 +88,40 @@ def test_datasets_dir_expands_the_home_folder(
 
     assert cache_folder() == tmp_path / "lab"
     assert cache_folder("~/other") == tmp_path / "other"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a home folder that only POSIX can lack")
+def test_datasets_dir_without_a_home_says_what_to_set(tmp_path: Path) -> None:
+    """A user id without an entry and without `HOME` is told of the two other ways."""
+    script = (
+        "import pwd, os\n"
+        "def nobody(number): raise KeyError('getpwuid(): uid not found')\n"
+        "pwd.getpwuid = nobody\n"
+        "import confusius_datasets as c\n"
+        "try: c.get_datasets_dir()\n"
+        "except c.errors.CacheError as error: print(error)\n"
+    )
+    environment = {"PATH": os.environ["PATH"]}
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+
+    assert "has no home folder" in done.stdout
+    assert "data_dir=, or set CONFUSIUS_DATA" in done.stdout
+
+
+def test_datasets_dir_in_the_home_of_nobody_is_an_error_of_ours() -> None:
+    """A user that there is not has no home, and the message names the folder."""
+    with pytest.raises(CacheError, match="~no-such-user/data is in the home of a user"):
+        get_datasets_dir("~no-such-user/data")
+
+
+def test_path_that_cannot_be_is_not_here(tmp_path: Path) -> None:
+    """A name too long for the file system is an answer, not an error."""
+    assert is_here(tmp_path)
+    assert not is_here(tmp_path / "missing")
+    assert not is_here(tmp_path / ("x" * 300))
 
 
 def test_datasets_dir_that_cannot_be_made_names_the_way_out(tmp_path: Path) -> None:
@@ -127,11 +188,11 @@ def test_lock_keeps_a_second_holder_out_until_it_is_freed(tmp_path: Path) -> Non
 
 
 def test_lock_where_none_can_be_made_says_so(tmp_path: Path) -> None:
-    """A folder without locks is worked in all the same."""
+    """Where there can be no lock, one is neither held nor somebody else's."""
     (tmp_path / "file").write_text("")
 
     with lock(tmp_path / "file" / "a.lock") as held:
-        assert held is False
+        assert held is None
 
 
 def test_umask_is_read_and_left_alone() -> None:

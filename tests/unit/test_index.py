@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from pathlib import Path
 
@@ -47,14 +48,14 @@ def test_from_json_reads_the_schema_with_and_without_md5() -> None:
 
 
 def test_to_json_is_sorted_indented_and_ends_a_line() -> None:
-    """The file is the one other readers of this index know."""
+    """The file is the one other readers of this index know, which want every key."""
     text = DatasetIndex([entry("b"), entry("a", size=None, md5=None)]).to_json().decode()
 
     assert (
         text
         == json.dumps(
             {
-                "a": {"osf_path": "/abc", "size": None},
+                "a": {"md5": None, "osf_path": "/abc", "size": None},
                 "b": {"md5": MD5, "osf_path": "/abc", "size": 1},
             },
             indent=2,
@@ -81,6 +82,8 @@ def test_to_json_is_sorted_indented_and_ends_a_line() -> None:
         ("a\nb", "control character"),
         (".confusius/partial/x", "kept for partial files"),
         (".Confusius/x", "kept for partial files"),
+        ("Dataset_Index.json", "stands where the index belongs"),
+        ("dataset_index.json/x", "stands where the index belongs"),
         ("\ud800", "cannot be encoded"),
     ],
 )
@@ -111,6 +114,8 @@ def test_hostile_path_is_refused_by_name(relpath: str, reason: str) -> None:
         ('{"a": {"md5": 3}}', "'a' has an 'md5'"),
         ('{"a": {}, "a": {}}', "'a' comes twice"),
         ('{"a/B": {}, "a/b": {}}', "'a/B' and 'a/b' are the same file"),
+        ('{"\u00e9": {}, "e\u0301": {}}', "are the same file"),
+        ('{"\u00e9": {}, "e\u0301/b": {}}', "runs through"),
         ('{"a": {}, "a/b": {}}', "'a/b' runs through 'a'"),
         ('{"A": {}, "a/b/c": {}}', "'a/b/c' runs through 'A'"),
         ("[" * 100_000, "not a whole JSON document"),
@@ -157,6 +162,8 @@ def test_merge_remembers_the_version_on_disk_until_it_is_the_newest() -> None:
     back = twice.merged(old, on_disk={"a"}.__contains__)
 
     assert old.changed(new) == ["a", "b"]
+    assert once.changed(new) == ["a"]  # still not the newest
+    assert once.changed(old) == ["b"]  # the host took the change back, and "a" is here unchanged
     assert once["a"].checksum == Checksum("md5", OTHER)
     assert once["a"].superseded == Checksum("md5", MD5)
     assert once["b"].superseded is None
@@ -172,6 +179,22 @@ def test_changed_needs_both_checksums_or_sizes() -> None:
 
     assert old.changed(new) == []
     assert DatasetIndex([entry("a", md5=None)]).changed(DatasetIndex([entry("a", size=2)])) == ["a"]
+
+
+def test_write_leaves_a_file_that_says_the_same_alone(tmp_path: Path) -> None:
+    """What was made from the index stays younger than it, and a read-only folder will do."""
+    path = tmp_path / "dataset_index.json"
+    index = DatasetIndex([entry("a")])
+    index.write(path)
+    os.utime(path, (0, 0))
+
+    index.write(path)
+    same = path.stat().st_mtime
+    DatasetIndex([entry("b")]).write(path)
+
+    assert same == 0
+    assert path.stat().st_mtime > 0
+    assert list(DatasetIndex.read(path)) == ["b"]
 
 
 def test_index_pickles_and_compares_by_value() -> None:

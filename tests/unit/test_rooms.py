@@ -19,6 +19,7 @@ PROJECT = PACKAGE.parents[1]
 ROOMS = [
     "errors",
     "_cache",
+    "_folder",
     "_entities",
     "_index",
     "_sources",
@@ -40,6 +41,7 @@ ROOMS = [
 
 MUST_NOT_KNOW = {
     "_cache": {"_index", "_sources", "_catalog"},
+    "_folder": set(ROOMS) - {"_cache", "errors"},
     "_entities": set(ROOMS),
     "_index": {"_sources"},
     "_sources": {"_selection", "_entities", "_layout"},
@@ -119,6 +121,50 @@ def test_public_names_are_those_documented() -> None:
     assert set(confusius_datasets.__all__) <= set(dir(confusius_datasets))
     for name in confusius_datasets.__all__:
         assert getattr(confusius_datasets, name).__name__ == name
+
+
+def test_star_import_brings_the_public_names_and_no_other() -> None:
+    """`from confusius_datasets import *` gives what is documented."""
+    names: dict[str, object] = {}
+    exec("from confusius_datasets import *", names)  # noqa: S102
+
+    assert set(names) - {"__builtins__"} == set(confusius_datasets.__all__)
+
+
+def test_dir_lists_what_is_public_alone() -> None:
+    """Neither our files nor what they import are offered for completion."""
+    listed = {name for name in dir(confusius_datasets) if not name.startswith("__")}
+
+    assert listed == {*confusius_datasets.__all__, "errors"}
+
+
+def test_errors_are_there_without_an_import_of_their_own() -> None:
+    """`except confusius_datasets.errors.OfflineError` works from the first line on."""
+    script = "import confusius_datasets as c; print(c.errors.OfflineError.__name__)"
+    command = [sys.executable, "-c", script]
+
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == (
+        "OfflineError\n"
+    )
+
+
+def test_type_checkers_see_the_public_names_as_they_are(tmp_path: Path) -> None:
+    """Lazy names are no `Any`: an argument that does not exist is found before running."""
+    code = (
+        "import confusius_datasets as cf\n"
+        "reveal_type(cf.fetch_sample(subjects={'mouse1'}))\n"
+        "reveal_type(cf.fetch_sample() / 'x')\n"
+        "cf.fetch_sample(subject='mouse1')\n"
+        "cf.errors.OfflineError\n"
+    )
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), "-c", code]
+
+    found = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    assert '"confusius_datasets._dataset.BIDSDataset"' in found.stdout
+    assert '"pathlib.Path"' in found.stdout
+    assert "Found 1 error" in found.stdout
+    assert 'Unexpected keyword argument "subject"' in found.stdout
 
 
 def test_unknown_public_name_is_an_attribute_error() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import numpy as np
 import pytest
 
 from confusius_datasets._catalog import CYBIS_PEREIRA_2026, NUNEZ_ELIZALDE_2022
@@ -81,10 +84,32 @@ def test_file_named_after_a_subject_in_a_derivatives_root_has_that_subject() -> 
     ]
 
 
-@pytest.mark.parametrize("subjects", ["CR020", "sub-CR020", ["CR020"], ("sub-CR020", "CR020")])
-def test_labels_come_alone_or_in_a_list_with_or_without_prefix(subjects: str | list[str]) -> None:
+@pytest.mark.parametrize(
+    "subjects",
+    [
+        "CR020",
+        "sub-CR020",
+        ["CR020"],
+        ("sub-CR020", "CR020"),
+        {"CR020"},
+        np.str_("CR020"),
+        np.array(["sub-CR020"]),
+        (label for label in ["CR020"]),
+        map(str, ["CR020"]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_labels_come_alone_or_in_a_list_with_or_without_prefix(
+    subjects: str | Iterable[str],
+) -> None:
     """All spellings mean the same."""
     assert parse_filters({"subjects": subjects}) == {"subjects": frozenset({"CR020"})}
+
+
+def test_label_with_the_prefix_of_another_entity_is_unknown() -> None:
+    """Only a filter's own prefix is taken off."""
+    with pytest.raises(UnknownLabelError, match=r"no subject 'ses-20191122'.*It has CR017, CR020"):
+        select(NUNEZ, parse_filters({"subjects": "ses-20191122"}))
 
 
 def test_unknown_label_names_the_nearest_and_the_valid_ones() -> None:
@@ -115,18 +140,138 @@ def test_unknown_dataset_or_datatype_needs_no_index_to_be_refused(
         parse_filters(given, valid=spec.choices)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("value", [[], "", ["CR020", ""], "sub-"])
+@pytest.mark.parametrize("value", [[], (), "", ["CR020", ""], "sub-"])
 def test_filter_that_lists_nothing_is_refused(value: str | list[str]) -> None:
     """An empty filter is a slip: leaving it out selects everything."""
     with pytest.raises(FilterError, match="Leave subjects out"):
         parse_filters({"subjects": value})
 
 
-@pytest.mark.parametrize("value", [20191122, [20191122], {"a": 1}.keys, b"CR020"])
+@pytest.mark.parametrize(
+    "value", [20191122, [20191122], ["20191122", None], {"a": 1}.keys, b"CR020", 0.5]
+)
 def test_filter_that_is_no_text_is_refused(value: object) -> None:
     """A session given as a number would match nothing."""
     with pytest.raises(FilterError, match="expected a label or a list of labels"):
         parse_filters({"sessions": value})  # type: ignore[dict-item]
+
+
+ROOT_FILES = [
+    ".bidsignore",
+    "CHANGES",
+    "README",
+    "code/fusi/sub-CR017_task-kalatsky_convert.py",
+    "dataset_description.json",
+    "derivatives/README",
+    "participants.tsv",
+    "phenotype/sub-CR017_weights.tsv",
+    "pwd.json",
+    "stimuli/task-kalatsky_stim.avi",
+    "task-kalatsky_acq-slice01_pwd.json",
+    "task-stim_events.tsv",
+]
+"""Files that belong to a whole root, some of them with entities in their names."""
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"subjects": "CR020"},
+        {"sessions": "20191122"},
+        {"tasks": "spontaneous"},
+        {"acqs": "slice03"},
+        {"datatypes": "angio"},
+        {"datasets": "allenccf_align"},
+        {"datasets": "rawdata", "subjects": "CR020", "tasks": "spontaneous", "acqs": "slice03"},
+    ],
+    ids=str,
+)
+def test_files_of_the_root_are_selected_by_every_filter(given: dict[str, str]) -> None:
+    """What belongs to the whole root comes, also if it is about a task that is not wanted."""
+    kept = select(index_of(sorted({*NUNEZ_PATHS, *ROOT_FILES})), parse_filters(given))
+
+    assert set(ROOT_FILES) <= set(kept)
+
+
+ANGIO = "sub-CR020/ses-20191122/angio/sub-CR020_ses-20191122_pwd.nii.gz"
+FUSI = "sub-CR020/ses-20191122/fusi/sub-CR020_ses-20191122_task-spontaneous_acq-slice03_pwd.nii.gz"
+SESSIONS = "sub-CR020/sub-CR020_sessions.tsv"
+ALIGNED = (
+    "derivatives/allenccf_align/sub-CR020/ses-20191122/fusi/"
+    "sub-CR020_ses-20191122_space-fusi_desc-allenccf_dseg.nii.gz"
+)
+TREE = "derivatives/allenccf_align/structure_tree_safe_2017.csv"
+PROBES = (
+    "sourcedata/allenccf_align/sub-CR022/ses-20201011/fusi/"
+    "2020-10-11_CR022_estimated_probe00_3Dtrack_manual.hdf"
+)
+NUNEZ_CLASSES = [ANGIO, FUSI, SESSIONS, ALIGNED, TREE, PROBES]
+
+T_MAP = "derivatives/glm-speed/sub-rat83/sub-rat83_acq-slice32_stat-t_statmap.nii.gz"
+DESIGN = (
+    "derivatives/glm-speed/sub-rat83/ses-20220523/fusi/"
+    "sub-rat83_ses-20220523_task-openfield_acq-slice32_dm.tsv"
+)
+DECODED = "derivatives/decode-speed/sub-rat83/sub-rat83_acq-slice32_desc-accuracy_decode.tsv"
+VIDEO = (
+    "derivatives/dlc-videos/sub-rat75/ses-20220525/video/"
+    "sub-rat75_ses-20220525_task-openfield_tracksys-DLC_acq-slice37_video.mp4"
+)
+SCANS = "sub-rat83/ses-20220523/sub-rat83_ses-20220523_scans.tsv"
+WHOLE = "sub-rat84/ses-20210407/fusi/sub-rat84_ses-20210407_task-openfield_pwd.nii.gz"
+MOTION = (
+    "sub-rat75/ses-20220525/motion/"
+    "sub-rat75_ses-20220525_task-openfield_tracksys-DLC_acq-slice37_motion.tsv"
+)
+CYBIS_CLASSES = [T_MAP, DESIGN, DECODED, VIDEO, SCANS, WHOLE, MOTION]
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({"subjects": "CR020"}, [ANGIO, FUSI, SESSIONS, ALIGNED, TREE]),
+        ({"subjects": "CR022"}, [TREE, PROBES]),
+        ({"sessions": "20191121"}, [SESSIONS, TREE]),
+        ({"sessions": "20191122"}, [ANGIO, FUSI, SESSIONS, ALIGNED, TREE]),
+        ({"tasks": "kalatsky"}, [ANGIO, SESSIONS, ALIGNED, TREE, PROBES]),
+        ({"acqs": "slice01"}, [ANGIO, SESSIONS, ALIGNED, TREE, PROBES]),
+        ({"datatypes": "fusi"}, [FUSI, SESSIONS, ALIGNED, TREE, PROBES]),
+        ({"datatypes": "angio"}, [ANGIO, SESSIONS, TREE]),
+        ({"datasets": "rawdata"}, [ANGIO, FUSI, SESSIONS]),
+        ({"datasets": "allenccf_align"}, [ALIGNED, TREE, PROBES]),
+    ],
+    ids=str,
+)
+def test_each_class_of_files_of_nunez_is_selected_as_promised(
+    given: dict[str, str], kept: list[str]
+) -> None:
+    """Which filters touch which kind of file."""
+    selected = select(NUNEZ, parse_filters(given))
+
+    assert [path for path in NUNEZ_CLASSES if path in selected] == kept
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({"subjects": "rat83"}, [T_MAP, DESIGN, DECODED, SCANS]),
+        ({"sessions": "20220525"}, [T_MAP, DECODED, VIDEO, MOTION]),
+        ({"sessions": "20220523"}, [T_MAP, DESIGN, DECODED, SCANS]),
+        ({"acqs": "slice37"}, [VIDEO, SCANS, WHOLE, MOTION]),
+        ({"acqs": "slice32"}, [T_MAP, DESIGN, DECODED, SCANS, WHOLE]),
+        ({"datatypes": "motion"}, [T_MAP, DECODED, VIDEO, SCANS, MOTION]),
+        ({"datasets": ["rawdata", "dlc-videos"]}, [VIDEO, SCANS, WHOLE, MOTION]),
+        ({"datasets": "glm-speed"}, [T_MAP, DESIGN]),
+    ],
+    ids=str,
+)
+def test_each_class_of_files_of_cybis_is_selected_as_promised(
+    given: dict[str, str], kept: list[str]
+) -> None:
+    """Which filters touch which kind of file."""
+    selected = select(CYBIS, parse_filters(given))  # type: ignore[arg-type]
+
+    assert [path for path in CYBIS_CLASSES if path in selected] == kept
 
 
 def test_no_filter_selects_everything() -> None:

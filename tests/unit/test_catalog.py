@@ -1,0 +1,107 @@
+"""The specs of the datasets, and the fetchers that stand for them."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import re
+
+import pytest
+
+import confusius_datasets
+from confusius_datasets._catalog import (
+    CYBIS_PEREIRA_2026,
+    LISTED,
+    NUNEZ_ELIZALDE_2022,
+    SAMPLE,
+    TEMPLATE_PEPE_MARIANI_2026,
+    DatasetSpec,
+)
+from confusius_datasets._index import format_nbytes
+from confusius_datasets._selection import FILTER_ENTITIES
+from confusius_datasets._sources.osf import OSFSource
+
+ALL = [*LISTED.values(), SAMPLE]
+
+each_spec = pytest.mark.parametrize("spec", ALL, ids=lambda spec: spec.name)
+
+
+@pytest.mark.parametrize(
+    ("spec", "project", "folder", "shown"),
+    [
+        (CYBIS_PEREIRA_2026, "2v6f7", "cybis-pereira-2026-bids", "12.88 GB"),
+        (NUNEZ_ELIZALDE_2022, "43skw", "nunez-elizalde-2022-bids", "6.983 GB"),
+        (TEMPLATE_PEPE_MARIANI_2026, "43tu9", "pepe-mariani-2026-template", "5.508 MB"),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_public_dataset_is_where_its_users_find_it(
+    spec: DatasetSpec, project: str, folder: str, shown: str
+) -> None:
+    """Project, folder and size are those that were published."""
+    assert isinstance(spec.source, OSFSource)
+    assert spec.source.project == project
+    assert spec.folder == folder
+    assert spec.url == f"https://osf.io/{project}/"
+    assert format_nbytes(spec.nbytes) == shown
+
+
+def test_listing_has_the_public_datasets_in_alphabetical_order() -> None:
+    """The table is sorted by function, and the sample is not in it."""
+    assert list(LISTED) == sorted(LISTED)
+    assert SAMPLE.fetcher not in LISTED
+
+
+@each_spec
+def test_fetcher_says_where_the_data_are_from(spec: DatasetSpec) -> None:
+    """The docstring has the data's page, its licence, and the paper."""
+    text = inspect.getdoc(getattr(confusius_datasets, spec.fetcher)) or ""
+    links = re.findall(r"https://doi\.org/\S+", spec.citation)
+
+    assert spec.licence in text
+    assert spec.url in text
+    assert all(link in text for link in links)
+    assert links or not spec.citation
+
+
+@each_spec
+def test_fetcher_has_filters_for_what_the_spec_knows(spec: DatasetSpec) -> None:
+    """Each value that is known without the index is in the docstring of the filter's function."""
+    fetcher = getattr(confusius_datasets, spec.fetcher)
+    filters = set(inspect.signature(fetcher).parameters) & set(FILTER_ENTITIES)
+
+    assert set(spec.choices) <= filters
+    assert bool(spec.choices) is (spec.file is None)
+    for value in (value for values in spec.choices.values() for value in values):
+        assert f"`{value}`" in (inspect.getdoc(fetcher) or "")
+
+
+@each_spec
+def test_fetcher_takes_the_folder_first_and_the_rest_by_name(spec: DatasetSpec) -> None:
+    """Only `data_dir` may be given by position, and nothing has to be given."""
+    first, *others = inspect.signature(
+        getattr(confusius_datasets, spec.fetcher)
+    ).parameters.values()
+
+    assert first.name == "data_dir"
+    assert first.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    assert all(other.kind is inspect.Parameter.KEYWORD_ONLY for other in others)
+    assert all(other.default is not inspect.Parameter.empty for other in (first, *others))
+
+
+@each_spec
+def test_notice_asks_for_the_citation(spec: DatasetSpec) -> None:
+    """Data of a paper say how to cite it; simulated ones have nothing to say."""
+    kind = "template" if spec.file else "dataset"
+
+    assert spec.notice == (
+        f"If you use this {kind} in your work, please cite the following source:\n{spec.citation}"
+        if spec.citation
+        else ""
+    )
+
+
+@each_spec
+def test_spec_pickles(spec: DatasetSpec) -> None:
+    """A dataset takes its spec along to another process."""
+    assert pickle.loads(pickle.dumps(spec)) == spec  # noqa: S301 - our own bytes

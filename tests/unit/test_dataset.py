@@ -1,0 +1,267 @@
+"""`BIDSDataset` on files of this machine: a folder's path, a catalogue, and what it refuses."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from confusius_datasets import BIDSDataset, fetch_sample, open_dataset
+from confusius_datasets._catalog import SAMPLE, DatasetSpec
+from confusius_datasets._sources.directory import DirectorySource
+from confusius_datasets.errors import (
+    AmbiguousMatchError,
+    CacheError,
+    DatasetIndexError,
+    FilterError,
+    NoMatchError,
+    UnknownEntityError,
+)
+
+STORE = "sub-01/fusi/sub-01_task-rest_pwd.zarr"
+
+
+@pytest.fixture
+def sample() -> BIDSDataset:
+    """Open the sample dataset with nothing but its index and descriptions on disk."""
+    return fetch_sample(download=False, progress=False)
+
+
+def dataset_from(files: dict[str, str], folder: Path) -> BIDSDataset:
+    """Make a dataset whose host is a folder with some files, of which none is local yet."""
+    source, root = folder / "host", folder / "local"
+    for relpath, text in files.items():
+        (source / relpath).parent.mkdir(parents=True, exist_ok=True)
+        (source / relpath).write_text(text)
+    spec = DatasetSpec(
+        name="test",
+        fetcher="fetch_test",
+        folder="local",
+        source=DirectorySource(source),
+        nbytes=0,
+        citation="",
+        licence="",
+        url="",
+    )
+    root.mkdir()
+    spec.source.fetch_index().write(root / "dataset_index.json")
+    return BIDSDataset(root, spec=spec, progress=False)
+
+
+# The folder.
+
+
+def test_dataset_stands_for_the_path_of_its_root(sample: BIDSDataset, data_dir: Path) -> None:
+    """As text, in a path, and wherever a path is taken, it is its folder."""
+    root = data_dir / "sample-bids"
+
+    assert str(sample) == f"{sample}" == str(root)
+    assert sample / "sub-mouse1" == root / "sub-mouse1"
+    assert Path(sample) == sample.root == root
+    assert (root / "a" / "b").relative_to(sample) == Path("a", "b")
+    assert (root / "a").is_relative_to(sample)
+    assert json.loads(Path(sample, "dataset_description.json").read_bytes())["Name"]
+
+
+def test_dataset_has_what_one_looks_around_with(sample: BIDSDataset) -> None:
+    """The methods of a path for looking into a folder answer as the path's do."""
+    root = sample.root
+
+    assert sample.exists()
+    assert sample.is_dir()
+    assert sorted(sample.iterdir()) == sorted(root.iterdir())
+    assert sorted(sample.glob("*.json")) == sorted(root.glob("*.json")) != []
+    assert sorted(sample.rglob("*.json")) == sorted(root.rglob("*.json")) != []
+    assert sample.joinpath("a", "b") == root / "a" / "b"
+
+
+def test_attribute_that_paths_have_is_pointed_to(sample: BIDSDataset) -> None:
+    """What only a real path has says where there is one."""
+    with pytest.raises(AttributeError, match=r"'parent'; .* use \.root\.parent"):
+        sample.parent  # noqa: B018
+    with pytest.raises(AttributeError, match=r"no attribute 'subjects'$"):
+        sample.subjects  # noqa: B018
+
+
+def test_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    """There is no dataset without its folder."""
+    with pytest.raises(CacheError, match=r"There is no folder .*missing"):
+        open_dataset(tmp_path / "missing")
+    with pytest.raises(CacheError, match="home of a user"):
+        open_dataset("~no-such-user/data")
+
+
+def test_copies_are_equal_and_hash_alike(sample: BIDSDataset) -> None:
+    """A dataset is its root and its spec, whatever has been asked of it."""
+    sample.get_subjects()
+
+    for other in (copy.deepcopy(sample), pickle.loads(pickle.dumps(sample))):  # noqa: S301
+        assert other == sample
+        assert hash(other) == hash(sample)
+        assert repr(other) == repr(sample)
+    assert sample != open_dataset(sample.root)
+    assert sample != sample.root
+
+
+def test_function_that_shows_progress_stays_in_its_process(data_dir: Path) -> None:
+    """A dataset that reports to a function pickles without it."""
+    dataset = fetch_sample(download=False, progress=lambda done, total, text: None)
+
+    copied = pickle.loads(pickle.dumps(dataset))  # noqa: S301 - our own bytes
+
+    assert copied == dataset
+    assert len(copied.download(suffix="events", subject="mouse1", extension=".tsv")) == 4
+
+
+# What it says of itself.
+
+
+def test_repr_counts_what_is_here_and_what_is_left(tmp_path: Path) -> None:
+    """Name, root, files and bytes on disk of how many, and what is left."""
+    dataset = dataset_from({"README": "abc", "sub-01/sub-01_scans.tsv": "x" * 2000}, tmp_path)
+    before = repr(dataset)
+    dataset.download()
+
+    assert before == (
+        f"<BIDSDataset test at {dataset.root}: 0 of 2 files (0 B of 2.003 KB) on disk, "
+        "2 files (2.003 KB) left to download>"
+    )
+    assert repr(dataset) == (
+        f"<BIDSDataset test at {dataset.root}: 2 of 2 files (2.003 KB of 2.003 KB) on disk, "
+        "nothing left to download>"
+    )
+    assert repr(open_dataset(dataset.root)) == (
+        f"<BIDSDataset local at {dataset.root}, local files only>"
+    )
+
+
+@pytest.mark.parametrize("text", ["{", None], ids=["damaged", "gone"])
+def test_unusable_index_breaks_neither_repr_nor_dir(sample: BIDSDataset, text: str | None) -> None:
+    """A session that shows or completes a dataset goes on; whoever needs the index is told."""
+    path = sample.root / "dataset_index.json"
+    if text is None:
+        path.unlink()
+    else:
+        path.write_text(text)
+    dataset = BIDSDataset(sample.root, spec=SAMPLE, progress=False)
+
+    assert repr(dataset).startswith(f"<BIDSDataset sample at {sample.root}: ")
+    assert "load" in dir(dataset)
+    with pytest.raises((DatasetIndexError, CacheError), match=r"dataset_index\.json .* again"):
+        dataset.get(subject="mouse1")
+
+
+def test_getters_are_listed_and_wrong_ones_refused(sample: BIDSDataset) -> None:
+    """`dir` has a getter for every entity, and only those work."""
+    assert {"get_subjects", "get_tasks", "get_acquisitions"} <= set(dir(sample))
+    assert sample.get_acquisitions() == ["slice01", "slice02"]
+    with pytest.raises(AttributeError, match="'get_foos' can't be called because 'foos'"):
+        sample.get_foos()
+
+
+# Queries.
+
+
+@pytest.mark.parametrize(
+    ("call", "method"),
+    [
+        (lambda dataset: dataset.load(return_type="id", target="subject"), "load"),
+        (lambda dataset: dataset.load(download=False, subject="mouse1"), "load"),
+        (lambda dataset: dataset.load_all(return_type="filename"), "load_all"),
+        (lambda dataset: dataset.download(return_type="id", target="subject"), "download"),
+        (lambda dataset: dataset.missing(target="subject"), "missing"),
+        (lambda dataset: dataset.missing(force=True), "missing"),
+    ],
+)
+def test_arguments_of_get_alone_are_refused_elsewhere(
+    sample: BIDSDataset, call: Callable[[BIDSDataset], object], method: str
+) -> None:
+    """They would be taken for filters, or give answers that are no files."""
+    before = sorted(sample.rglob("*"))
+
+    with pytest.raises(FilterError, match=rf"^{method} takes no .* Use get for other answers"):
+        call(sample)
+    assert [path for path in sorted(sample.rglob("*")) if ".confusius" not in path.parts] == [
+        path for path in before if ".confusius" not in path.parts
+    ]
+
+
+@pytest.mark.parametrize("method", ["get", "load", "load_all", "missing", "download", "to_df"])
+def test_fetchers_name_of_a_filter_is_refused_with_the_right_one(
+    sample: BIDSDataset, method: str
+) -> None:
+    """Queries take PyBIDS's names, and say so."""
+    with pytest.raises(UnknownEntityError, match=r"'subjects' .*PyBIDS calls it 'subject'"):
+        getattr(sample, method)(subjects="mouse1")
+
+
+def test_load_says_in_full_what_tells_matches_apart(sample: BIDSDataset) -> None:
+    """The message names the entities to add."""
+    with pytest.raises(AmbiguousMatchError) as caught:
+        sample.load(subject="mouse1", session="day1", task="rest")
+
+    stem = "sub-mouse1_ses-day1_task-rest_acq"
+    assert str(caught.value) == (
+        "2 files match subject='mouse1', session='day1', task='rest': "
+        f"{stem}-slice01_pwd.nii.gz, {stem}-slice02_pwd.nii.gz. "
+        "They differ in acquisition (slice01, slice02): name these, or call load_all."
+    )
+
+
+def test_load_of_the_same_name_in_two_datasets_asks_for_the_scope(tmp_path: Path) -> None:
+    """Where no entity tells files apart, the dataset does."""
+    name = "sub-01/fusi/sub-01_task-rest_pwd.nii.gz"
+    dataset = dataset_from({name: "", f"derivatives/x/{name}": ""}, tmp_path)
+
+    with pytest.raises(AmbiguousMatchError, match="Name the scope, or call load_all"):
+        dataset.load(subject="01")
+
+
+def test_load_says_which_filter_left_nothing(sample: BIDSDataset) -> None:
+    """A value that no file has, and filters that exclude each other, are told apart."""
+    with pytest.raises(NoMatchError, match=r"no file at all has task='rset'. Did you mean 'rest'"):
+        sample.load(subject="mouse1", task="rset")
+    with pytest.raises(NoMatchError, match="suffix='mask' leaves none of the files"):
+        sample.load(task="rest", suffix="mask")
+    with pytest.raises(NoMatchError, match="can be loaded; see get"):
+        sample.load(suffix="events")
+
+
+def test_store_of_many_files_is_one_to_queries(tmp_path: Path) -> None:
+    """A Zarr store is here when all of it is, has the size of its parts, and comes with them."""
+    members = {f"{STORE}/{name}": "x" * 10 for name in ("zarr.json", "pwd/zarr.json", "pwd/c/0")}
+    sidecar = "sub-01/fusi/sub-01_task-rest_pwd.json"
+    dataset = dataset_from({**members, sidecar: '{"Manufacturer": "m"}'}, tmp_path)
+    query = {"subject": "01", "extension": ".zarr"}
+    (dataset / STORE).mkdir(parents=True)  # as an interrupted download may leave it
+    (dataset / STORE / "zarr.json").write_text("x" * 10)
+
+    missing = set(dataset.missing(**query).path)
+    before = dataset.to_df(**query)
+    found = dataset.get(**query)
+    after = dataset.to_df(**query)
+
+    assert missing == {sidecar, f"{STORE}/pwd/zarr.json", f"{STORE}/pwd/c/0"}
+    assert (before["size"].tolist(), before["on_disk"].tolist()) == ([30], [False])
+    assert after["on_disk"].tolist() == [True]
+    assert [file.path for file in found] == [str(dataset / STORE)]
+    assert all((dataset / relpath).is_file() for relpath in (*members, sidecar))
+
+
+# Folders of one's own.
+
+
+def test_open_dataset_has_nothing_to_download(sample: BIDSDataset) -> None:
+    """What is not in the folder is not in the dataset either."""
+    dataset = open_dataset(str(sample.root))
+
+    assert dataset.index == {}
+    assert dataset.missing().empty
+    assert dataset.download() == []
+    assert {file.filename for file in dataset.get(extension=".json")} == {
+        path.name for path in sample.rglob("*.json") if path.name != "dataset_index.json"
+    }
