@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from confusius_datasets.testing import LocalOSF
+from downloads import Lab
 from replicas import CYBIS_PATHS, NUNEZ_PATHS, replica_files, template_image
 
 
@@ -20,3 +22,12 @@ def osf(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalOSF]:
         for name, value in server.environ.items():
             monkeypatch.setenv(name, value)
         yield server
+
+
+@pytest.fixture
+def lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Lab]:
+    """Serve a small dataset of a test's own, and point the package at the server."""
+    with LocalOSF() as server:
+        for name, value in server.environ.items():
+            monkeypatch.setenv(name, value)
+        yield Lab(server, tmp_path / "root")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import doctest
 import importlib
+import io
+import itertools
 import os
 import pkgutil
 import re
 import runpy
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib
@@ -52,10 +57,38 @@ def anywhere(osf: LocalOSF, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_blocks_of_a_page_run_in_order(page: Path, anywhere: Path) -> None:
-    """Pasted one after another into one session, the blocks of a page work."""
+    """Pasted one after another into one session, the blocks of a page give what they say."""
     names: dict[str, object] = {"__name__": "page"}
-    for number, code in enumerate(blocks_of(page, "python")):
-        exec(compile(code, f"{page.name}, block {number}", "exec"), names)  # noqa: S102
+    for code in blocks_of(page, "python"):
+        for statement, said in statements_of(code):
+            shown = run_statement(statement, names)
+            assert not said or OUTPUT.check_output(said, shown, OPTIONS), (statement, said, shown)
+
+
+OUTPUT = doctest.OutputChecker()
+
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def statements_of(code: str) -> Iterator[tuple[str, str]]:
+    """Give the statements of a block, each with the output that stands in comments below it."""
+    lines = code.splitlines()
+    for node in ast.parse(code).body:
+        said = itertools.takewhile(lambda line: line.startswith("# "), lines[node.end_lineno :])
+        yield (
+            "\n".join(lines[node.lineno - 1 : node.end_lineno]),
+            "".join(f"{line[2:]}\n" for line in said),
+        )
+
+
+def run_statement(statement: str, names: dict[str, object]) -> str:
+    """Run a statement as a session does, and return what it shows."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        try:
+            value = eval(statement, names)  # noqa: S307 - our own documents
+        except SyntaxError:
+            value = exec(statement, names)  # noqa: S102 - no expression
+    return printed.getvalue() + ("" if value is None else f"{value!r}\n")
 
 
 @pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
@@ -218,3 +251,16 @@ def test_table_has_plain_words_where_marks_cannot_be_shown(osf: LocalOSF) -> Non
 
     assert done.stdout.isascii()
     assert done.stdout.count(b" no ") == 3
+
+
+def test_promises_of_downloads_name_tests_that_exist() -> None:
+    """Each promise of the page is held by tests, and they are there."""
+    page = (PROJECT / "docs" / "downloads.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?!promise|variable|`|-)(.*) \| (.*) \|$", page, re.MULTILINE)
+    code = "\n".join(path.read_text("utf-8") for path in (PROJECT / "tests").rglob("test_*.py"))
+    defined = set(re.findall(r"def (test_\w+)", code))
+
+    assert len(rows) > 20
+    for promise, tests in rows:
+        named = set(re.findall(r"`(test_\w+)`", tests))
+        assert named and named <= defined, promise

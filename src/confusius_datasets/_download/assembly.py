@@ -54,12 +54,17 @@ class Assembly:
         Bytes of the whole file, where they are known.
     window : int, default: 16
         Pieces that may be begun while the first of them is not whole.
+    piece : int, default: 4194304
+        Bytes of a piece.
     """
 
-    def __init__(self, partial: PartialFile, size: int | None, *, window: int = 16) -> None:
+    def __init__(
+        self, partial: PartialFile, size: int | None, *, window: int = 16, piece: int = PIECE
+    ) -> None:
         self.size = size
         self._partial = partial
-        self._window = window * PIECE
+        self._piece = piece
+        self._window = window * piece
         self._changed = threading.Condition()
         self._closed = False
         self._shared = False
@@ -109,8 +114,12 @@ class Assembly:
             piece = self._find_free()
             if piece is None:
                 return None
-            if self._shared and piece.stop is not None and piece.stop - piece.position > PIECE:
-                self._cut(piece, piece.position + PIECE)
+            if (
+                self._shared
+                and piece.stop is not None
+                and piece.stop - piece.position > self._piece
+            ):
+                self._cut(piece, piece.position + self._piece)
             piece.owned = True
             return piece
 
@@ -126,10 +135,10 @@ class Assembly:
             if self._closed or self.size is None or not self._pieces:
                 return False
             last = self._pieces[-1]
-            if not self._shared and self.size - last.position >= 2 * PIECE:
+            if not self._shared and self.size - last.position >= 2 * self._piece:
                 self._shared = True
                 if last.owned:
-                    self._cut(last, last.position + PIECE)
+                    self._cut(last, last.position + self._piece)
             return self._shared and self._find_free() is not None
 
     def _find_free(self) -> Piece | None:

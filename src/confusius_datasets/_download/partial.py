@@ -137,9 +137,13 @@ class PartialFile:
         self._hash.update(data)
         self.position += len(data)
 
+    def flush(self) -> None:
+        """Hand what was written to the system, so that it outlives this process."""
+        self._file.flush()
+
     def restart(self) -> None:
         """Begin anew."""
-        self._file.flush()
+        self.flush()
         self._file.truncate(0)
         self._hash = new_hash(self._algorithm)
         self.position = 0

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from confusius_datasets._cache import is_here
 from confusius_datasets._index import FileEntry, format_nbytes, resolve_below
 from confusius_datasets.errors import CacheError, NotEnoughSpaceError, list_some
 
@@ -75,7 +76,7 @@ def plan_download(entries: Iterable[FileEntry], root: Path, *, force: bool = Fal
         If a file cannot be where it belongs: a folder is there, or its name is none here.
     """
     wanted = {entry.relpath: entry for entry in entries}
-    missing = [entry for entry in wanted.values() if force or not (root / entry.relpath).exists()]
+    missing = [entry for entry in wanted.values() if force or not is_here(root / entry.relpath)]
     _check_places([entry.relpath for entry in missing], root)
     missing.sort(key=_turn)
     return DownloadPlan(
@@ -95,18 +96,18 @@ def _turn(entry: FileEntry) -> tuple[int, int]:
 
 def _check_places(relpaths: list[str], root: Path) -> None:
     """Refuse files that cannot be where they belong, before anything is downloaded."""
+    if unfit := name_unfit(relpaths, windows=os.name == "nt"):
+        reasons = [f"{relpath!r} {reason}" for relpath, reason in unfit.items()]
+        raise CacheError(
+            f"{len(unfit)} files cannot exist on this file system: {list_some(reasons)}. Use "
+            "filters that leave them out, or a folder on another file system with data_dir=."
+        )
     # One question a folder: a dataset has many files in each.
     for relpath in {relpath.rpartition("/")[0]: relpath for relpath in relpaths}.values():
         resolve_below(root, relpath)
     if folders := [relpath for relpath in relpaths if (root / relpath).is_dir()]:
         raise CacheError(
             f"{root}: where {list_some(folders)} should be, there is a folder. Move it away."
-        )
-    if unfit := name_unfit(relpaths, windows=os.name == "nt"):
-        reasons = [f"{relpath!r} {reason}" for relpath, reason in unfit.items()]
-        raise CacheError(
-            f"{len(unfit)} files cannot exist on this file system: {list_some(reasons)}. Use "
-            "filters that leave them out, or a folder on another file system with data_dir=."
         )
 
 

@@ -6,7 +6,6 @@ import collections
 import contextlib
 import errno
 import hashlib
-import logging
 import os
 import threading
 import time
@@ -66,8 +65,6 @@ LAST_BREATH_S = 1.0
 FATAL = {errno.ENOSPC, errno.EROFS, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)}
 """What a disk says when no other file can be written either."""
 
-_log = logging.getLogger("confusius_datasets")
-
 
 def run_plan(
     plan: DownloadPlan,
@@ -119,11 +116,10 @@ def run_plan(
     shared.tell(PlanStarted(len(plan.entries), None if plan.unknown_sizes else plan.nbytes))
     run = _Run(plan, shared, folder)
     try:
+        run.start()
         run.wait()
     except KeyboardInterrupt:
-        text = run.interrupt()
-        _log.warning(text)
-        raise KeyboardInterrupt(text) from None
+        raise KeyboardInterrupt(run.interrupt()) from None
     shared.tell(PlanFinished())
     run.raise_failures()
 
@@ -134,7 +130,7 @@ def _lock_folder(root: Path) -> Path:
 
 
 class _Run:
-    """One plan being carried out, by threads that it starts at once.
+    """One plan being carried out, by several threads.
 
     Parameters
     ----------
@@ -169,6 +165,9 @@ class _Run:
             threading.Thread(target=self._work, name=f"download-{number}", daemon=True)
             for number in range(max(workers, min(n_small, SMALL_AT_ONCE * workers)))
         ]
+
+    def start(self) -> None:
+        """Start the threads."""
         for thread in self._threads:
             thread.start()
 
@@ -191,7 +190,8 @@ class _Run:
         until = time.monotonic() + LAST_BREATH_S
         for thread in self._threads:
             # One that waits for a silent host is left behind: it writes nothing any more.
-            thread.join(max(until - time.monotonic(), 0.0))
+            if thread.ident is not None:
+                thread.join(max(until - time.monotonic(), 0.0))
         return word_interruption(
             self._plan.root,
             n_done=self._n_done,
@@ -260,15 +260,19 @@ class _Run:
     def _fetch(self, entry: FileEntry) -> None:
         """Download one file; what fails for good is noted, what is fatal for all is raised."""
         try:
-            with self._lock_file(entry) as mine:
-                if not mine:
+            with self._lock_file(entry) as held:
+                # Without a lock of any kind one goes on: it only saves work.
+                if held is False:
                     # Another process has it: something else first.
                     with self._lock:
                         self._elsewhere.append((time.monotonic() + 2 * TICK_S, entry))
                     return
                 self._fetch_locked(entry)
-        except (OfflineError, HostUnreachableError, RateLimitError) as error:
-            self._fail(entry, error, fatal=not isinstance(error, HostUnreachableError))
+        except RateLimitError as error:
+            self._fail(entry, error)
+            self._begin_no_more(error)
+        except OfflineError as error:
+            self._fail(entry, error, fatal=True)
         except (SourceError, DownloadError, CacheError, DatasetIndexError) as error:
             self._fail(entry, error)
         except OSError as error:
@@ -328,6 +332,20 @@ class _Run:
         elif self._barren > self._shared.settings.workers:
             self._shared.stop.set()
 
+    def _begin_no_more(self, error: Exception) -> None:
+        """Leave the files that nobody has begun; those under way may need nothing more of the host.
+
+        Parameters
+        ----------
+        error : Exception
+            Why; the first one counts.
+        """
+        with self._lock:
+            self._fatal = self._fatal or error
+            self._n_left -= len(self._waiting) + len(self._elsewhere)
+            self._waiting.clear()
+            self._elsewhere.clear()
+
     def _give_up(self, error: BaseException) -> None:
         """Stop all threads because of an error; the first one counts."""
         with self._lock:
@@ -335,21 +353,25 @@ class _Run:
         self._shared.stop.set()
 
     @contextlib.contextmanager
-    def _lock_file(self, entry: FileEntry) -> collections.abc.Iterator[bool]:
-        """Keep other processes from downloading a file; say whether it is free."""
+    def _lock_file(self, entry: FileEntry) -> collections.abc.Iterator[bool | None]:
+        """Keep other processes from downloading a file, as `lock` does."""
         if not self._locks_work:
-            yield True
+            yield None
             return
-        name = hashlib.sha1(entry.relpath.encode(), usedforsecurity=False).hexdigest()
-        with lock(_lock_folder(self._plan.root) / f"{name}.lock", timeout=0) as held:
+        with lock(_lock_folder(self._plan.root) / _lock_name(entry), timeout=0) as held:
             yield held
+
+
+def _lock_name(entry: FileEntry) -> str:
+    """Return the name of a file's lock."""
+    return f"{hashlib.sha1(entry.relpath.encode(), usedforsecurity=False).hexdigest()}.lock"
 
 
 def _try_locks(folder: Path) -> bool:
     """Say whether a file system has locks at all."""
     path = folder / f"probe-{uuid.uuid4().hex}.lock"
     with lock(path, timeout=0) as held:
-        works = held
+        works = bool(held)
     with contextlib.suppress(OSError):
         os.unlink(path)  # noqa: PTH108 - newer versions of the lock have done so
     return works

@@ -14,7 +14,7 @@ from confusius_datasets._download.settings import DownloadSettings
 from confusius_datasets._download.wording import word_mismatch
 from confusius_datasets._index import FileEntry
 from confusius_datasets._sources import ByteStream, Source
-from confusius_datasets._sources.patience import backoff_s
+from confusius_datasets._sources.patience import backoff_s, most_retries
 from confusius_datasets.errors import (
     ChecksumError,
     OfflineError,
@@ -309,10 +309,11 @@ class Transfer:
     def _back_off(self, error: RemoteConnectionError, failed: int) -> None:
         """Wait longer after each failure in a row."""
         self._check_stop()
-        if failed > self._shared.settings.retries:
+        settings = self._shared.settings
+        if failed > most_retries(error, settings, reached=bool(self._shared.received)):
             raise error
-        seconds = backoff_s(max(failed, 1), self._shared.settings)
-        self._shared.tell(Waiting(seconds, str(error)))
+        seconds = backoff_s(max(failed, 1), settings)
+        self._shared.announce(seconds, str(error))
         self._shared.sleep(seconds)
 
     def _check_stop(self) -> None:

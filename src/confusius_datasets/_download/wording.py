@@ -127,7 +127,10 @@ def word_failures(
     DownloadsFailedError
         The error, which lists them.
     """
-    lines = [f"  {relpath}: {error}" for relpath, error in failures.items()][:LONGEST_LIST]
+    lines = [
+        f"  {relpath}: {str(error).removeprefix(f'{relpath}: ')}"
+        for relpath, error in list(failures.items())[:LONGEST_LIST]
+    ]
     if len(failures) > LONGEST_LIST:
         lines.append(f"  … ({len(failures)} in all)")
     if n_untried:

@@ -8,7 +8,7 @@ costs one request.
 from __future__ import annotations
 
 import contextlib
-import http.cookiejar
+import functools
 import importlib.metadata
 import os
 import threading
@@ -16,6 +16,7 @@ import urllib.parse
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import requests
 import requests.adapters
@@ -45,6 +46,13 @@ KEPT_CONNECTIONS = 64
 
 SMALL_BODY = 1 << 16
 """Bytes of a redirect's body that are read so that its connection can be used again."""
+
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+TELLING = (*_PROXIES, *map(str.upper, _PROXIES), "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+"""Variables that say how hosts are reached."""
+
+ANSWERS = (200, 203, 206, 416)
+"""Statuses of an answer to what was asked; 416 says that the range is none."""
 
 NOT_ANY_MORE = (400, 401, 403, 404, 410)
 """What the store answers to a signed address that has expired."""
@@ -136,7 +144,7 @@ def session() -> requests.Session:
     Returns
     -------
     requests.Session
-        One that takes no cookies and sends no credentials by itself.
+        One that sends no credentials by itself.
     """
     with _sessions_lock:
         # A forked process must not share its parent's sockets.
@@ -156,8 +164,6 @@ def _make_session() -> requests.Session:
     made.headers["Accept-Encoding"] = "identity"
     # Without an `auth` of its own, requests would look each host up in ~/.netrc.
     made.auth = lambda request: request
-    # Cookies are credentials too, and the jar is not made for many threads.
-    made.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
     return made
 
 
@@ -308,15 +314,8 @@ def _send(url: str, headers: Mapping[str, str], credentials: Credentials) -> req
     if (left := _pauses.left(host)) > 0:
         raise _word_limit(url, left, "still wants no requests")
     patience = current_patience()
-    connect = min(CONNECT_TIMEOUT_S, patience.stall_timeout_s)
     with map_errors(url, asking=True):
-        response = session().get(
-            url,
-            headers={**headers, **credentials.headers_for(url)},
-            stream=True,
-            allow_redirects=False,
-            timeout=(connect, patience.stall_timeout_s),
-        )
+        response = _ask(url, {**headers, **credentials.headers_for(url)}, patience.stall_timeout_s)
     asked = parse_retry_after(response.headers)
     if response.status_code == 429 or (response.status_code == 503 and asked is not None):
         _let_go(response)
@@ -324,6 +323,37 @@ def _send(url: str, headers: Mapping[str, str], credentials: Credentials) -> req
         raise _word_limit(url, seconds, f"wants no requests now (status {response.status_code})")
     _pauses.relax(host)
     return response
+
+
+def _ask(url: str, headers: Mapping[str, str], timeout_s: float) -> requests.Response:
+    """Send a request past the session, which would look for proxies up to four times for each.
+
+    Nor are cookies taken, which are credentials too.
+    """
+    here = session()
+    request = here.prepare_request(requests.Request("GET", url, headers))
+    surroundings = _surroundings(_origin(url), tuple(map(os.environ.get, TELLING)))
+    timeouts = (min(CONNECT_TIMEOUT_S, timeout_s), timeout_s)
+    return here.get_adapter(url).send(request, timeout=timeouts, **surroundings)
+
+
+@functools.lru_cache(maxsize=64)
+def _surroundings(origin: str, told: tuple[str | None, ...]) -> Mapping[str, Any]:
+    """Find the proxy and the certificates that a host is to be asked with.
+
+    Parameters
+    ----------
+    origin : str
+        Scheme, host and port.
+    told : tuple of str or None
+        Values of the variables that decide; new ones are looked at again.
+
+    Returns
+    -------
+    mapping of str to Any
+        Arguments of an adapter of requests.
+    """
+    return session().merge_environment_settings(f"{origin}/", {}, True, None, None)
 
 
 def _word_limit(url: str, seconds: float, what: str) -> RateLimitError:
@@ -347,7 +377,7 @@ def _let_go(response: requests.Response) -> None:
 def _raise_for_status(response: requests.Response) -> None:
     """Turn a status into the error it stands for."""
     status, shown = response.status_code, shorten(response.url)
-    if status < 400 or status == 416:
+    if status in ANSWERS:
         return
     _let_go(response)
     if status in (404, 410):
@@ -365,7 +395,11 @@ def _raise_for_status(response: requests.Response) -> None:
             f"{shown} failed with status {status}; that is the host's trouble. Call again later.",
             url=shown,
         )
-    raise SourceError(f"{shown} refused the request (status {status}).", url=shown)
+    raise SourceError(
+        f"{shown} did not give what was asked for (status {status}). If it is a mirror, it is set "
+        "up wrongly.",
+        url=shown,
+    )
 
 
 def _origin(url: str) -> str:

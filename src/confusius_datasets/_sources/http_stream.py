@@ -16,7 +16,11 @@ from typing import Self
 import requests
 import urllib3.exceptions
 
-from confusius_datasets._sources.patience import HostUnreachableError, current_patience
+from confusius_datasets._sources.patience import (
+    HostUnreachableError,
+    NoRouteError,
+    current_patience,
+)
 from confusius_datasets.errors import (
     RemoteAccessError,
     RemoteConnectionError,
@@ -249,7 +253,8 @@ def _translate(error: Exception, shown: str, *, asking: bool) -> SourceError:
     if isinstance(error, _WRONG):
         return SourceError(f"{shown} cannot be asked: {reason}.", url=shown)
     if asking and (isinstance(error, _UNANSWERED) or _is_refused(error)):
-        return HostUnreachableError(
+        kind = NoRouteError if _is_refused(error) else HostUnreachableError
+        return kind(
             f"{shown} does not answer ({reason}). Check the connection, then call again.", url=shown
         )
     return RemoteConnectionError(

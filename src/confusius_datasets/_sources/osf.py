@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from confusius_datasets._index import INDEX_NAME, Checksum, DatasetIndex, FileEntry
 from confusius_datasets._sources.http import Credentials, next_address, open_stream
 from confusius_datasets._sources.http_stream import HttpStream, shorten
-from confusius_datasets._sources.patience import backoff_s, current_patience
+from confusius_datasets._sources.patience import backoff_s, current_patience, most_retries
 from confusius_datasets.errors import (
     DatasetIndexError,
     RateLimitError,
@@ -240,7 +240,8 @@ def _patiently(ask: Callable[[], _Result]) -> _Result:
             limited = isinstance(error, RateLimitError)
             seconds = error.retry_after if isinstance(error, RateLimitError) else None
             seconds = backoff_s(failed, patience) if seconds is None else seconds
-            if failed > patience.retries or (limited and seconds > patience.longest_wait_s):
+            most = most_retries(error, patience, reached=False)
+            if failed > most or (limited and seconds > patience.longest_wait_s):
                 raise
             level = logging.WARNING if seconds >= ANNOUNCED_WAIT_S else logging.INFO
             _log.log(level, "Waiting %.0f s: %s", seconds, error)

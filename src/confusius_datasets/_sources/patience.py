@@ -21,9 +21,12 @@ from confusius_datasets.errors import FilterError, RemoteConnectionError
 
 __all__ = [
     "HostPauses",
+    "HostUnreachableError",
+    "NoRouteError",
     "Patience",
     "backoff_s",
     "current_patience",
+    "most_retries",
     "parse_retry_after",
     "use_patience",
 ]
@@ -32,6 +35,13 @@ __all__ = [
 class HostUnreachableError(RemoteConnectionError):
     """The host does not answer at all."""
 
+
+class NoRouteError(HostUnreachableError):
+    """There is no connection to the host: no network, no such name, or nobody listens."""
+
+
+NO_ROUTE_RETRIES = 1
+"""Retries where there was no connection from the start: whoever is offline wants to know soon."""
 
 LONGEST_BACKOFF_S = 60.0
 """Longest time between two attempts where the host asks for none."""
@@ -123,6 +133,28 @@ def use_patience(patience: Patience) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+def most_retries(error: Exception, patience: Patience, *, reached: bool) -> int:
+    """Return how many attempts in a row may fail as one just has.
+
+    Parameters
+    ----------
+    error : Exception
+        How it failed.
+    patience : Patience
+        With the number for hosts that are there.
+    reached : bool
+        Whether anything was received before.
+
+    Returns
+    -------
+    int
+        How many.
+    """
+    if isinstance(error, NoRouteError) and not reached:
+        return min(NO_ROUTE_RETRIES, patience.retries)
+    return patience.retries
 
 
 def backoff_s(failed: int, patience: Patience) -> float:

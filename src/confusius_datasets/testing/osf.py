@@ -41,7 +41,7 @@ class _Limit:
 
     requests: int
     seconds: float
-    since: float = 0.0
+    since: float
     used: int = 0
 
 
@@ -223,6 +223,25 @@ class LocalOSF:
         if index:
             self._write_index(project, folder)
 
+    def relpaths(self, project: str, folder: str) -> list[str]:
+        """List the files of a dataset.
+
+        Parameters
+        ----------
+        project : str
+            The project's id.
+        folder : str
+            Root folder of the dataset.
+
+        Returns
+        -------
+        list of str
+            Paths below the folder, its index left out.
+        """
+        prefix = f"{folder}/"
+        below = [path for path in self._trees[project] if path.startswith(prefix)]
+        return [path.removeprefix(prefix) for path in below if path != f"{prefix}{INDEX_NAME}"]
+
     def replace_index(
         self, project: str, folder: str, change: Callable[[dict[str, Any]], Mapping[str, Any]]
     ) -> None:
@@ -274,7 +293,7 @@ class LocalOSF:
         seconds : float
             In which time.
         """
-        self._limits[role] = _Limit(requests, seconds)
+        self._limits[role] = _Limit(requests, seconds, since=time.monotonic())
 
     def expire_signatures(self) -> None:
         """Let the store refuse every address that was signed until now."""
@@ -482,10 +501,8 @@ class LocalOSF:
     def _write_index(self, project: str, folder: str) -> None:
         """Make the index of a dataset from what is stored."""
         document: dict[str, dict[str, Any]] = {}
-        for path, identifier in self._trees[project].items():
-            relpath = path.removeprefix(f"{folder}/")
-            if relpath in (path, INDEX_NAME):
-                continue
+        for relpath in self.relpaths(project, folder):
+            identifier = self._trees[project][f"{folder}/{relpath}"]
             stored = self._stored[identifier]
             document[relpath] = {"osf_path": f"/{identifier}", "size": len(stored.data)}
             if self._with_md5[project, folder]:

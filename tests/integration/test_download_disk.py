@@ -1,0 +1,251 @@
+"""What disks and folders do to a download: full, read-only, shared, linked elsewhere."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from confusius_datasets import fetch_nunez_elizalde_2022
+from confusius_datasets._download import FileStarted, plan_download
+from confusius_datasets._download.plan import check_space
+from confusius_datasets.errors import (
+    CacheError,
+    DownloadsFailedError,
+    NotEnoughSpaceError,
+    UnsafePathError,
+)
+from confusius_datasets.testing import LocalOSF
+from downloads import LARGE, MEBIBYTE, SMALL_FILES, Lab, heeding_permissions, start_fetching
+
+POSIX = pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+
+
+def test_too_little_space_is_noticed_before_the_first_byte(lab: Lab) -> None:
+    """More than the disk has is refused with both numbers, and no folder is made."""
+    lab.serve(SMALL_FILES)
+    free = shutil.disk_usage(lab.root.parent).free
+    entries = [replace(entry, size=free) for entry in lab.index().values()]
+
+    with pytest.raises(NotEnoughSpaceError, match=r"needs [\d.]+ TB|GB more and the disk has"):
+        lab.fetch(entries)
+
+    assert lab.osf.requests == []
+    assert not lab.root.exists()
+
+
+def test_space_that_is_needed_does_not_count_what_is_here(lab: Lab) -> None:
+    """Bytes that an earlier call left need no room again."""
+    lab.serve({LARGE: 1000})
+    free = shutil.disk_usage(lab.root.parent).free
+    plan = plan_download([replace(lab.index()[LARGE], size=free + MEBIBYTE)], lab.root)
+
+    with pytest.raises(NotEnoughSpaceError):
+        check_space(plan, 0)
+    check_space(plan, free)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount a file system of 3 MiB, where this user may do so."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
+    if not sys.platform.startswith("linux") or os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root on Linux")
+    if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+        pytest.skip("this system mounts nothing")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)  # noqa: S607
+
+
+def test_disk_that_fills_midway_leaves_a_clean_state(lab: Lab, small_disk: Path) -> None:
+    """Finished files stay, no final path has a part, and with space the same call completes."""
+    lab.root = small_disk / "root"
+    sizes = SMALL_FILES | {LARGE: 2 * MEBIBYTE, "sub-02/sub-02_pwd.nii.gz": 2 * MEBIBYTE}
+    lab.serve(sizes)
+    entries = [replace(entry, size=None) for entry in lab.index().values()]  # nothing to count on
+
+    with pytest.raises(NotEnoughSpaceError, match=r"No space left.*Finished files are kept"):
+        lab.fetch(entries)
+
+    here = lab.tree()
+    assert {relpath: lab.files[relpath] for relpath in here} == here
+
+    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)  # noqa: S607
+    lab.fetch(entries)
+    assert lab.tree() == lab.files
+
+
+@POSIX
+def test_folder_that_is_read_only_is_named(lab: Lab) -> None:
+    """A root that cannot be written to is an error before any request, and nothing is left."""
+    lab.serve(SMALL_FILES)
+    entries = list(lab.index().values())
+    lab.root.mkdir()
+    lab.root.chmod(0o555)
+
+    with (
+        heeding_permissions(),
+        pytest.raises(CacheError, match=r"root.*Permission denied.*data_dir"),
+    ):
+        lab.fetch(entries)
+
+    assert lab.osf.requests == []
+    assert list(lab.root.iterdir()) == []
+
+
+@POSIX
+def test_folder_below_the_root_that_is_read_only_costs_its_files_only(lab: Lab) -> None:
+    """Files that cannot be placed are listed with their reason; the others are placed."""
+    lab.serve({"locked/a_pwd.json": 10, "open/b_pwd.json": 10})
+    entries = list(lab.index().values())
+    (lab.root / "locked").mkdir(parents=True)
+    (lab.root / "locked").chmod(0o555)
+
+    with heeding_permissions(), pytest.raises(DownloadsFailedError, match=r"locked/a_pwd\.json"):
+        lab.fetch(entries)
+
+    assert set(lab.tree()) == {"open/b_pwd.json"}
+
+
+@POSIX
+def test_read_only_root_that_is_complete_is_read_without_a_word(
+    osf: LocalOSF, data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A lab's shared copy that may not be written to answers and loads as any other."""
+    options = {"subjects": "CR020", "progress": False, "print_citation": False}
+    root = fetch_nunez_elizalde_2022(**options).root  # type: ignore[arg-type]
+    shutil.rmtree(root / ".confusius")
+    requests = len(osf.requests)
+    for folder in (root, *(path for path in root.rglob("*") if path.is_dir())):
+        folder.chmod(0o555)
+
+    with heeding_permissions():
+        dataset = fetch_nunez_elizalde_2022(**options)  # type: ignore[arg-type]
+        array = dataset.load(subject="CR020", session="20191122", datatype="angio")
+        array.load()
+
+    for folder in (root, *(path for path in root.rglob("*") if path.is_dir())):
+        folder.chmod(0o755)
+    assert array.dims == ("z", "y", "x")
+    assert len(osf.requests) == requests
+    assert not (root / ".confusius").exists()
+    assert capsys.readouterr() == ("", "")
+
+
+@POSIX
+@pytest.mark.parametrize(
+    ("umask", "folder_mode", "file_mode"),
+    [(0o022, 0o755, 0o644), (0o027, 0o755, 0o640), (0o022, 0o775, 0o664)],
+    ids=["usual umask", "strict umask", "folder of a group"],
+)
+def test_permissions_follow_the_umask_and_the_folder(
+    lab: Lab, tmp_path: Path, umask: int, folder_mode: int, file_mode: int
+) -> None:
+    """Files have what the umask says, and are writable by the group where the folder is."""
+    lab.serve({LARGE: 1000, "README": 10})
+    listing = lab.write_listing(tmp_path / "listing.json")
+    lab.root.mkdir()
+    lab.root.chmod(folder_mode)
+
+    process = start_fetching(lab, listing, setup=f"import os; os.umask({umask})")
+    assert process.communicate(timeout=30)[1] == ""
+
+    for path in (lab.root / LARGE, lab.root / "README"):
+        assert stat.S_IMODE(path.stat().st_mode) == file_mode
+    made = (lab.root / LARGE).parent
+    assert bool(made.stat().st_mode & 0o020) == bool(folder_mode & 0o020)
+
+
+@POSIX
+def test_link_that_leads_out_of_the_root_is_not_written_through(lab: Lab, tmp_path: Path) -> None:
+    """A folder that is a link to elsewhere is an error that names it, before any request."""
+    lab.serve({LARGE: 1000})
+    entries = list(lab.index().values())
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    lab.root.mkdir()
+    (lab.root / "sub-01").symlink_to(outside)
+
+    with pytest.raises(UnsafePathError, match="symbolic link"):
+        lab.fetch(entries)
+
+    assert list(outside.iterdir()) == []
+    assert lab.osf.requests == []
+
+
+@POSIX
+def test_link_made_during_the_download_is_not_written_through(lab: Lab, tmp_path: Path) -> None:
+    """The place is looked at again right before a file is put there."""
+    lab.serve({LARGE: 1000})
+    entries = list(lab.index().values())
+    outside = tmp_path / "outside"
+    outside.mkdir()
+
+    def make_link(event: object) -> None:
+        if isinstance(event, FileStarted):
+            (lab.root / "sub-01").symlink_to(outside)
+
+    with pytest.raises(DownloadsFailedError, match="symbolic link"):
+        lab.fetch(entries, on_event=make_link)
+
+    assert list(outside.rglob("*")) == []
+
+
+@POSIX
+def test_root_that_is_itself_a_link_is_used(lab: Lab, tmp_path: Path) -> None:
+    """A cache that lies behind a link is a cache all the same."""
+    lab.serve({LARGE: 1000})
+    (tmp_path / "elsewhere").mkdir()
+    lab.root.symlink_to(tmp_path / "elsewhere")
+
+    lab.fetch()
+
+    assert (tmp_path / "elsewhere" / LARGE).read_bytes() == lab.files[LARGE]
+
+
+def test_folder_in_the_place_of_a_file_is_named(lab: Lab) -> None:
+    """Something of the user's that is in the way is left alone, and named before any request."""
+    lab.serve({LARGE: 1000})
+    entries = list(lab.index().values())
+    (lab.root / LARGE).mkdir(parents=True)
+
+    with pytest.raises(CacheError, match=r"sub-01_task-rest_pwd\.nii\.gz should be, there is a"):
+        lab.fetch(entries, force=True)
+
+    assert lab.osf.requests == []
+
+
+def test_name_that_is_too_long_is_named_before_any_request(lab: Lab) -> None:
+    """A file that the file system cannot have is an error that says why."""
+    lab.serve({f"sub-01/{'a' * 300}.json": 10, "README": 10})
+    entries = list(lab.index().values())
+
+    with pytest.raises(CacheError, match="a name of more than 255 bytes"):
+        lab.fetch(entries)
+
+    assert lab.osf.requests == []
+
+
+def test_partial_files_that_somebody_removes_are_an_error_not_a_wrong_file(lab: Lab) -> None:
+    """Clearing the hidden folder during a download costs the file under way, and says so."""
+    lab.osf.bandwidth = 2e6
+    lab.serve({LARGE: MEBIBYTE})
+    entries = list(lab.index().values())
+
+    def remove(event: object) -> None:
+        for path in lab.partials():
+            path.unlink()
+
+    with pytest.raises(DownloadsFailedError, match="was removed by somebody else"):
+        lab.fetch(entries, on_event=remove)
+
+    assert lab.tree() == {}

@@ -1,0 +1,467 @@
+"""What hosts do to a download: refusals, limits, silence, and answers that are not the file."""
+
+from __future__ import annotations
+
+import email.utils
+import itertools
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from confusius_datasets._download import FileStarted, Waiting
+from confusius_datasets.errors import (
+    ChecksumError,
+    DownloadsFailedError,
+    OfflineError,
+    RateLimitError,
+    RemoteAccessError,
+    RemoteConnectionError,
+    RemoteNotFoundError,
+    SourceError,
+)
+from confusius_datasets.testing import Fault, LocalOSF
+from downloads import FAST, LARGE, MEBIBYTE, SMALL_FILES, Lab, start_fetching
+
+NAME = LARGE.rpartition("/")[2]
+
+
+def fail_alone(lab: Lab) -> Exception:
+    """Fetch, and return why the one file that was to fail did."""
+    with pytest.raises(DownloadsFailedError) as caught:
+        lab.fetch()
+    (error,) = caught.value.failures.values()
+    assert LARGE not in lab.tree()
+    return error
+
+
+# Hosts that want to be left alone.
+
+
+def in_a_second() -> str:
+    """Write the time in a second or two, as HTTP does."""
+    return email.utils.formatdate(time.time() + 2, usegmt=True)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("asked", "least"),
+    [("1", 1.0), ("date", 0.9), ("soon", 0.0), ("-5", 0.0), ("", 0.0), ("0", 0.0)],
+)
+def test_retry_after_is_waited_for(lab: Lab, status: int, asked: str, least: float) -> None:
+    """Seconds and dates are heeded; nonsense, and a moment ago, are a short wait."""
+    lab.serve({LARGE: 1000})
+    headers = {"Retry-After": in_a_second() if asked == "date" else asked}
+    lab.osf.fail(NAME, Fault("status", status=status, headers=headers))
+
+    lab.fetch()
+
+    first, second = lab.osf.requests_for(NAME)
+    assert lab.tree() == lab.files
+    assert least <= second.time - first.time < least + 2.5
+
+
+def test_retry_after_that_is_absurd_is_an_error_at_once(lab: Lab) -> None:
+    """Nobody waits a year: the error says how long the host wants, and that a call goes on."""
+    lab.serve({LARGE: 1000} | SMALL_FILES)
+    lab.osf.fail(NAME, Fault("status", status=429, headers={"Retry-After": "31536000"}, times=0))
+    begun = time.monotonic()
+
+    with pytest.raises(RateLimitError, match=r"for 31536000 s.*the same call goes on") as caught:
+        lab.fetch()
+
+    assert time.monotonic() - begun < 3
+    assert caught.value.retry_after == pytest.approx(31536000, abs=5)
+
+
+def test_pause_that_a_host_wants_is_kept_by_all_workers(lab: Lab) -> None:
+    """After a 429 nobody asks that host again before the time is up."""
+    lab.serve(SMALL_FILES | {f"sub-99/sub-99_run-{n}_pwd.json": 10 for n in range(40)})
+    entries = list(lab.index().values())
+    lab.osf.fail("*", Fault("status", status=429, headers={"Retry-After": "1"}), role="files")
+
+    lab.fetch(entries)
+
+    asked = sorted(request.time for request in lab.osf.requests if request.role == "files")
+    refused = next(r for r in lab.osf.requests if r.role == "files" and r.status == 429)
+    # Requests that were on their way when the refusal came are nobody's fault.
+    while_paused = [moment for moment in asked if refused.time + 0.1 < moment < refused.time + 0.9]
+    waits = [event for event in lab.events if isinstance(event, Waiting)]
+    assert lab.tree() == lab.files
+    assert while_paused == []
+    assert len(waits) == 1
+    assert 0.5 < waits[0].seconds <= 1.1
+    assert "wants no requests now" in waits[0].reason
+
+
+def test_host_with_a_limit_gives_what_fits_and_the_next_call_goes_on(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """A limit of requests an hour: what fits is finished, the rest is announced, nothing storms."""
+    lab.serve({f"sub-01/sub-01_run-{number}_pwd.json": 100 for number in range(150)})
+    entries = list(lab.index().values())
+    listing = lab.write_listing(tmp_path / "listing.json")
+    lab.osf.limit("download", 100, seconds=3600)
+
+    with pytest.raises(RateLimitError, match=r"100 of 150 files are finished.*goes on") as caught:
+        lab.fetch(entries)
+
+    asked = [request for request in lab.osf.requests if request.role == "download"]
+    assert len(lab.tree()) == 100
+    assert caught.value.retry_after is not None and caught.value.retry_after > 3500
+    assert len(asked) <= 100 + 3 * FAST.workers  # one refusal for each that was on its way
+
+    with pytest.raises(RateLimitError):
+        lab.fetch(entries)
+    assert len([r for r in lab.osf.requests if r.role == "download"]) == len(asked)
+
+    lab.osf.heal()
+    process = start_fetching(lab, listing)  # this one would keep the pause for the hour
+    assert process.communicate(timeout=30)[1] == ""
+    assert lab.tree() == lab.files
+    assert max(len(lab.statuses(relpath)) for relpath in lab.files) == 1
+
+
+def test_host_with_a_short_limit_is_waited_for(lab: Lab) -> None:
+    """Where the wait is bearable it is waited for, told of, and all files come."""
+    lab.serve({f"sub-01/sub-01_run-{number}_pwd.json": 100 for number in range(30)})
+    entries = list(lab.index().values())
+    lab.osf.limit("download", 20, seconds=2)
+
+    lab.fetch(entries)
+
+    waits = [event for event in lab.events if isinstance(event, Waiting)]
+    assert lab.tree() == lab.files
+    assert waits and 0.5 < waits[0].seconds <= 3
+
+
+def test_files_under_way_are_finished_when_a_host_wants_no_more(lab: Lab) -> None:
+    """A limit stops what has not begun; what is being received still becomes whole."""
+    lab.osf.bandwidth = 4e6
+    lab.serve({LARGE: 4 * MEBIBYTE, "sub-02/sub-02_pwd.nii.gz": 2 * MEBIBYTE})
+    entries = list(lab.index().values())
+    settings = replace(FAST, workers=1)
+
+    def limit(event: object) -> None:
+        if isinstance(event, FileStarted) and event.relpath == LARGE:
+            lab.osf.limit("download", 1, seconds=3600)
+
+    with pytest.raises(RateLimitError, match="1 of 2 files are finished"):
+        lab.fetch(entries, settings=replace(settings, workers=2), on_event=limit)
+
+    assert lab.tree() == {LARGE: lab.files[LARGE]}
+
+
+# Hosts that fail.
+
+
+@pytest.mark.parametrize("status", [500, 502, 504, 408])
+def test_failing_host_is_asked_again_after_a_while(lab: Lab, status: int) -> None:
+    """Trouble of the host's own is retried, with more time each time."""
+    settings = replace(FAST, backoff_s=0.2)
+    lab.serve({LARGE: 1000})
+    lab.osf.fail(NAME, Fault("status", status=status, times=2))
+
+    lab.fetch(settings=settings)
+
+    times = [request.time for request in lab.osf.requests_for(NAME)]
+    first, second = (later - earlier for earlier, later in itertools.pairwise(times))
+    assert lab.tree() == lab.files
+    assert 0.1 <= first < 0.5
+    assert 0.2 <= second < 0.9
+
+
+def test_failing_host_is_given_up_with_its_status(lab: Lab) -> None:
+    """After the retries the error says what the host answered."""
+    lab.serve({LARGE: 1000} | SMALL_FILES)
+    lab.osf.fail(NAME, Fault("status", status=502, times=0))
+
+    error = fail_alone(lab)
+
+    assert isinstance(error, RemoteConnectionError)
+    assert "status 502" in str(error)
+    assert len(lab.osf.requests_for(NAME)) == FAST.retries + 1
+    assert len(lab.tree()) == len(SMALL_FILES)
+
+
+def test_signed_address_that_expires_is_walked_to_again(lab: Lab) -> None:
+    """A 403 of the store means a new signature, and the download goes on where it was."""
+    lab.serve({LARGE: MEBIBYTE})
+    lab.osf.fail(NAME, Fault("drop", after=400_000))
+    entries = list(lab.index().values())
+    expired = False
+
+    def expire(event: object) -> None:
+        nonlocal expired
+        if not expired and len(lab.osf.requests_for(NAME)) == 1:
+            expired = True
+            lab.osf.expire_signatures()
+
+    lab.fetch(entries, on_event=expire)
+
+    assert lab.tree() == lab.files
+    assert lab.statuses(LARGE) == [200, 403, 206]
+    assert len(lab.osf.requests_for(NAME, role="download")) == 2
+
+
+@pytest.mark.parametrize(
+    ("role", "status", "kind"),
+    [
+        ("download", 401, RemoteAccessError),
+        ("download", 403, RemoteAccessError),
+        ("download", 404, RemoteNotFoundError),
+        ("download", 410, RemoteNotFoundError),
+        ("storage", 404, RemoteNotFoundError),
+        ("storage", 403, RemoteAccessError),
+        ("download", 400, SourceError),
+        ("download", 300, SourceError),
+        ("storage", 204, SourceError),
+    ],
+)
+def test_refusal_is_an_error_without_retries(
+    lab: Lab, role: str, status: int, kind: type[Exception]
+) -> None:
+    """What no retry makes right is not retried; the message says what to do."""
+    lab.serve({LARGE: 1000} | SMALL_FILES)
+    lab.osf.fail(NAME, Fault("status", status=status, times=0), role=role)
+
+    error = fail_alone(lab)
+
+    asked = lab.osf.requests_for(NAME, role=role)
+    assert isinstance(error, kind)
+    assert f"status {status}" in str(error)
+    assert len(asked) == (2 if (role, status) == ("storage", 403) else 1)
+    assert len(lab.tree()) == len(SMALL_FILES)
+
+
+# Hosts that say nothing.
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("stall", after=1000, seconds=20),
+        Fault("silent", seconds=20),
+        Fault("trickle", seconds=0.05),
+    ],
+    ids=lambda fault: fault.kind,
+)
+def test_stalled_host_is_given_up_on_and_asked_again(lab: Lab, fault: Fault) -> None:
+    """No progress for the time that is set ends an attempt, and the next one succeeds."""
+    lab.serve({LARGE: 100_000})
+    lab.osf.fail(NAME, fault)
+    begun = time.monotonic()
+
+    lab.fetch()
+
+    assert lab.tree() == lab.files
+    assert FAST.stall_timeout_s * 0.9 < time.monotonic() - begun < 6 * FAST.stall_timeout_s
+    assert len(lab.osf.requests_for(NAME)) == 2
+
+
+@pytest.mark.parametrize("kind", ["stall", "silent"])
+def test_host_that_stays_silent_is_given_up(lab: Lab, kind: str) -> None:
+    """Silence every time ends with an error in bounded time."""
+    lab.serve({LARGE: 100_000})
+    entries = list(lab.index().values())
+    lab.osf.fail(NAME, Fault(kind, seconds=20, times=0))  # type: ignore[arg-type]
+    begun = time.monotonic()
+
+    with pytest.raises(
+        (DownloadsFailedError, OfflineError), match=r"127\.0\.0\.1.*(does not answer|broke)"
+    ):
+        lab.fetch(entries)
+
+    assert time.monotonic() - begun < (FAST.retries + 2) * FAST.stall_timeout_s + 2
+    assert lab.tree() == {}
+
+
+# Answers that are not the file.
+
+
+@pytest.mark.parametrize("kind", ["corrupt", "short", "long"])
+def test_wrong_bytes_are_retried_once_and_then_named(lab: Lab, kind: str) -> None:
+    """A file that is not what the index says is an error with both facts, and is not kept."""
+    lab.serve({LARGE: 100_000} | SMALL_FILES)
+    lab.osf.fail(NAME, Fault(kind, times=0))  # type: ignore[arg-type]
+
+    error = fail_alone(lab)
+
+    assert isinstance(error, ChecksumError)
+    assert error.relpath == LARGE
+    assert error.expected and error.found and error.expected != error.found
+    assert error.expected in str(error) and error.found in str(error)
+    assert "refresh=True" in str(error)
+    assert len(lab.osf.requests_for(NAME)) == 2
+    assert lab.partials() == []
+
+
+def test_wrong_bytes_once_are_made_good(lab: Lab) -> None:
+    """A second attempt that brings the right bytes is all that is needed."""
+    lab.serve({LARGE: 100_000})
+    lab.osf.fail(NAME, Fault("corrupt"))
+
+    lab.fetch()
+
+    assert lab.tree() == lab.files
+
+
+@pytest.mark.parametrize("md5", [True, False])
+def test_length_that_is_wrong_is_noticed_with_and_without_checksum(lab: Lab, md5: bool) -> None:
+    """Where an index has no checksums, sizes are checked all the same."""
+    lab.serve({LARGE: 100_000, "README": 10}, md5=md5)
+    lab.osf.fail(NAME, Fault("short", times=0))
+
+    assert isinstance(fail_alone(lab), ChecksumError)
+
+
+def test_index_that_is_wrong_throughout_is_said_to_be_out_of_date(lab: Lab) -> None:
+    """When no file is what the index says, the index is what is wrong."""
+    lab.serve(SMALL_FILES)
+    entries = [replace(entry, checksum=other.checksum, size=None) for entry, other in _shifted(lab)]
+
+    with pytest.raises(DownloadsFailedError, match=r"out of date\. Pass refresh=True"):
+        lab.fetch(entries)
+
+    assert lab.tree() == {}
+
+
+def _shifted(lab: Lab) -> list[tuple[object, object]]:
+    """Pair each entry with the one before it."""
+    entries = list(lab.index().values())
+    return list(zip(entries, entries[-1:] + entries[:-1], strict=True))
+
+
+def test_web_page_with_status_200_is_a_failure(lab: Lab) -> None:
+    """A login page is told from a file, and nothing of it is kept."""
+    lab.serve({LARGE: 1000} | SMALL_FILES, md5=False)
+    lab.osf.fail(NAME, Fault("html", times=0))
+
+    error = fail_alone(lab)
+
+    assert isinstance(error, RemoteAccessError)
+    assert "web page" in str(error) and "OSF_TOKEN" in str(error)
+
+
+def test_web_page_that_is_wanted_comes(lab: Lab) -> None:
+    """A page that is part of the dataset is a file like any other."""
+    lab.serve({"report.html": 1000})
+    lab.osf.fail("report.html", Fault("no-length", headers={"Content-Type": "text/html"}))
+
+    lab.fetch()
+
+    assert lab.tree() == lab.files
+
+
+@pytest.mark.parametrize("kind", ["chunked", "no-length", "gzip", "stored-gzip"])
+@pytest.mark.parametrize("md5", [True, False])
+@pytest.mark.parametrize("size", [100_000, None])
+def test_body_of_any_encoding_gives_the_right_bytes(
+    lab: Lab, kind: str, md5: bool, size: int | None
+) -> None:
+    """Without a length, in chunks, or compressed on the way: what arrives is the file."""
+    lab.serve({LARGE: 100_000}, md5=md5)
+    entries = [replace(entry, size=size) for entry in lab.index().values()]
+    lab.osf.fail(NAME, Fault(kind, times=0))  # type: ignore[arg-type]
+    if kind == "stored-gzip" and size is None:
+        with pytest.raises(DownloadsFailedError):  # nothing tells it from a compressed answer
+            lab.fetch(entries)
+        return
+
+    lab.fetch(entries)
+
+    assert lab.tree() == lab.files
+
+
+@pytest.mark.parametrize("kind", ["chunked", "no-length"])
+def test_body_of_unknown_length_that_breaks_off_is_noticed(lab: Lab, kind: str) -> None:
+    """A body without a length that ends early is not taken for the whole."""
+    lab.serve({LARGE: 100_000, "README": 10})
+    entries = list(lab.index().values())
+    lab.osf.replace("43skw", "small-bids", LARGE, lab.files[LARGE][:-10])
+    lab.osf.fail(NAME, Fault(kind, times=0))  # type: ignore[arg-type]
+
+    with pytest.raises(DownloadsFailedError, match="100000 bytes"):
+        lab.fetch(entries)
+
+    assert LARGE not in lab.tree()
+
+
+# Listings.
+
+
+def serve_with_neighbours(server: LocalOSF) -> Mapping[str, bytes]:
+    """Put a dataset among many others, so that listings have pages."""
+    files = {"README": b"x", "sub-01/sub-01_pwd.json": b"{}"}
+    for number in range(25):
+        server.add_file("43skw", f"another-{number:02d}.txt", b"")
+    server.add_dataset("43skw", "small-bids", dict(files))
+    for number in range(25):
+        server.add_dataset("43skw", "small-bids", {f"sub-{number:02d}.json": b"{}"})
+    return files
+
+
+def test_index_is_asked_for_by_name_in_three_requests(lab: Lab) -> None:
+    """However long the listings are, finding the index takes two requests and getting it one."""
+    serve_with_neighbours(lab.osf)
+
+    index = lab.source.fetch_index()
+
+    paths = [request.path for request in lab.osf.requests if request.role == "api"]
+    assert len(index) == 27
+    assert len(paths) == 2
+    assert all("filter%5Bname%5D=" in path for path in paths)
+
+
+def test_listing_that_hides_and_repeats_entries_is_no_obstacle(lab: Lab) -> None:
+    """What a walked listing hides is found by its name."""
+    serve_with_neighbours(lab.osf)
+    lab.osf.hidden = {"dataset_index.json", "small-bids"}
+    lab.osf.repeated = {"another-01.txt", "sub-01.json"}
+
+    assert len(lab.source.fetch_index()) == 27
+
+
+def test_mirror_without_filters_is_walked(lab: Lab) -> None:
+    """Where `filter[name]` means nothing, all pages are read, following `links.next`."""
+    serve_with_neighbours(lab.osf)
+    lab.osf.filters = False
+    lab.osf.repeated = {"another-01.txt", "sub-01.json"}
+
+    assert len(lab.source.fetch_index()) == 27
+
+
+def test_listing_that_fails_once_is_asked_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API's own trouble is waited out too."""
+    monkeypatch.setenv("CONFUSIUS_DOWNLOAD_BACKOFF", "0.02")
+    serve_with_neighbours(lab.osf)
+    lab.osf.fail("*", Fault("status", status=502), role="api")
+
+    assert len(lab.source.fetch_index()) == 27
+
+
+@pytest.mark.parametrize("kind", ["html", "status"])
+def test_index_that_cannot_be_had_is_an_error_that_names_the_host(lab: Lab, kind: str) -> None:
+    """A login page or a refusal in the place of the index is no index."""
+    serve_with_neighbours(lab.osf)
+    lab.osf.fail(
+        "dataset_index.json",
+        Fault(kind, status=403, times=0),  # type: ignore[arg-type]
+    )
+
+    with pytest.raises(RemoteAccessError, match=r"127\.0\.0\.1"):
+        lab.source.fetch_index()
+
+
+def test_project_or_folder_that_is_not_there_is_named(lab: Lab) -> None:
+    """A project that is gone, a folder that is gone: the error says which."""
+    serve_with_neighbours(lab.osf)
+
+    with pytest.raises(RemoteNotFoundError, match="no public project 'zzzzz'"):
+        replace(lab.source, project="zzzzz").fetch_index()
+    with pytest.raises(RemoteNotFoundError, match="no folder 'other-bids'"):
+        replace(lab.source, folder="other-bids").fetch_index()
+    with pytest.raises(RemoteNotFoundError, match=r"no file 'gone\.nii\.gz'"):
+        replace(lab.source, file="gone.nii.gz").fetch_index()

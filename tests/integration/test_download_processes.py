@@ -1,0 +1,284 @@
+"""Downloads that are killed, interrupted, or run several at once: real processes."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from confusius_datasets.testing import Fault
+from downloads import FAST, LARGE, MEBIBYTE, Lab, random_bytes, start_fetching
+
+KILLS = 25
+
+TREE = {f"sub-{number:02d}/sub-{number:02d}_pwd.json": 1000 for number in range(8)} | {
+    f"sub-{number:02d}/fusi/sub-{number:02d}_run-{number}_pwd.nii.gz": size
+    for number, size in enumerate([3 * MEBIBYTE, 2 * MEBIBYTE, MEBIBYTE, 12 * MEBIBYTE])
+}
+
+FLOCK_FOR_EVERYBODY = """
+import fcntl
+fcntl.flock = lambda *arguments: None
+"""
+
+
+def wait_for(process: subprocess.Popen[str], word: str) -> None:
+    """Wait until a process has told of something."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.strip() == word:
+            return
+    raise AssertionError(f"the process ended without {word}: {process.communicate()[1]}")
+
+
+def finish(process: subprocess.Popen[str]) -> None:
+    """Wait for a process that must succeed."""
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+
+
+def test_kill_at_random_instants_leaves_whole_files_only(lab: Lab, tmp_path: Path) -> None:
+    """25 kills: final paths hold whole files at every moment, and what was done is not done again.
+
+    The last run completes the dataset. No file that was at its place is asked for again, and the
+    bytes that were sent in all are those of the dataset and what was in the pipes at each kill.
+    """
+    lab.osf.bandwidth = 2e6
+    lab.serve(TREE)
+    listing = lab.write_listing(tmp_path / "listing.json")
+    chance = random.Random(7)
+    requests_when_whole: dict[str, int] = {}
+    for _ in range(KILLS):
+        process = start_fetching(lab, listing)
+        wait_for(process, "ready")
+        time.sleep(chance.uniform(0.0, 0.35))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        here = lab.tree()
+        assert {relpath: lab.files[relpath] for relpath in here} == here
+        for relpath in here:
+            requests_when_whole.setdefault(relpath, len(lab.statuses(relpath)))
+        if len(here) == len(TREE):
+            lab.osf.bandwidth = None
+            break
+
+    finish(start_fetching(lab, listing))
+
+    assert lab.tree() == lab.files
+    for relpath, number in requests_when_whole.items():
+        assert len(lab.statuses(relpath)) == number
+    assert lab.partials() == []
+    received = sum(TREE.values())
+    # What a socket held on either side at a kill is lost, on up to eight connections.
+    assert sum(map(lab.sent, TREE)) < received + KILLS * 8 * MEBIBYTE / 4
+
+
+def test_kill_in_the_middle_of_a_file_keeps_its_bytes(lab: Lab, tmp_path: Path) -> None:
+    """The next run asks for the rest of a large file, not for the whole."""
+    lab.osf.bandwidth = 4e6
+    lab.serve({LARGE: 4 * MEBIBYTE})
+    listing = lab.write_listing(tmp_path / "listing.json")
+    process = start_fetching(lab, listing)
+    wait_for(process, "BytesReceived")
+    time.sleep(0.4)
+    process.kill()
+    process.communicate()
+    (partial,) = lab.partials()
+    kept = partial.stat().st_size
+    seen = len(lab.osf.requests_for(LARGE.rpartition("/")[2]))
+
+    finish(start_fetching(lab, listing))
+
+    following = lab.osf.requests_for(LARGE.rpartition("/")[2])[seen:]
+    assert lab.tree() == lab.files
+    assert kept > MEBIBYTE / 2
+    assert min(int(r.headers["range"][6:].partition("-")[0]) for r in following) == kept
+
+
+@pytest.mark.parametrize("number", [2, 8])
+def test_processes_at_once_download_each_file_once(lab: Lab, tmp_path: Path, number: int) -> None:
+    """However many processes fetch the same dataset, each file is transferred once."""
+    lab.serve(TREE)
+    lab.osf.latency_s, lab.osf.bandwidth = 0.01, 20e6
+    listing = lab.write_listing(tmp_path / "listing.json")
+    processes = [start_fetching(lab, listing) for _ in range(number)]
+
+    for process in processes:
+        finish(process)
+
+    assert lab.tree() == lab.files
+    for relpath in TREE:
+        assert lab.sent(relpath) < TREE[relpath] + MEBIBYTE  # what a cut request has in its pipes
+    small = [relpath for relpath in TREE if relpath.endswith(".json")]
+    assert [len(lab.statuses(relpath)) for relpath in small] == [1] * len(small)
+    assert lab.partials() == []
+
+
+@pytest.mark.parametrize("number", [2, 8])
+def test_processes_at_once_where_locks_lie_end_with_the_same_tree(
+    lab: Lab, tmp_path: Path, number: int
+) -> None:
+    """Where every lock succeeds for everybody, work is done twice and the tree is the same."""
+    lab.serve(TREE)
+    lab.osf.latency_s = 0.01
+    listing = lab.write_listing(tmp_path / "listing.json")
+    processes = [start_fetching(lab, listing, setup=FLOCK_FOR_EVERYBODY) for _ in range(number)]
+
+    for process in processes:
+        finish(process)
+
+    assert lab.tree() == lab.files
+    assert lab.partials() == []
+    assert max(len(lab.statuses(relpath)) for relpath in TREE) > 1  # the locks did lie
+
+
+def test_lock_of_a_killed_process_blocks_nobody(lab: Lab, tmp_path: Path) -> None:
+    """A process that dies in the middle of a file leaves no lock that has to be waited for."""
+    lab.serve({LARGE: MEBIBYTE})
+    lab.osf.fail(LARGE.rpartition("/")[2], Fault("stall", after=1000, seconds=20))
+    listing = lab.write_listing(tmp_path / "listing.json")
+    process = start_fetching(lab, listing, settings=replace(FAST, stall_timeout_s=30.0))
+    wait_for(process, "BytesReceived")
+    process.kill()
+    process.communicate()
+    begun = time.monotonic()
+
+    lab.fetch()
+
+    assert time.monotonic() - begun < 5
+    assert lab.tree() == lab.files
+
+
+def test_lock_that_cannot_be_had_does_not_stop_a_download(lab: Lab) -> None:
+    """Where a lock file is none (another user's, say), work goes on without it."""
+    lab.serve({LARGE: 1000})
+    lab.fetch()
+    (lab.root / LARGE).unlink()
+    locks = lab.root / ".confusius" / "locks"
+    for path in locks.iterdir():
+        path.unlink()
+    from confusius_datasets._download.run import _lock_name
+
+    (locks / _lock_name(lab.index()[LARGE])).mkdir()
+
+    lab.fetch()
+
+    assert lab.tree() == lab.files
+
+
+def test_waiting_process_goes_on_when_the_other_is_killed(lab: Lab, tmp_path: Path) -> None:
+    """A file that another process was downloading is taken over when that one dies."""
+    lab.osf.bandwidth = 1e6
+    lab.serve({LARGE: 2 * MEBIBYTE})
+    listing = lab.write_listing(tmp_path / "listing.json")
+    first = start_fetching(lab, listing)
+    wait_for(first, "BytesReceived")
+    second = start_fetching(lab, listing)
+    wait_for(second, "PlanStarted")
+    time.sleep(0.3)
+    first.kill()
+    first.communicate()
+
+    finish(second)
+
+    assert lab.tree() == lab.files
+
+
+def test_interruption_stops_soon_and_says_how_far_it_came(lab: Lab, tmp_path: Path) -> None:
+    """Ctrl-C ends the download within two seconds, with a message; the next call resumes."""
+    lab.osf.bandwidth = 1e6
+    lab.serve({"README": 10, LARGE: 8 * MEBIBYTE})
+    listing = lab.write_listing(tmp_path / "listing.json")
+    process = start_fetching(lab, listing)
+    wait_for(process, "BytesReceived")
+    time.sleep(0.5)
+    begun = time.monotonic()
+
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+
+    assert time.monotonic() - begun < 2
+    assert process.returncode != 0
+    assert "KeyboardInterrupt: Interrupted: 1 of 2 files are downloaded" in errors
+    assert "The same call resumes there." in errors
+    kept = sum(path.stat().st_size for path in lab.partials())
+    assert kept > 0
+
+    lab.osf.bandwidth = None
+    lab.fetch()
+    assert lab.tree() == lab.files
+    assert lab.sent(LARGE) < 8 * MEBIBYTE + 3 * MEBIBYTE
+
+
+def test_interruption_while_a_host_is_silent_stops_soon_too(lab: Lab, tmp_path: Path) -> None:
+    """A host that does not answer does not keep an interrupted process alive."""
+    lab.serve({LARGE: 1000})
+    listing = lab.write_listing(tmp_path / "listing.json")
+    lab.osf.fail(LARGE.rpartition("/")[2], Fault("silent", seconds=20, times=0))
+    process = start_fetching(lab, listing, settings=replace(FAST, stall_timeout_s=60.0))
+    wait_for(process, "FileStarted")
+    time.sleep(0.3)
+    begun = time.monotonic()
+
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+
+    assert time.monotonic() - begun < 3
+    assert "Interrupted: 0 of 1 file" in errors
+
+
+def test_many_files_need_bounded_sockets_threads_and_open_files(lab: Lab, tmp_path: Path) -> None:
+    """2 500 files are fetched by a process that may have 100 files open."""
+    lab.serve({f"sub-{n % 50:02d}/sub-{n % 50:02d}_run-{n}_pwd.json": 200 for n in range(2500)})
+    listing = lab.write_listing(tmp_path / "listing.json")
+    report = tmp_path / "report.json"
+    setup = """
+import resource, threading, atexit
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+most = 0
+def watch():
+    global most
+    while True:
+        most = max(most, threading.active_count())
+        threading.Event().wait(0.02)
+threading.Thread(target=watch, daemon=True).start()
+atexit.register(lambda: Path(REPORT).write_text(json.dumps(most)))
+""".replace("REPORT", repr(str(report)))
+
+    finish(start_fetching(lab, listing, setup=setup))
+
+    assert lab.tree() == lab.files
+    assert json.loads(report.read_text()) <= 3 * FAST.workers + 3
+    for role in ("download", "files", "storage"):
+        assert lab.osf.most_connections(role) <= 3 * FAST.workers
+        # Kept alive: connections are made once, not once a file.
+        assert lab.osf.n_connections(role) <= 4 * FAST.workers
+
+
+def test_memory_does_not_grow_with_the_size_of_a_file(lab: Lab, tmp_path: Path) -> None:
+    """A file of 150 MB is received by a process that may grow by 100 MB."""
+    size = 150_000_000
+    lab.files = {LARGE: random_bytes(MEBIBYTE) * (size // MEBIBYTE)}
+    lab.osf.add_dataset("43skw", "small-bids", lab.files)
+    listing = lab.write_listing(tmp_path / "listing.json")
+    report = tmp_path / "report.json"
+    setup = """
+import resource, atexit
+import requests
+import confusius_datasets._sources.http
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = peak()
+atexit.register(lambda: Path(REPORT).write_text(json.dumps(peak() - before)))
+""".replace("REPORT", repr(str(report)))
+
+    finish(start_fetching(lab, listing, setup=setup))
+
+    assert (lab.root / LARGE).stat().st_size == len(lab.files[LARGE])
+    assert json.loads(report.read_text()) < 100_000_000

@@ -1,0 +1,304 @@
+"""Tokens, redirects, certificates and proxies: who is told what, and who is believed."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import ssl
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from confusius_datasets._sources.http import Credentials, next_address, open_stream
+from confusius_datasets.errors import DownloadsFailedError, OfflineError, SourceError
+from confusius_datasets.testing import Fault
+from downloads import LARGE, MEBIBYTE, SMALL_FILES, Lab
+
+NAME = LARGE.rpartition("/")[2]
+
+
+class _Quiet(http.server.BaseHTTPRequestHandler):
+    """A handler that logs nothing."""
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
+
+
+@contextlib.contextmanager
+def run_server(handler: type[_Quiet], context: ssl.SSLContext | None = None) -> Iterator[int]:
+    """Run a server on this machine, and give its port."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+# Tokens.
+
+
+def test_token_is_sent_to_the_hosts_of_osf_only(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API and the download address see the token; what they redirect to does not."""
+    monkeypatch.setenv("OSF_TOKEN", "secret-token")
+    lab.serve({LARGE: MEBIBYTE} | SMALL_FILES)
+    lab.osf.fail(NAME, Fault("drop", after=1000), Fault("status", status=403))
+
+    lab.fetch(list(lab.source.fetch_index().values()))
+
+    seen = {(request.role, request.headers.get("authorization")) for request in lab.osf.requests}
+    assert ("api", "Bearer secret-token") in seen
+    assert ("download", "Bearer secret-token") in seen
+    assert {token for role, token in seen if role == "storage"} == {None}
+    assert not any("secret-token" in request.path for request in lab.osf.requests)
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("https://api.osf.io/v2/nodes/x/", True),
+        ("https://osf.io/download/x/", True),
+        ("http://osf.io/download/x/", False),
+        ("https://osf.io.evil.org/download/x/", False),
+        ("https://evil.org/https://osf.io/", False),
+        ("https://osf.io:8443/download/x/", False),
+        ("https://osf.io@evil.org/", False),
+        ("https://storage.googleapis.com/x", False),
+    ],
+)
+def test_token_goes_by_scheme_host_and_port(url: str, told: bool) -> None:
+    """An address that only looks like OSF's is told nothing."""
+    credentials = Credentials.for_addresses("t", "https://api.osf.io", "https://osf.io/download")
+
+    assert bool(credentials.headers_for(url)) is told
+    assert "t'" not in repr(credentials)
+
+
+def test_token_of_netrc_and_cookies_are_never_sent(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What the surroundings know of these hosts is none of the download's business."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine localhost login me password secret\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    lab.serve(SMALL_FILES)
+    cookie = {"Set-Cookie": "session=secret"}
+    lab.osf.fail("*", Fault("status", status=502, headers=cookie), role="download")
+
+    lab.fetch()
+
+    headers = [request.headers for request in lab.osf.requests]
+    assert not any("authorization" in each or "cookie" in each for each in headers)
+
+
+# Redirects.
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["http://osf.io/x", "ftp://osf.io/x", "file:///etc/passwd", "javascript:x", "HTTP://osf.io/x"],
+)
+def test_redirect_from_https_to_less_is_refused(target: str) -> None:
+    """A secure address leads to secure ones only, and to no other kind of address."""
+    with pytest.raises(SourceError, match="is not secure; it was not followed"):
+        next_address("https://osf.io/download/a/", target)
+
+
+def test_redirects_that_lead_nowhere_are_bounded(lab: Lab) -> None:
+    """A circle of redirects ends after ten, with an error that says so."""
+    lab.serve({LARGE: 1000})
+    entries = list(lab.index().values())
+    locator = entries[0].locator.strip("/")
+    circle = {"Location": f"{lab.osf.url('download')}/download/{locator}/"}
+    lab.osf.fail(NAME, Fault("status", status=302, headers=circle, times=0), role="download")
+
+    with pytest.raises(DownloadsFailedError, match="redirects more than 10 times"):
+        lab.fetch(entries)
+
+    assert len(lab.osf.requests) == 11
+
+
+def test_signature_and_password_are_in_no_message(lab: Lab) -> None:
+    """Errors show where a file came from, without what opens the store to whoever reads them."""
+    lab.serve({LARGE: 1000})
+    lab.osf.fail(NAME, Fault("status", status=404, times=0))
+
+    with pytest.raises(DownloadsFailedError) as caught:
+        lab.fetch()
+
+    assert "/bucket/" in str(caught.value)
+    assert "Signature" not in str(caught.value)
+
+
+def test_name_that_a_server_suggests_chooses_no_path(lab: Lab) -> None:
+    """`Content-Disposition` means nothing: files are where the index says, and nowhere else."""
+    lab.serve({LARGE: 1000, "README": 10})
+
+    lab.fetch()
+
+    assert lab.tree() == lab.files
+    found = {path.name for path in lab.root.parent.rglob("*") if path.is_file()}
+    assert "evil" not in found
+
+
+# Certificates.
+
+
+@pytest.fixture
+def authority() -> trustme.CA:
+    """Make an authority that nobody knows yet."""
+    return trustme.CA()
+
+
+class _Page(_Quiet):
+    """Answers, or redirects to where a test wants."""
+
+    target = ""
+
+    def do_GET(self) -> None:
+        """Answer a request."""
+        if self.path == "/leave":
+            self.send_response(302)
+            self.send_header("Location", self.target)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+
+def serve_securely(authority: trustme.CA) -> ssl.SSLContext:
+    """Make the context of a secure server on this machine."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    return context
+
+
+def test_certificate_that_nobody_vouches_for_is_refused(authority: trustme.CA) -> None:
+    """A host that cannot prove who it is gets no request, and the error says how to mend it."""
+    with (
+        run_server(_Page, serve_securely(authority)) as port,
+        pytest.raises(SourceError, match=r"no secure connection.*REQUESTS_CA_BUNDLE"),
+    ):
+        open_stream(f"https://localhost:{port}/")
+
+
+def test_certificates_of_requests_ca_bundle_are_believed(
+    authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lab's own authority is named in `REQUESTS_CA_BUNDLE`, from one request to the next."""
+    bundle = tmp_path / "bundle.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    with run_server(_Page, serve_securely(authority)) as port:
+        with pytest.raises(SourceError):
+            open_stream(f"https://localhost:{port}/")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+
+        with open_stream(f"https://localhost:{port}/") as stream:
+            assert b"".join(stream) == b"ok"
+
+
+def test_redirect_to_an_insecure_host_is_not_followed(
+    authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real redirect from https to http is an error, and the http host is not asked."""
+    bundle = tmp_path / "bundle.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    with (
+        run_server(_Page) as insecure,
+        run_server(_Page, serve_securely(authority)) as secure,
+    ):
+        monkeypatch.setattr(_Page, "target", f"http://localhost:{insecure}/")
+        with pytest.raises(SourceError, match="not secure; it was not followed"):
+            open_stream(f"https://localhost:{secure}/leave")
+
+
+# Surroundings.
+
+
+class _Proxy(_Quiet):
+    """Passes requests on, and remembers what for."""
+
+    asked: list[str] = []  # noqa: RUF012 - renewed by the test
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        """Fetch what is asked for and hand it on."""
+        self.asked.append(self.path)
+        request = urllib.request.Request(self.path, headers=dict(self.headers))  # noqa: S310
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay())
+        with opener.open(request) as answer:
+            data = answer.read()
+            self.send_response(answer.status)
+            for name in ("Location", "Content-Type", "Content-Range", "ETag", "Accept-Ranges"):
+                if answer.headers[name]:
+                    self.send_header(name, answer.headers[name])
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+
+class _Stay(urllib.request.HTTPErrorProcessor):
+    """Takes every answer as it is, redirects among them."""
+
+    def http_response(self, request: object, response: object) -> object:
+        """Hand an answer on."""
+        return response
+
+
+def test_proxy_of_the_environment_is_used_and_no_proxy_is_heeded(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`http_proxy` sees every request, but for hosts that `no_proxy` names."""
+    lab.serve(SMALL_FILES)
+    entries = list(lab.index().values())
+    monkeypatch.setattr(_Proxy, "asked", [])
+    with run_server(_Proxy) as port:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        lab.fetch(entries)
+
+    roles = {request.role for request in lab.osf.requests}
+    assert lab.tree() == lab.files
+    assert len(_Proxy.asked) == 2 * len(lab.files)  # the store is asked directly
+    assert all(url.startswith("http://localhost:") for url in _Proxy.asked)
+    assert roles == {"download", "files", "storage"}
+
+
+def test_proxy_that_is_not_there_is_named_as_unreachable(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing goes around a proxy that is set."""
+    lab.serve(SMALL_FILES)
+    entries = list(lab.index().values())
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+
+    with pytest.raises(OfflineError, match="does not answer"):
+        lab.fetch(entries)
+
+    assert lab.osf.requests == []
+
+
+def test_user_agent_says_who_asks(lab: Lab) -> None:
+    """Every request names this package and its version, and asks for bytes as they are."""
+    import confusius_datasets
+
+    lab.serve(SMALL_FILES)
+
+    lab.fetch(list(lab.source.fetch_index().values()))
+
+    agents = {request.headers["user-agent"] for request in lab.osf.requests}
+    assert agents == {f"confusius-datasets/{confusius_datasets.__version__} (+requests)"}
+    assert {request.headers["accept-encoding"] for request in lab.osf.requests} == {"identity"}

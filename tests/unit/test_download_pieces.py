@@ -1,0 +1,207 @@
+"""Partial files, hashes, checks on disk, and what is said of them."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import time
+import zlib
+from pathlib import Path
+
+import pytest
+
+from confusius_datasets._download import verify_files
+from confusius_datasets._download.hashes import new_hash
+from confusius_datasets._download.partial import ABANDONED_S, PartialFile, find_leftovers
+from confusius_datasets._download.wording import word_disk, word_failures, word_mismatch
+from confusius_datasets._index import Checksum, FileEntry
+from confusius_datasets.errors import (
+    CacheError,
+    ChecksumError,
+    NotEnoughSpaceError,
+    RemoteNotFoundError,
+)
+
+DATA = bytes(range(256)) * 40
+
+
+def describe(data: bytes, relpath: str = "sub-01/a.nii.gz", *, checksum: bool = True) -> FileEntry:
+    """Make the entry of some bytes."""
+    digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    return FileEntry(relpath, len(data), Checksum("md5", digest) if checksum else None, "/a")
+
+
+def leave(folder: Path, entry: FileEntry, data: bytes) -> Path:
+    """Leave a partial file behind, as a call that was interrupted does."""
+    with PartialFile(folder, entry) as partial:
+        partial.write(data)
+    return partial.path
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "expected"),
+    [
+        ("md5", hashlib.md5(DATA, usedforsecurity=False).hexdigest()),
+        ("sha256", hashlib.sha256(DATA).hexdigest()),
+        ("crc32", f"{zlib.crc32(DATA):08x}"),
+    ],
+)
+def test_hash_of_pieces_is_that_of_the_whole(algorithm: str, expected: str) -> None:
+    """Every algorithm an index may name is computed as bytes arrive."""
+    digest = new_hash(algorithm)
+    for offset in range(0, len(DATA), 1000):
+        digest.update(DATA[offset : offset + 1000])
+
+    assert digest.hexdigest() == expected
+
+
+def test_partial_file_that_is_whole_is_placed_with_its_folders(tmp_path: Path) -> None:
+    """The partial file becomes the file, and nothing else is left."""
+    folder, root = tmp_path / "partial", tmp_path / "root"
+    folder.mkdir()
+    with PartialFile(folder, describe(DATA)) as partial:
+        partial.write(DATA)
+        partial.check()
+        partial.place(root)
+
+    assert (root / "sub-01" / "a.nii.gz").read_bytes() == DATA
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("data", [DATA[:-1], DATA + b"x", DATA[:-1] + b"?"])
+def test_partial_file_that_is_not_as_promised_is_refused(tmp_path: Path, data: bytes) -> None:
+    """Length and checksum are those of the index, or the file is none."""
+    with PartialFile(tmp_path, describe(DATA)) as partial, pytest.raises(ChecksumError):
+        partial.write(data)
+        partial.check()
+
+
+def test_partial_file_of_a_dead_writer_is_taken_over(tmp_path: Path) -> None:
+    """What an interrupted call left is hashed again and gone on with; the largest counts."""
+    entry = describe(DATA)
+    leave(tmp_path, entry, DATA[:100])
+    first = leave(tmp_path, entry, DATA[100:]).stat().st_size  # took over what there was
+    assert first == len(DATA)
+
+    with PartialFile(tmp_path, entry) as partial:
+        partial.check()
+        assert partial.resumed
+
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_partial_file_of_a_living_writer_is_left_alone(tmp_path: Path) -> None:
+    """Two writers of the same file have a partial file each."""
+    entry = describe(DATA)
+    with PartialFile(tmp_path, entry) as first:
+        first.write(DATA[:100])
+        with PartialFile(tmp_path, entry) as second:
+            assert second.position == 0
+            assert second.path != first.path
+
+
+@pytest.mark.parametrize(("age_s", "position"), [(0.0, 0), (2 * ABANDONED_S, 100)])
+def test_partial_file_of_another_machine_is_copied_when_it_is_old(
+    tmp_path: Path, age_s: float, position: int
+) -> None:
+    """Whether a writer elsewhere is alive cannot be known: after long silence a copy is taken."""
+    entry = describe(DATA)
+    path = leave(tmp_path, entry, DATA[:100])
+    key, _, _ = path.name.partition(".")
+    elsewhere = path.rename(tmp_path / f"{key}.0123456789ab-1-0123456789ab.part")
+    os.utime(elsewhere, (time.time() - age_s,) * 2)
+
+    with PartialFile(tmp_path, entry) as partial:
+        assert partial.position == position
+
+
+def test_partial_file_without_checksum_is_not_kept(tmp_path: Path) -> None:
+    """Where nothing would vouch for it, what an earlier call received is of no use."""
+    leave(tmp_path, describe(DATA, checksum=False), DATA[:100])
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_leftovers_are_found_by_their_file(tmp_path: Path) -> None:
+    """Bytes that are here are counted for the file they belong to."""
+    entry, other = describe(DATA), describe(DATA, "sub-02/b.nii.gz")
+    leave(tmp_path, entry, DATA[:100])
+
+    assert find_leftovers(tmp_path, [entry, other]) == {entry.relpath: 100}
+    assert find_leftovers(tmp_path / "missing", [entry]) == {}
+
+
+def test_verify_tells_what_is_whole_from_what_is_not(tmp_path: Path) -> None:
+    """Each file is compared with its entry, whatever kind of fault it has."""
+    older = describe(b"older")
+    entries = {
+        "whole": describe(DATA, "whole"),
+        "missing": describe(DATA, "missing"),
+        "changed": describe(DATA, "changed"),
+        "short": describe(DATA, "short", checksum=False),
+        "unsaid": FileEntry("unsaid", None, None, "/a"),
+        "outdated": FileEntry("outdated", 1, older.checksum, "/a", describe(DATA).checksum),
+        "folder": describe(DATA, "folder"),
+    }
+    for name in ("whole", "unsaid", "outdated"):
+        (tmp_path / name).write_bytes(DATA)
+    (tmp_path / "changed").write_bytes(DATA[:-1] + b"?")
+    (tmp_path / "short").write_bytes(DATA[:-1])
+    (tmp_path / "folder").mkdir()
+
+    assert verify_files(entries.values(), tmp_path) == {
+        "whole": "ok",
+        "missing": "missing",
+        "changed": "corrupt",
+        "short": "corrupt",
+        "unsaid": "ok",
+        "outdated": "outdated",
+        "folder": "corrupt",
+    }
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_disk_or_quota_that_is_full_is_a_lack_of_space(number: int) -> None:
+    """A quota is a full disk to its user."""
+    error = word_disk(Path("root/a"), OSError(number, os.strerror(number)))
+
+    assert isinstance(error, NotEnoughSpaceError)
+    assert os.strerror(number) in str(error)
+    assert "Free some space" in str(error)
+
+
+def test_disk_that_may_not_be_written_names_the_ways_out() -> None:
+    """The message says which file, why, and what else to choose."""
+    error = word_disk(Path("root/a"), PermissionError(errno.EACCES, "Permission denied"))
+
+    assert type(error) is CacheError
+    assert str(error) == (
+        f"{Path('root/a')} cannot be written: Permission denied. Finished files are kept. Make the "
+        "folder writable, or choose another one with data_dir= or CONFUSIUS_DATA."
+    )
+
+
+def test_mismatch_is_worded_with_both_facts() -> None:
+    """The message has the file, what came, what was promised, from where, and what to do."""
+    error = word_mismatch(describe(b""), "md5 aa", "md5 bb", url="https://osf.io/download/x/")
+
+    assert str(error) == (
+        "sub-01/a.nii.gz: received md5 bb, the index says md5 aa (from https://osf.io/download/x/)."
+        " Nothing was written. Fetch again; if it repeats, the index is out of date: pass "
+        "refresh=True."
+    )
+
+
+def test_failures_are_worded_with_their_reasons() -> None:
+    """One error names the folder, each file, its reason, and what was not tried."""
+    error = word_failures(
+        Path("root"), {"a": RemoteNotFoundError("gone", url="u")}, n_files=5, n_untried=2
+    )
+
+    assert str(error) == (
+        "1 of 5 files could not be downloaded to root:\n"
+        "  a: gone\n"
+        "  2 files more were not tried, since the host keeps failing.\n"
+        "What was finished is kept; the same call tries the rest again."
+    )

@@ -1,0 +1,128 @@
+"""How long a host is waited for."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from confusius_datasets._download import DownloadSettings
+from confusius_datasets._sources.patience import (
+    HostPauses,
+    HostUnreachableError,
+    NoRouteError,
+    Patience,
+    backoff_s,
+    current_patience,
+    most_retries,
+    parse_retry_after,
+    use_patience,
+)
+from confusius_datasets.errors import FilterError
+
+NOON = "Wed, 25 Nov 2026 12:00:00 GMT"
+NOON_S = 1795608000.0
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("120", 120.0),
+        (" 0 ", 0.0),
+        ("99999999999999999999", 999999999999.0),
+        ("Wed, 25 Nov 2026 12:02:00 GMT", 120.0),
+        ("Wed, 25 Nov 2026 11:00:00 GMT", 0.0),
+        ("Wednesday, 25-Nov-26 12:02:00 GMT", 120.0),
+        ("-5", None),
+        ("1.5", None),
+        ("soon", None),
+        ("", None),
+        ("٣", None),
+        ("Wed, 99 Nov 2026 12:00:00 GMT", None),
+    ],
+)
+def test_retry_after_is_read_in_all_its_forms(text: str, seconds: float | None) -> None:
+    """Seconds and dates are understood, and nonsense is nothing."""
+    assert parse_retry_after({"Retry-After": text}, now=NOON_S) == seconds
+
+
+def test_retry_after_that_is_a_date_goes_by_the_hosts_clock() -> None:
+    """A clock that is wrong on this machine does no harm."""
+    headers = {"Retry-After": "Wed, 25 Nov 2026 12:00:30 GMT", "Date": NOON}
+
+    assert parse_retry_after(headers, now=0.0) == 30.0
+
+
+def test_backoff_doubles_within_bounds_and_is_spread() -> None:
+    """Each failure waits longer, none for ever, and not all for the same time."""
+    patience = Patience(backoff_s=1.0)
+
+    for failed in (1, 2, 3, 50):
+        longest = min(2.0 ** (failed - 1), 60.0)
+        waits = [backoff_s(failed, patience) for _ in range(200)]
+        assert longest / 2 <= min(waits) < max(waits) <= longest
+
+
+def test_no_route_is_retried_less_than_a_host_that_was_there() -> None:
+    """Whoever is offline learns it soon; a host that has answered is given its time."""
+    patience = Patience(retries=4)
+
+    assert most_retries(NoRouteError("x"), patience, reached=False) == 1
+    assert most_retries(NoRouteError("x"), patience, reached=True) == 4
+    assert most_retries(HostUnreachableError("x"), patience, reached=False) == 4
+    assert most_retries(NoRouteError("x"), Patience(retries=0), reached=False) == 0
+
+
+def test_pause_holds_for_the_host_that_asked() -> None:
+    """One host's wish is no other's, and the longest wish counts."""
+    pauses = HostPauses()
+    pauses.pause("a", 10.0, Patience())
+    pauses.pause("a", 1.0, Patience())
+
+    assert 9 < pauses.left("a") <= 10
+    assert pauses.left("b") == 0
+
+
+def test_pause_of_a_host_that_does_not_say_grows_until_it_answers() -> None:
+    """Refusals without a time are waited for longer each time."""
+    pauses, patience = HostPauses(), Patience(backoff_s=0.001)
+    for _ in range(12):
+        longest = pauses.pause("a", None, patience)
+    pauses.relax("a")
+    time.sleep(longest)
+
+    assert longest > 0.5
+    assert pauses.pause("a", None, patience) < 0.01
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each setting has its variable; what is not set has its default."""
+    monkeypatch.setenv("CONFUSIUS_DOWNLOAD_WORKERS", "3")
+    monkeypatch.setenv("CONFUSIUS_DOWNLOAD_STALL_TIMEOUT", "2.5")
+    monkeypatch.setenv("CONFUSIUS_DOWNLOAD_RETRIES", "")
+
+    settings = DownloadSettings.from_environment()
+
+    assert settings == DownloadSettings(workers=3, stall_timeout_s=2.5)
+
+
+@pytest.mark.parametrize("text", ["many", "-1", "1.5", "inf", "nan"])
+def test_setting_that_is_no_number_is_named(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """A wrong variable is an error that says which, and what it has."""
+    monkeypatch.setenv("CONFUSIUS_DOWNLOAD_RETRIES", text)
+
+    with pytest.raises(FilterError, match=f"CONFUSIUS_DOWNLOAD_RETRIES='{text}' is no whole"):
+        DownloadSettings.from_environment()
+
+
+def test_no_workers_at_all_are_one() -> None:
+    """A download always has somebody to do it."""
+    assert DownloadSettings(workers=0).workers == 1
+
+
+def test_patience_of_a_thread_replaces_the_environments() -> None:
+    """Whoever carries out a plan with settings is as patient as these say."""
+    with use_patience(Patience(retries=9)):
+        assert current_patience().retries == 9
+
+    assert current_patience() == Patience()
