@@ -279,7 +279,10 @@ def lock(path: Path, *, timeout: float = -1) -> Iterator[bool | None]:
     """
     import filelock  # imported when first used: it is no part of importing the package
 
-    held = filelock.FileLock(path, timeout=timeout, mode=0o666)
+    # Never a file whose mere existence is the lock: a killed process would leave it behind.
+    held = filelock.FileLock(
+        path, timeout=timeout, mode=0o666, fallback_to_soft=False, thread_local=False
+    )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         held.acquire()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -384,12 +385,27 @@ def resolve_below(root: Path, relpath: str) -> Path:
     """
     check_relpath(relpath)
     path = root / relpath
-    if not path.parent.resolve().is_relative_to(root.resolve()):
+    leads_out = _may_lead_away(root, relpath) and not path.parent.resolve().is_relative_to(
+        root.resolve()
+    )
+    if leads_out:
         raise UnsafePathError(
             f"{path} lies behind a symbolic link that leads out of {root}; nothing is written "
             "there. Replace the link by a folder."
         )
     return path
+
+
+def _may_lead_away(root: Path, relpath: str) -> bool:
+    """Say whether a folder on the way to a file may be a link; resolving paths takes far longer."""
+    if os.name == "nt":
+        return True  # folders can be mounted elsewhere there without being links
+    folder = os.fspath(root)
+    for name in relpath.split("/")[:-1]:
+        folder = f"{folder}/{name}"
+        if os.path.islink(folder):  # noqa: PTH114 - thousands of files, and `Path` is slow
+            return True
+    return False
 
 
 def _is_encodable(relpath: str) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from confusius_datasets._download.locks import lock_name
 from confusius_datasets.testing import Fault
 from downloads import FAST, LARGE, MEBIBYTE, Lab, random_bytes, start_fetching
 
@@ -163,9 +164,7 @@ def test_lock_that_cannot_be_had_does_not_stop_a_download(lab: Lab) -> None:
     locks = lab.root / ".confusius" / "locks"
     for path in locks.iterdir():
         path.unlink()
-    from confusius_datasets._download.run import _lock_name
-
-    (locks / _lock_name(lab.index()[LARGE])).mkdir()
+    (locks / lock_name(lab.index()[LARGE])).mkdir()
 
     lab.fetch()
 

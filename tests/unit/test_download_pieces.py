@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from confusius_datasets._download import verify_files
+from confusius_datasets._download.background import BackgroundWriter
 from confusius_datasets._download.hashes import new_hash
+from confusius_datasets._download.locks import FileLocks, lock_name
 from confusius_datasets._download.partial import ABANDONED_S, PartialFile, find_leftovers
+from confusius_datasets._download.plan import SMALL
 from confusius_datasets._download.wording import word_disk, word_failures, word_mismatch
 from confusius_datasets._index import Checksum, FileEntry
 from confusius_datasets.errors import (
@@ -204,4 +207,50 @@ def test_failures_are_worded_with_their_reasons() -> None:
         "  a: gone\n"
         "  2 files more were not tried, since the host keeps failing.\n"
         "What was finished is kept; the same call tries the rest again."
+    )
+
+
+def test_writer_in_the_background_keeps_the_order_and_tells_of_failures() -> None:
+    """What is handed in is written in order; what the disk refuses is raised, and nothing hangs."""
+    written: list[bytes] = []
+
+    def write(data: bytes) -> None:
+        if data == b"refused":
+            raise OSError(errno.ENOSPC, "No space left")
+        written.append(data)
+
+    writer = BackgroundWriter(write)
+    for number in range(100):
+        writer.put(b"%d" % number)
+    writer.drain()
+    assert written == [b"%d" % number for number in range(100)]
+
+    writer.put(b"refused")
+    with pytest.raises(OSError, match="No space left"):
+        writer.drain()
+    with pytest.raises(OSError, match="No space left"):
+        writer.put(b"more")
+    writer.close()
+    assert b"more" not in written
+
+
+def test_locks_of_small_files_are_shared_within_a_plan_only(tmp_path: Path) -> None:
+    """A plan's files with one lock do not wait for each other; another plan waits for the last."""
+    entries = [describe(b"x", f"sub-{number:02d}.json") for number in range(40)]
+    names = {lock_name(entry) for entry in entries}
+    ours, others = FileLocks(tmp_path, entries), FileLocks(tmp_path, entries)
+
+    for entry in entries[:-1]:
+        with ours.hold(entry) as held, others.hold(entry) as theirs:
+            assert (held, theirs) == (True, False)
+    with others.hold(entries[-1]) as theirs:
+        assert theirs is False  # the last of its lock is still to come
+    ours.release()
+    with others.hold(entries[0]) as theirs:
+        assert theirs is True
+    others.release()
+
+    assert len(names) <= 16
+    assert lock_name(describe(b"x" * (SMALL + 1), "a")) != lock_name(
+        describe(b"x" * (SMALL + 1), "b")
     )

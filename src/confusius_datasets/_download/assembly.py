@@ -64,6 +64,7 @@ class Assembly:
         self.size = size
         self._partial = partial
         self._piece = piece
+        self._ahead = window
         self._window = window * piece
         self._changed = threading.Condition()
         self._closed = False
@@ -114,12 +115,8 @@ class Assembly:
             piece = self._find_free()
             if piece is None:
                 return None
-            if (
-                self._shared
-                and piece.stop is not None
-                and piece.stop - piece.position > self._piece
-            ):
-                self._cut(piece, piece.position + self._piece)
+            if self._shared and piece.stop is not None:
+                self._cut_to_size(piece, piece.stop - piece.position)
             piece.owned = True
             return piece
 
@@ -148,6 +145,12 @@ class Assembly:
             if not piece.owned and not piece.is_whole and piece.position < limit:
                 return piece
         return None
+
+    def _cut_to_size(self, piece: Piece, rest: int) -> None:
+        """Leave of the last piece as much as one should take: less near the end, for all to end."""
+        nbytes = max(min(self._piece, rest // self._ahead), self._piece // 4)
+        if rest > nbytes:
+            self._cut(piece, piece.position + nbytes)
 
     def _cut(self, piece: Piece, at: int) -> None:
         """End the last piece early, and leave the rest to be claimed."""

@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from confusius_datasets._cache import current_umask, hidden_folder
+from confusius_datasets._download.background import BackgroundWriter
 from confusius_datasets._download.hashes import new_hash, read_blocks
 from confusius_datasets._download.wording import word_mismatch
 from confusius_datasets._index import Checksum, FileEntry, resolve_below
@@ -27,6 +28,9 @@ __all__ = ["PartialFile", "find_leftovers", "make_folders", "partial_folder"]
 
 ABANDONED_S = 600.0
 """Seconds after which a partial file of another machine counts as left behind."""
+
+LARGE = 1 << 23
+"""Bytes from which on a file is written beside receiving it: less is not worth a thread."""
 
 GROUP_WRITE = 0o020
 """Permission bit of a folder that a group shares."""
@@ -112,12 +116,16 @@ class PartialFile:
         self._file = self.path.open("ab")
         if claimed is not None:
             self._adopt(claimed)
+        is_large = entry.size is not None and entry.size > LARGE
+        self._background = BackgroundWriter(self._write) if is_large else None
         self.resumed = self.position > 0
 
     def __enter__(self) -> PartialFile:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._background is not None:
+            self._background.close()
         with contextlib.suppress(OSError):  # a full disk refuses what was not flushed yet
             self._file.close()
         if self._entry.checksum is None or not self.position:
@@ -133,12 +141,21 @@ class PartialFile:
         data : bytes
             What follows.
         """
+        if self._background is None:
+            self._write(data)
+        else:
+            self._background.put(data)
+        self.position += len(data)
+
+    def _write(self, data: bytes) -> None:
+        """Write and hash bytes."""
         self._file.write(data)
         self._hash.update(data)
-        self.position += len(data)
 
     def flush(self) -> None:
         """Hand what was written to the system, so that it outlives this process."""
+        if self._background is not None:
+            self._background.drain()
         self._file.flush()
 
     def restart(self) -> None:
@@ -157,6 +174,7 @@ class PartialFile:
         ChecksumError
             If they are not.
         """
+        self.flush()
         entry = self._entry
         if entry.size is not None and self.position != entry.size:
             raise word_mismatch(entry, f"{entry.size} bytes", f"{self.position} bytes")
@@ -179,7 +197,7 @@ class PartialFile:
         DownloadError
             If somebody removed the partial file.
         """
-        self._file.flush()
+        self.flush()
         os.fsync(self._file.fileno())
         shared = make_folders(root, resolve_below(root, self._entry.relpath).parent)
         target = resolve_below(root, self._entry.relpath)
@@ -206,7 +224,9 @@ class PartialFile:
             A leftover that is to be copied. One whose writer is dead becomes this file itself.
         """
         file = _key(self._entry).partition("-")[0]
-        found = [path for path in folder.glob(f"{file}-*.part") if path != self.path]
+        with os.scandir(folder) as listing:
+            names = [item.name for item in listing if item.name.startswith(f"{file}-")]
+        found = [folder / name for name in names if name != self.path.name]
         chosen: Path | None = None
         for path in sorted(found, key=_size_of, reverse=True):
             state = _state_of(path)
@@ -232,7 +252,8 @@ class PartialFile:
     def _adopt(self, claimed: Path) -> None:
         """Copy a leftover whose writer may not be dead, and clear it away."""
         for block in read_blocks(claimed):
-            self.write(block)
+            self._write(block)
+            self.position += len(block)
         claimed.unlink(missing_ok=True)
 
 

@@ -5,15 +5,11 @@ from __future__ import annotations
 import collections
 import contextlib
 import errno
-import hashlib
-import os
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from confusius_datasets._cache import hidden_folder, lock
 from confusius_datasets._download.events import (
     Event,
     FileFailed,
@@ -22,6 +18,7 @@ from confusius_datasets._download.events import (
     PlanFinished,
     PlanStarted,
 )
+from confusius_datasets._download.locks import FileLocks, lock_folder
 from confusius_datasets._download.partial import (
     PartialFile,
     find_leftovers,
@@ -109,7 +106,7 @@ def run_plan(
     check_space(plan, sum(leftovers.values()))
     try:
         make_folders(plan.root, folder)
-        make_folders(plan.root, _lock_folder(plan.root))
+        make_folders(plan.root, lock_folder(plan.root))
     except OSError as error:
         raise word_disk(folder, error) from error
     shared = Shared(source, settings, on_event)
@@ -120,13 +117,10 @@ def run_plan(
         run.wait()
     except KeyboardInterrupt:
         raise KeyboardInterrupt(run.interrupt()) from None
+    finally:
+        run.release()
     shared.tell(PlanFinished())
     run.raise_failures()
-
-
-def _lock_folder(root: Path) -> Path:
-    """Return the folder of a dataset's locks."""
-    return hidden_folder(root) / "locks"
 
 
 class _Run:
@@ -157,7 +151,7 @@ class _Run:
         self._lock = threading.Lock()
         # Large bodies share the connections; small files only wait for answers.
         self._lines = threading.BoundedSemaphore(shared.settings.workers)
-        self._locks_work = _try_locks(_lock_folder(plan.root))
+        self._locks = FileLocks(lock_folder(plan.root), plan.entries)
         n_small = sum((entry.size or 0) <= SMALL for entry in plan.entries)
         workers = shared.settings.workers
         # Threads of our own, since those of an executor keep the interpreter from ending.
@@ -177,6 +171,10 @@ class _Run:
             while thread.is_alive():
                 # Without a timeout, an interruption would not get through everywhere.
                 thread.join(0.2)
+
+    def release(self) -> None:
+        """Let other processes have what is left."""
+        self._locks.release()
 
     def interrupt(self) -> str:
         """Stop, and say how much is done.
@@ -260,7 +258,7 @@ class _Run:
     def _fetch(self, entry: FileEntry) -> None:
         """Download one file; what fails for good is noted, what is fatal for all is raised."""
         try:
-            with self._lock_file(entry) as held:
+            with self._locks.hold(entry) as held:
                 # Without a lock of any kind one goes on: it only saves work.
                 if held is False:
                     # Another process has it: something else first.
@@ -283,6 +281,8 @@ class _Run:
             self._barren = 0
         with self._lock:
             self._n_left -= 1
+            if not self._n_left:
+                self._shared.stop.set()  # so that nobody sleeps on, or helps with what is whole
 
     def _fetch_locked(self, entry: FileEntry) -> None:
         """Download one file that no other process is downloading, as far as locks can tell."""
@@ -351,27 +351,3 @@ class _Run:
         with self._lock:
             self._fatal = self._fatal or error
         self._shared.stop.set()
-
-    @contextlib.contextmanager
-    def _lock_file(self, entry: FileEntry) -> collections.abc.Iterator[bool | None]:
-        """Keep other processes from downloading a file, as `lock` does."""
-        if not self._locks_work:
-            yield None
-            return
-        with lock(_lock_folder(self._plan.root) / _lock_name(entry), timeout=0) as held:
-            yield held
-
-
-def _lock_name(entry: FileEntry) -> str:
-    """Return the name of a file's lock."""
-    return f"{hashlib.sha1(entry.relpath.encode(), usedforsecurity=False).hexdigest()}.lock"
-
-
-def _try_locks(folder: Path) -> bool:
-    """Say whether a file system has locks at all."""
-    path = folder / f"probe-{uuid.uuid4().hex}.lock"
-    with lock(path, timeout=0) as held:
-        works = bool(held)
-    with contextlib.suppress(OSError):
-        os.unlink(path)  # noqa: PTH108 - newer versions of the lock have done so
-    return works

@@ -28,6 +28,9 @@ __all__ = ["Shared", "StoppedError", "Transfer"]
 SLOW = 100
 """Bytes a second that are no progress of an attempt."""
 
+WORTH_HELP_S = 1.0
+"""Seconds that a file must still take for others to help: each has to connect first."""
+
 LONGEST_NAP_S = 0.5
 """Seconds of a wait after which one looks whether it is still to be waited for."""
 
@@ -125,6 +128,7 @@ class Transfer:
         self._validator: str | None = None
         self._ranges = False
         self._helped_in_vain = 0
+        self._begun, self._here = time.monotonic(), partial.position
         self._assembly = Assembly(partial, entry.size, window=2 * shared.settings.workers)
 
     def run(self) -> None:
@@ -177,7 +181,7 @@ class Transfer:
         """
         # Without a validator or checksum, ranges of different contents could be mixed unnoticed.
         vouched = self._validator is not None or self._entry.checksum is not None
-        if not (self._ranges and vouched) or self._helped_in_vain > 2:
+        if not (self._ranges and vouched) or self._helped_in_vain > 2 or not self._takes_long():
             return False
         assembly = self._assembly
         piece = assembly.claim() if assembly.share() else None
@@ -192,6 +196,12 @@ class Transfer:
         finally:
             assembly.give_back(piece)
         return True
+
+    def _takes_long(self) -> bool:
+        """Say whether so much is left, at the speed until now, that help is of use."""
+        size, done = self._assembly.size, self._partial.position
+        elapsed = time.monotonic() - self._begun
+        return size is None or (size - done) * elapsed > WORTH_HELP_S * (done - self._here)
 
     def close(self) -> None:
         """Let helpers hand nothing in any more."""

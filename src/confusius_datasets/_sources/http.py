@@ -144,7 +144,7 @@ def session() -> requests.Session:
     Returns
     -------
     requests.Session
-        One that sends no credentials by itself.
+        One that knows our headers, and keeps connections.
     """
     with _sessions_lock:
         # A forked process must not share its parent's sockets.
@@ -162,8 +162,6 @@ def _make_session() -> requests.Session:
     version = importlib.metadata.version("confusius-datasets")
     made.headers["User-Agent"] = f"confusius-datasets/{version} (+requests)"
     made.headers["Accept-Encoding"] = "identity"
-    # Without an `auth` of its own, requests would look each host up in ~/.netrc.
-    made.auth = lambda request: request
     return made
 
 
@@ -315,7 +313,7 @@ def _send(url: str, headers: Mapping[str, str], credentials: Credentials) -> req
         raise _word_limit(url, left, "still wants no requests")
     patience = current_patience()
     with map_errors(url, asking=True):
-        response = _ask(url, {**headers, **credentials.headers_for(url)}, patience.stall_timeout_s)
+        response = _ask(url, headers, credentials, patience.stall_timeout_s)
     asked = parse_retry_after(response.headers)
     if response.status_code == 429 or (response.status_code == 503 and asked is not None):
         _let_go(response)
@@ -325,16 +323,26 @@ def _send(url: str, headers: Mapping[str, str], credentials: Credentials) -> req
     return response
 
 
-def _ask(url: str, headers: Mapping[str, str], timeout_s: float) -> requests.Response:
+def _ask(
+    url: str, headers: Mapping[str, str], credentials: Credentials, timeout_s: float
+) -> requests.Response:
     """Send a request past the session, which would look for proxies up to four times for each.
 
-    Nor are cookies taken, which are credentials too.
+    Nor are hosts looked up in ~/.netrc, or cookies taken: these are credentials too.
     """
     here = session()
-    request = here.prepare_request(requests.Request("GET", url, headers))
+    request = _template(_origin(url), *credentials.headers_for(url).items()).copy()
+    request.url = requests.utils.requote_uri(url)
+    request.headers.update(headers)
     surroundings = _surroundings(_origin(url), tuple(map(os.environ.get, TELLING)))
     timeouts = (min(CONNECT_TIMEOUT_S, timeout_s), timeout_s)
     return here.get_adapter(url).send(request, timeout=timeouts, **surroundings)
+
+
+@functools.lru_cache(maxsize=64)
+def _template(origin: str, *headers: tuple[str, str]) -> requests.PreparedRequest:
+    """Prepare a request to a host, which takes as long as sending one; the rest is to be set."""
+    return requests.Request("GET", origin, {**session().headers, **dict(headers)}).prepare()
 
 
 @functools.lru_cache(maxsize=64)
