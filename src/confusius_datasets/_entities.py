@@ -7,6 +7,7 @@ touches a disk or knows a dataset.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
@@ -33,6 +34,9 @@ FUSI_ENTITIES: Mapping[str, str] = MappingProxyType(
 
 INTEGER_ENTITIES = frozenset({"run", "pose"})
 """Entities whose values are numbers, whatever their padding."""
+
+PATHS_KEPT = 16_384
+"""Paths whose entities are remembered: a sidecar is held against every file of its folder."""
 
 _LABEL = "([a-zA-Z0-9+]+)"
 _INDEX = "([0-9]+)"
@@ -91,16 +95,20 @@ def _table() -> list[tuple[str, str, re.Pattern[str]]]:
     rows += [(name, f"{key}-", f"{key}-{values}") for name, (key, values) in _LOOSE_KEYS.items()]
     rows += [(name, f"{name}-", rf"(?:^|_){name}-{_LABEL}.*xfm") for name in ("from", "to", "mode")]
     rows += [
-        ("suffix", "", r"(?:^|[_/\\])([a-zA-Z0-9+]+)\.[^/\\]+$"),
         ("scans", "scans", r"(.*\_scans.tsv)$"),
         ("fmap", ".nii", r"(phasediff|magnitude[1-2]|phase[1-2]|fieldmap|epi)\.nii"),
         ("datatype", "", rf"[/\\]+({'|'.join(DATATYPES)})[/\\]+"),
-        ("extension", "", r"[^./\\](\.[^/\\]+)$"),
     ]
     return [(name, needle, re.compile(pattern)) for name, needle, pattern in rows]
 
 
 _TABLE = _table()
+
+_OF_NAMES = [
+    ("suffix", re.compile(r"(?:^|[_/\\])([a-zA-Z0-9+]+)\.[^/\\]+$")),
+    ("extension", re.compile(r"[^./\\](\.[^/\\]+)$")),
+]
+"""The entities that lie at the end of a file's name."""
 
 
 def parse_entities(relpath: str) -> dict[str, str]:
@@ -122,12 +130,17 @@ def parse_entities(relpath: str) -> dict[str, str]:
     'kalatsky'
     """
     path = f"/{relpath}"
-    # The text that must be there saves most of the searching.
-    return {
+    # The text that must be there saves most of the searching, and so does the place of the name.
+    found = {
         name: match[1]
         for name, needle, pattern in _TABLE
         if needle in path and (match := pattern.search(path))
     }
+    last = path.rfind("/")
+    for name, pattern in _OF_NAMES:
+        if match := pattern.search(path, last):
+            found[name] = match[1]
+    return found
 
 
 def dataset_prefix(relpath: str) -> str:
@@ -176,8 +189,8 @@ def applicable_sidecars(relpath: str, jsons: Callable[[str], Iterable[str]]) -> 
     >>> applicable_sidecars("sub-1/sub-1_task-awake_pwd.nii.gz", lambda folder: there[folder])
     ['pwd.json', 'sub-1/sub-1_pwd.json']
     """
-    own = parse_entities(relpath)
-    if "suffix" not in own or own.get("extension") in (None, ".json"):
+    extension, own = _comparable(relpath)
+    if "suffix" not in own or extension in ("", ".json"):
         return []
     folders = relpath.split("/")[:-1]
     prefix = dataset_prefix(relpath)
@@ -185,8 +198,10 @@ def applicable_sidecars(relpath: str, jsons: Callable[[str], Iterable[str]]) -> 
     for depth in range(2 if prefix else 0, len(folders) + 1):
         listed = jsons("/".join(folders[:depth]))
         applying = [path for path in listed if _applies(path, own)]
-        # BIDS wants one at most in a folder; of several, the first has the last word for PyBIDS.
-        found += sorted(applying, key=_natural_order, reverse=True)
+        if len(applying) > 1:
+            # BIDS wants one at most in a folder; the first has the last word for PyBIDS.
+            applying.sort(key=_natural_order, reverse=True)
+        found += applying
     return found
 
 
@@ -196,16 +211,17 @@ def _natural_order(relpath: str) -> list[str | int]:
     return [int(part) if part.isdigit() else part.lower() for part in parts]
 
 
-def _applies(sidecar: str, own: Mapping[str, str]) -> bool:
+def _applies(sidecar: str, own: Mapping[str, str | int]) -> bool:
     """Say whether a JSON file says nothing that a file's entities contradict."""
-    theirs = parse_entities(sidecar)
-    if theirs.pop("extension", None) != ".json" or "suffix" not in theirs:
-        return False
-    return all(_same(name, own.get(name), label) for name, label in theirs.items())
+    extension, theirs = _comparable(sidecar)
+    return extension == ".json" and "suffix" in theirs and theirs.items() <= own.items()
 
 
-def _same(name: str, own: str | None, label: str) -> bool:
-    """Compare two labels of an entity; numbers by their value."""
-    if own is not None and name in INTEGER_ENTITIES:
-        return int(own) == int(label)
-    return own == label
+@functools.lru_cache(maxsize=PATHS_KEPT)
+def _comparable(relpath: str) -> tuple[str, Mapping[str, str | int]]:
+    """Read the extension of a path and its other entities, numbers by their value."""
+    labels = parse_entities(relpath)
+    extension = labels.pop("extension", "")
+    return extension, {
+        name: int(label) if name in INTEGER_ENTITIES else label for name, label in labels.items()
+    }

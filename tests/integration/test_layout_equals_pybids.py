@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from bids import BIDSLayout
 from bids.layout import BIDSFile
@@ -17,6 +18,7 @@ from confusius_datasets import Query, open_dataset
 from confusius_datasets._dataset import BIDSDataset
 from trees import (
     PUBLIC_TREES,
+    awkward_files,
     inheritance_files,
     plain_layout,
     replica_tree,
@@ -29,6 +31,7 @@ TREES: dict[str, Callable[[], dict[str, bytes]]] = {
     "nunez": lambda: replica_tree("nunez"),
     "cybis": lambda: replica_tree("cybis"),
     "inheritance": inheritance_files,
+    "awkward": awkward_files,
 }
 
 PUBLIC = (
@@ -36,6 +39,21 @@ PUBLIC = (
     if (PUBLIC_TREES.is_dir())
     else []
 )
+
+
+def error_kind(error: Exception) -> str:
+    """Name the class of an error, or of ours the first base that is somebody else's."""
+    return next(base.__name__ for base in type(error).__mro__ if "confusius" not in base.__module__)
+
+
+def ignore_ties(labels: list[Any]) -> tuple[list[str], list[str]]:
+    """Bring labels into a form that is the same for those that PyBIDS leaves to chance.
+
+    It does so with the order of labels that differ by case only, and with which one of numbers
+    stands for those that differ by their padding.
+    """
+    texts = [str(int(label)) if isinstance(label, int) else str(label) for label in labels]
+    return [text.lower() for text in texts], sorted(texts)
 
 
 class Pair:
@@ -51,14 +69,17 @@ class Pair:
         try:
             found = side.get(**query)
         except Exception as error:  # noqa: BLE001 - whatever it is, both must raise it
-            kind = next(base for base in type(error).__mro__ if "confusius" not in base.__module__)
-            return ("error", kind.__name__)
+            return ("error", error_kind(error))
+        if query.get("return_type") == "id":
+            return ("answer", ignore_ties(found))
         return ("answer", [getattr(answer, "path", answer) for answer in found])
 
     def compare(self, **query: Any) -> None:
-        """Ask both, and want the same answer in the same order."""
-        assert self.ask(self.ours.layout, **query) == self.ask(self.theirs, **query), query
-        assert self.ask(self.ours, **query) == self.ask(self.theirs, **query), query
+        """Ask both, and want the same answer in the same order, whatever was asked before."""
+        expected = self.ask(self.theirs, **query)
+
+        assert self.ask(open_dataset(self.root).layout, **query) == expected, query
+        assert self.ask(self.ours, **query) == expected, query
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +113,32 @@ QUERIES: list[dict[str, Any]] = [
     {"run": [1, 2]},
     {"pose": 1},
     {"pose": "02"},
+    {"run": ["01", 10]},
+    {"run": (1, Query.NONE)},
+    {"chunk": "01"},
+    {"chunk": 1},
+    {"extension": None},
+    {"extension": [None, "json"]},
+    {"subject": [Query.NONE, Query.ANY]},
+    {"subject": [Query.REQUIRED, "x"]},
+    {"task": [Query.OPTIONAL, "nothing"]},
+    {"subject": True},
+    {"subject": ""},
+    {"subject": "a+b"},
+    {"mt": "on", "part": "mag"},
+    {"fmap": "phasediff"},
+    {"scans": Query.ANY},
+    {"hemi": "L"},
+    {"desc": "m", "extension": "nii.gz"},
+    {"from": "T1w", "to": "MNI"},
+    {"datatype": ["func", "fmap", "susi"]},
     {"task": "re", "regex_search": True},
+    {"suffix": "PWD", "regex_search": True},
+    {"subject": "^0[12]$", "regex_search": True},
+    {"subject": [Query.NONE, "0"], "regex_search": True},
+    {"run": "1", "regex_search": True},
+    {"extension": "nii", "regex_search": True},
+    {"subject": "[", "regex_search": True},
     {"acquisition": "slice0[13]", "regex_search": True},
     {"scope": "raw"},
     {"scope": "derivatives"},
@@ -101,6 +147,15 @@ QUERIES: list[dict[str, Any]] = [
     {"scope": "glm-speed"},
     {"scope": "a-pipeline"},
     {"scope": "groundtruth", "suffix": "mask"},
+    {"scope": "first"},
+    {"scope": "second"},
+    {"scope": "old-pipeline", "return_type": "id", "target": "desc"},
+    {"scope": ["raw", "first"], "suffix": "pwd"},
+    {"scope": ["self"]},
+    {"scope": []},
+    {"scope": None},
+    {"scope": "nowhere"},
+    {"scope": "derivatives", "return_type": "dir", "target": "subject"},
     {"return_type": "file", "suffix": "pwd"},
     {"return_type": "filename", "subject": "01"},
     {"return_type": "id", "target": "subject"},
@@ -120,9 +175,37 @@ QUERIES: list[dict[str, Any]] = [
     {"subbject": "01", "invalid_filters": "drop", "suffix": "pwd"},
     {"subbject": "01", "invalid_filters": "allow"},
     {"acq": "slice01"},
+    {"acq": "slice01", "invalid_filters": "drop", "extension": "json"},
+    {"acq": None, "invalid_filters": "allow"},
+    {"return_type": "id", "target": "acq"},
+    {"return_type": "object", "target": "acq"},
+    {"return_type": "dir"},
+    {"absolute_paths": True},
     {"filters": {"subject": "01"}},
     {"subject": []},
     {"RepetitionTime": 0.4},
+    {"RepetitionTime": "0.4"},
+    {"RepetitionTime": Query.ANY, "subject": "nobody"},
+    {"RepetitionTime": 0.4, "subject": "nobody", "invalid_filters": "drop"},
+    {"RepetitionTime": None, "invalid_filters": "allow"},
+    {"RepetitionTime": [0.5, None], "suffix": "pwd"},
+    {"DelayAfterTrigger": Query.ANY, "subject": "02"},
+    {"DelayAfterTrigger": Query.NONE, "subject": "01"},
+    {"OnlyHere": "yes", "regex_search": True},
+    {"OnlyHere": "Yes", "task": Query.NONE},
+    {"OnlyHere": "Yes", "invalid_filters": "drop", "suffix": "bold"},
+    {"Int": 1},
+    {"Int": ["1", "3"]},
+    {"Float": 1.0},
+    {"Bool": True},
+    {"Null": None},
+    {"List": "[1, [2]]"},
+    {"Dict": Query.ANY, "return_type": "id", "target": "Dict"},
+    {"return_type": "id", "target": "List"},
+    {"return_type": "id", "target": "Bool", "subject": "01"},
+    {"return_type": "id", "target": "OnlyHere", "subject": "02"},
+    {"return_type": "dir", "target": "RepetitionTime"},
+    {"IntendedFor": Query.ANY, "scope": "raw"},
     {"RepetitionTime": 0.5, "extension": ".nii.gz"},
     {"RepetitionTime": [0.4, 0.5]},
     {"RepetitionTime": Query.ANY, "suffix": "pwd"},
@@ -141,53 +224,62 @@ def test_query_is_answered_alike(pairs: dict[str, Pair], tree: str, query: dict[
     pairs[tree].compare(**query)
 
 
-values = st.sampled_from(
+LABELS = ["01", "02", "10", "a", "rest", "slice01", "CR020", "rat73", "mouse1", "day1", "m"]
+OTHERS = ["pwd", "bold", "events", "fusi", "func", ".json", "nii.gz", 1, 2, 0.4, True, "0.4"]
+PATTERNS = ["0", "^r", "1$", "E", "a|b", r"slice\d+", ".", "[ms]"]
+
+values = st.sampled_from([*LABELS, *OTHERS])
+wanted = values | st.sampled_from([None, *Query])
+anything = wanted | st.lists(wanted, max_size=3) | st.lists(values, max_size=2).map(tuple)
+patterns = st.sampled_from(PATTERNS) | st.lists(st.sampled_from([*PATTERNS, None, *Query]))
+entities = st.sampled_from(
     [
-        "01",
-        "02",
-        "rest",
-        "slice01",
-        "CR020",
-        "rat73",
-        "mouse1",
-        "pwd",
-        "fusi",
-        "day1",
-        ".json",
-        1,
-        2,
+        *("subject", "session", "task", "acquisition", "run", "suffix", "datatype", "pose"),
+        *("desc", "extension", "space", "RepetitionTime", "TaskName", "Manufacturer", "Int"),
+        *("SliceTiming", "IntendedFor", "nonsense"),
     ]
 )
-anything = values | st.lists(values, max_size=3) | st.sampled_from([None, *Query])
-entities = st.sampled_from(
-    ["subject", "session", "task", "acquisition", "run", "suffix", "datatype", "pose", "desc"]
+scopes = st.sampled_from(
+    [
+        *("all", "raw", "derivatives", "self", "glm-speed", "a-pipeline", "first", "fMRIPrep"),
+        *(["raw", "first"], ["derivatives", "raw"], ["self"]),
+    ]
+)
+returned = st.sampled_from(
+    [
+        *({}, {"return_type": "object"}, {"return_type": "file"}, {"return_type": "filename"}),
+        *({"return_type": kind, "target": "subject"} for kind in ("id", "dir")),
+        *({"return_type": kind, "target": "session"} for kind in ("id", "dir")),
+        *({"return_type": "id", "target": name} for name in ("run", "desc", "RepetitionTime")),
+    ]
 )
 
 
-@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+@settings(max_examples=250, suppress_health_check=list(HealthCheck))
 @given(
-    tree=st.sampled_from(list(TREES)),
-    filters=st.dictionaries(entities, anything, max_size=3),
-    extension=st.sampled_from([None, "nii.gz", ".json", "tsv"]),
-    returned=st.sampled_from(
-        [{}, {"return_type": "file"}, {"return_type": "id", "target": "subject"}]
+    tree=st.sampled_from([*TREES, *PUBLIC]),
+    filters=st.dictionaries(entities, anything, max_size=3)
+    | st.dictionaries(entities, patterns, max_size=2).map(
+        lambda filters: {**filters, "regex_search": True}
     ),
-    scope=st.sampled_from(["all", "raw", "derivatives"]),
+    extension=st.sampled_from([{}, {"extension": "nii.gz"}, {"extension": [".json", "tsv"]}]),
+    returned=returned,
+    scope=scopes,
+    invalid=st.sampled_from(["error", "drop", "allow"]),
 )
 def test_any_query_is_answered_alike(
     pairs: dict[str, Pair],
     tree: str,
     filters: dict[str, Any],
-    extension: str | None,
+    extension: dict[str, Any],
     returned: dict[str, Any],
-    scope: str,
+    scope: Any,
+    invalid: str,
 ) -> None:
     """Whatever the combination of filters, both give the same."""
-    query = filters | returned | {"scope": scope}
-    if extension:
-        query["extension"] = extension
-
-    pairs[tree].compare(**query)
+    pairs[tree].compare(
+        **{**filters, **extension, **returned, "scope": scope, "invalid_filters": invalid}
+    )
 
 
 @pytest.mark.parametrize("tree", [*TREES, *PUBLIC])
@@ -195,14 +287,37 @@ def test_metadata_are_pybidss(pairs: dict[str, Pair], tree: str) -> None:
     """What files inherit is the same, asked of the layout and of the file."""
     pair = pairs[tree]
 
+    layout = open_dataset(pair.root).layout
+
     for theirs in pair.theirs.get():
-        ours = pair.ours.layout.get_file(theirs.path)
+        ours = layout.get_file(theirs.path)
         assert dict(ours.get_metadata()) == dict(theirs.get_metadata()), theirs.path
         assert pair.ours.layout.get_metadata(theirs.path) == pair.theirs.get_metadata(theirs.path)
         assert ours.get_entities() == theirs.get_entities(), theirs.path
+        for metadata in (True, None):
+            assert ours.get_entities(metadata) == theirs.get_entities(metadata), theirs.path
+        with_entities = [side.get_metadata(theirs.path, True) for side in (layout, pair.theirs)]
+        assert with_entities[0] == with_entities[1]
         assert type(ours).__name__ == type(theirs).__name__
         assert repr(ours) == repr(theirs)
         assert ours.relpath == theirs.relpath
+
+
+@pytest.mark.parametrize("tree", [*TREES, *PUBLIC])
+def test_entities_of_files_are_pybidss(pairs: dict[str, Pair], tree: str) -> None:
+    """A file has the same entities, metadata among them, whichever is looked at first."""
+    pair = pairs[tree]
+    layout = open_dataset(pair.root).layout
+
+    for theirs in pair.theirs.get():
+        ours = layout.get_file(theirs.path).entities
+        for name in ("subject", "task", "RepetitionTime"):
+            assert ours.get(name) == theirs.entities.get(name), (theirs.path, name)
+        assert dict(ours) == dict(theirs.entities), theirs.path
+        assert ours == theirs.entities
+        assert ours.copy() == theirs.entities.copy()
+        assert len(ours) == len(theirs.entities)
+        assert all(str(ours[name]) == str(theirs.entities[name]) for name in ours)
 
 
 @pytest.mark.parametrize("tree", [*TREES, *PUBLIC])
@@ -239,41 +354,94 @@ def test_events_belong_to_their_fusi_images(pairs: dict[str, Pair]) -> None:
 def test_tables_hold_pybidss_values(pairs: dict[str, Pair], tree: str) -> None:
     """`to_df` of the layout is PyBIDS's, and the dataset's has two columns more."""
     pair = pairs[tree]
-    query = {"scope": "raw", "extension": [".nii.gz", ".tsv"]}
 
-    theirs = pair.theirs.to_df(**query)
-    ours = pair.ours.layout.to_df(**query)
-    dataset = pair.ours.to_df(**query)
+    for metadata in (False, True):
+        for query in ({}, {"scope": "raw", "extension": ["nii.gz", ".tsv"]}, {"suffix": "nothing"}):
+            theirs = pair.theirs.to_df(metadata=metadata, **query)
+            ours = open_dataset(pair.root).layout.to_df(metadata=metadata, **query)
+            dataset = pair.ours.to_df(metadata=metadata, **query)
 
-    assert ours.fillna("-").astype(str).equals(theirs[ours.columns].fillna("-").astype(str))
-    assert list(dataset.columns) == [*ours.columns, "size", "on_disk"]
+            # Files without any entity stand at the end, with PyBIDS in no order.
+            theirs, ours = (
+                table.sort_values("path", ignore_index=True) for table in (theirs, ours)
+            )
+            pd.testing.assert_frame_equal(ours, theirs, check_dtype=False)
+            assert list(dataset.columns) == [*ours.columns, "size", "on_disk"]
+            assert sorted(dataset["path"]) == list(ours["path"])
 
 
 @pytest.mark.parametrize("tree", [*TREES, *PUBLIC])
 def test_getters_list_pybidss_values(pairs: dict[str, Pair], tree: str) -> None:
-    """`get_subjects` and the like agree, and an unknown one is the same error."""
+    """`get_subjects` and the like agree, those of metadata too, and an unknown one is an error."""
     pair = pairs[tree]
+    fields = sorted(pair.theirs.get_entities(metadata=True))[:5]
 
     for name in ("subjects", "sessions", "tasks", "runs", "datatypes", "suffixes", "extensions"):
-        assert getattr(pair.ours, f"get_{name}")() == getattr(pair.theirs, f"get_{name}")()
-    with pytest.raises(AttributeError):
-        _ = pair.ours.get_nonsense
+        for query in ({}, {"subject": "01"}):
+            ours, theirs = (
+                getattr(side, f"get_{name}")(**query) for side in (pair.ours, pair.theirs)
+            )
+            assert ignore_ties(ours) == ignore_ties(theirs), (name, query)
+    for name in fields:
+        ours = getattr(open_dataset(pair.root), f"get_{name}")()
+        assert ignore_ties(ours) == ignore_ties(getattr(pair.theirs, f"get_{name}")()), name
+    for side in (pair.ours, pair.ours.layout, pair.theirs):
+        with pytest.raises(AttributeError, match="nonsense"):
+            _ = side.get_nonsense
 
 
-def test_derivative_without_description_is_found_by_folder(pairs: dict[str, Pair]) -> None:
-    """Every folder of derivatives is one, wanted where PyBIDS alone passes it over in silence."""
-    ours = pairs["inheritance"].ours
+@pytest.mark.parametrize("tree", [*TREES, *PUBLIC])
+def test_entities_of_layouts_are_pybidss(pairs: dict[str, Pair], tree: str) -> None:
+    """The layout knows the same entities, metadata fields among them, in every scope."""
+    pair = pairs[tree]
 
-    found = ours.get(scope="no-description", suffix="pwd")
+    for scope in ("all", "raw", "derivatives", "self"):
+        for metadata in (None, True, False):
+            ours = open_dataset(pair.root).layout.get_entities(scope, metadata)
+            theirs = pair.theirs.get_entities(scope, metadata)
+            assert ours.keys() == theirs.keys(), (scope, metadata)
+            for name, entity in theirs.items():
+                for what in ("name", "mandatory", "pattern", "directory", "dtype"):
+                    assert getattr(ours[name], what) == getattr(entity, what)
 
-    assert [file.entities["desc"] for file in found] == ["clean"]
-    assert pairs["inheritance"].theirs.get(scope="no-description") == []
+
+@pytest.mark.parametrize("tree", [*TREES, *PUBLIC])
+def test_layout_is_pybidss_in_all_else(pairs: dict[str, Pair], tree: str) -> None:
+    """Files by path, derivatives, descriptions, the repr: whatever a layout has is alike."""
+    pair = pairs[tree]
+    ours, theirs = open_dataset(pair.root).layout, pair.theirs
+
+    for scope in ("all", "raw", "derivatives", "self"):
+        assert ours.get_files(scope).keys() == theirs.get_files(scope).keys()
+    assert ours.files.keys() == theirs.files.keys()
+    assert (repr(ours), ours.root) == (repr(theirs), theirs.root)
+    assert ours.description == theirs.description
+    assert ours.derivatives.keys() == theirs.derivatives.keys()
+    for name, derivative in theirs.derivatives.items():
+        assert ours.derivatives[name].description == derivative.description
+        assert ours.derivatives[name].get(return_type="file") == derivative.get(return_type="file")
+        assert repr(ours.derivatives[name]) == repr(derivative)
+    for path in ("README", "sub-01", "nowhere.tsv", pair.root / "README"):
+        for scope in ("all", "raw", "derivatives"):
+            found = [side.get_file(path, scope=scope) for side in (ours, theirs)]
+            assert getattr(found[0], "path", None) == getattr(found[1], "path", None)
+    assert ours.get_metadata(pair.root / "nowhere.tsv") == {}
 
 
-def test_unknown_entity_names_pybidss_word_for_it(pairs: dict[str, Pair]) -> None:
-    """BIDS's own key is the likeliest slip, so the message translates it."""
-    with pytest.raises(ValueError, match=r"'acq' is .*\. PyBIDS calls it 'acquisition'"):
-        pairs["sample"].ours.get(acq="slice01")
+@pytest.mark.parametrize("tree", [*TREES, *PUBLIC])
+def test_nearest_files_are_pybidss(pairs: dict[str, Pair], tree: str) -> None:
+    """What PyBIDS builds on its queries works alike: `get_nearest`, parsing, building of paths."""
+    pair = pairs[tree]
+    ours, theirs = open_dataset(pair.root).layout, pair.theirs
+
+    for image in theirs.get(extension=[".nii.gz", ".nii"], scope="raw")[:10]:
+        assert ours.parse_file_entities(image.path) == theirs.parse_file_entities(image.path)
+        if "suffix" in image.entities:
+            query = {"extension": ".json", "strict": False, "all_": True}
+            found = [side.get_nearest(image.path, **query) for side in (ours, theirs)]
+            assert sorted(found[0]) == sorted(found[1]), image.path
+    built = {"subject": "01", "task": "x", "suffix": "pwd", "datatype": "fusi"}
+    assert ours.build_path(built, validate=False) == theirs.build_path(built, validate=False)
 
 
 def test_files_outlive_their_dataset(pairs: dict[str, Pair]) -> None:

@@ -199,8 +199,8 @@ class PartialFile:
         """
         self.flush()
         os.fsync(self._file.fileno())
-        shared = make_folders(root, resolve_below(root, self._entry.relpath).parent)
         target = resolve_below(root, self._entry.relpath)
+        shared = make_folders(root, target.parent)
         if shared and os.name == "posix":
             os.fchmod(self._file.fileno(), 0o660 | (0o666 & ~current_umask()))
         self._file.close()

@@ -16,11 +16,10 @@ from pathlib import Path
 
 from sqlalchemy.exc import DatabaseError
 
-from confusius_datasets._cache import hidden_folder
 from confusius_datasets._index import INDEX_NAME
 from confusius_datasets._layout.config import fusi_config
 from confusius_datasets._layout.explain import explain, explain_empty
-from confusius_datasets._layout.files import files_by_dataset, scan, whole
+from confusius_datasets._layout.files import files_by_dataset, is_derivative, scan, whole
 from confusius_datasets._layout.kept import load_databases, save_databases
 from confusius_datasets._layout.layout import CatalogueLayout
 
@@ -64,9 +63,6 @@ def open_layout(
             DatabaseError, sqlite3.Error
         ):  # replaced by another process just now
             return CatalogueLayout(root, kept, ensure_local=ensure_local)
-    with contextlib.suppress(OSError):
-        # Made before the root is looked at, which it changes.
-        hidden_folder(root).mkdir(exist_ok=True)
     found = scan(root)
     known = indexed()
     datasets = files_by_dataset(known | found.files)
@@ -85,5 +81,5 @@ def _key(root: Path, *, has_index: bool) -> str:
         status = (root / INDEX_NAME).stat() if (root / INDEX_NAME).exists() else None
         stamp = (status.st_mtime_ns, status.st_size) if status else None
     versions = [importlib.metadata.version(name) for name in ("confusius-datasets", "pybids")]
-    facts = [str(root), has_index, stamp, versions, fusi_config()]
+    facts = [str(root), has_index, stamp, is_derivative(root), versions, fusi_config()]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from confusius_datasets._entities import INTEGER_ENTITIES, parse_entities
+from confusius_datasets._entities import INTEGER_ENTITIES, dataset_prefix, parse_entities
 
 __all__ = ["Association", "associate", "intended_for"]
 
@@ -31,7 +31,7 @@ class _File:
     labels: Mapping[str, str | int]
 
 
-def associate(relpaths: Iterable[str], names: set[str]) -> Iterator[Association]:
+def associate(relpaths: Iterable[str]) -> Iterator[Association]:
     """Find the files of a dataset that belong together, from their paths alone.
 
     These are the associations of PyBIDS's own indexer, and one more: events, physiological
@@ -41,8 +41,6 @@ def associate(relpaths: Iterable[str], names: set[str]) -> Iterator[Association]
     ----------
     relpaths : iterable of str
         The dataset's files below the root, in PyBIDS's order.
-    names : set of str
-        Entities that the dataset's configuration has.
 
     Yields
     ------
@@ -50,7 +48,7 @@ def associate(relpaths: Iterable[str], names: set[str]) -> Iterator[Association]
         Two paths, and what the first is to the second: `Metadata`, `Child`, `Parent`,
         `IntendedFor` or `InformedBy`.
     """
-    files = [file for file in (_read(relpath, names) for relpath in relpaths) if file is not None]
+    files = [file for file in map(_read, relpaths) if file is not None]
     by_folder: dict[tuple[str, str, str], list[_File]] = defaultdict(list)
     images: dict[tuple[str, object], list[_File]] = defaultdict(list)
     for file in files:
@@ -76,7 +74,8 @@ def intended_for(relpath: str, field: object) -> Iterator[Association]:
     relpath : str
         The file, below the root.
     field : object
-        The field: a BIDS URI, a path below the subject's folder, or a list of these.
+        The field: a BIDS URI, a path below the subject's folder, or a list of these; both count
+        from the root of the file's own dataset.
 
     Yields
     ------
@@ -84,26 +83,25 @@ def intended_for(relpath: str, field: object) -> Iterator[Association]:
         As `associate` gives them.
     """
     subject = parse_entities(relpath).get("subject", "")
+    root = f"{prefix}/" if (prefix := dataset_prefix(relpath)) else ""
     for target in field if isinstance(field, list) else [field]:
         if not isinstance(target, str):
             continue
         if target.startswith("bids::"):
-            path = target.removeprefix("bids::")
+            path = root + target.removeprefix("bids::")
         elif target.startswith("bids:"):
             continue  # another dataset's
         else:
-            path = f"sub-{subject}/{target}"
+            path = f"{root}sub-{subject}/{target}"
         yield (relpath, path, "IntendedFor")
         yield (path, relpath, "InformedBy")
 
 
-def _read(relpath: str, names: set[str]) -> _File | None:
+def _read(relpath: str) -> _File | None:
     """Read what decides whom a file belongs to; `None` for a file without suffix or extension."""
-    found = parse_entities(relpath)
     labels: dict[str, str | int] = {
         name: int(label) if name in INTEGER_ENTITIES else label
-        for name, label in found.items()
-        if name in names
+        for name, label in parse_entities(relpath).items()
     }
     suffix, extension = labels.pop("suffix", None), labels.pop("extension", None)
     if suffix is None or extension is None:

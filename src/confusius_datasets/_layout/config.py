@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
 import bids.layout
+from bids.layout.models import Entity
+from sqlalchemy import event
 
 from confusius_datasets._entities import DATATYPES, FUSI_ENTITIES, INTEGER_ENTITIES
 
@@ -59,3 +63,24 @@ def fusi_config() -> dict[str, Any]:
         config["entities"].append({"name": name, "pattern": pattern, "dtype": dtype})
     config["default_path_patterns"] = [*PATH_PATTERNS, *config["default_path_patterns"]]
     return config
+
+
+class _BelowRoot:
+    """The pattern of an entity, searched for below a root: where a dataset lies says nothing."""
+
+    def __init__(self, pattern: re.Pattern[str], root: str) -> None:
+        self._pattern = pattern
+        self._root = root
+
+    def search(self, path: str) -> re.Match[str] | None:
+        """Search the part of a path that is below the root."""
+        inside = path.startswith(self._root + os.sep)
+        return self._pattern.search(path[len(self._root) :] if inside else path)
+
+
+@event.listens_for(Entity, "load")
+def _match_below_root(entity: Any, context: Any) -> None:
+    """Let an entity of one of our layouts look at paths as our parser does."""
+    root = context.session.info.get("root")
+    if root is not None and entity.regex is not None:
+        entity.regex = _BelowRoot(entity.regex, root)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from bids.layout.db import ConnectionManager
+from bids.layout.models import Config
 from sqlalchemy.pool import StaticPool
 
 from confusius_datasets._entities import INTEGER_ENTITIES, parse_entities
@@ -22,6 +24,7 @@ __all__ = [
     "add_associations",
     "add_files",
     "add_metadata",
+    "labels",
     "merge",
     "metadata_row",
 ]
@@ -64,6 +67,19 @@ CREATE TABLE tags (
 """PyBIDS's own table with its rows kept in its key: a third less, as paths are not held twice."""
 
 
+_forks = 0
+
+
+def _count_fork() -> None:
+    """Count, in the parent and in the child, that the process was forked."""
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_parent=_count_fork, after_in_child=_count_fork)
+
+
 class PrivateDatabase(ConnectionManager):  # type: ignore[misc]
     """PyBIDS's connection to a database of this layout alone, which vanishes with it.
 
@@ -71,58 +87,91 @@ class PrivateDatabase(ConnectionManager):  # type: ignore[misc]
 
     Parameters
     ----------
+    root : pathlib.Path
+        Root of the layout's own dataset.
+    config : list of dict or str
+        The configuration, as `bids.BIDSLayout` takes it.
     kept : pathlib.Path, optional
         A database to begin with. If not provided, an empty one is made.
-    **options
-        As `bids.layout.db.ConnectionManager` takes them for an empty one.
     """
 
-    def __init__(self, kept: Path | None = None, **options: Any) -> None:
+    def __init__(
+        self, root: Path, config: Sequence[dict[str, Any] | str], kept: Path | None = None
+    ) -> None:
+        # PyBIDS's own constructor is not called: it makes tables and configuration anew each time.
         self._kept = kept
-        if kept is None:
-            super().__init__(**options)
-            return
+        self._forks_before = _forks
         self.database_file = None
         self.engine = self._get_engine(None)
-        self.sessionmaker = sa.orm.sessionmaker(bind=self.engine)
+        if kept is None:
+            _empty(json.dumps(config)).backup(self.connection)
+            self.connection.execute("UPDATE layout_info SET root = ?", (str(root),))
+            self.connection.commit()
+        else:
+            self.connection.execute("SELECT 1 FROM files")  # opened before the file is replaced
+        self._database_reset = kept is None
+        # Files are used from other threads, without a query, so nothing of theirs may expire.
+        self.sessionmaker = sa.orm.sessionmaker(bind=self.engine, expire_on_commit=False)
         self._session = None
-        self._database_reset = False
-        self.connection.execute("SELECT 1 FROM files")  # opened before anyone replaces the file
 
     @property
     def connection(self) -> sqlite3.Connection:
         """The one connection to SQLite, below PyBIDS's session."""
-        connection = self.engine.raw_connection().driver_connection
-        assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - for the type checker
-        return connection
+        return _connection_of(self.engine)
 
     def writable(self) -> sqlite3.Connection:
         """Return a connection to write with.
 
-        What is kept is never written to, as it may be others' too: a private copy takes its place.
+        What may be others' too is never written to: a private copy takes the place of a kept
+        database, and of any that a process had before it was forked.
         """
-        if self._kept is not None:
-            private = _open_private()
-            self.connection.backup(private)
+        if self._kept is not None or self._forks_before != _forks:
+            shared, private = self.connection, _open_private()
+            shared.backup(private)
             self.session.commit()
-            self._kept = None
+            self._kept, self._forks_before = None, _forks
             reopen: Any = lambda: private  # noqa: E731 - SQLAlchemy's type for it is private
             self.engine.pool = StaticPool(reopen)
+            shared.close()
         return self.connection
 
     def _get_engine(self, database_file: None) -> sa.Engine:
         """Open the engine; PyBIDS's own would be in memory."""
-        return sa.create_engine("sqlite://", creator=self._open, poolclass=StaticPool)
+        engine = sa.create_engine("sqlite://", creator=self._open, poolclass=StaticPool)
+        # SQLAlchemy gives each new connection a function of its own, which minds the case.
+        sa.event.listen(engine, "connect", lambda connection, _: _set_up(connection))
+        return engine
 
     def _open(self) -> sqlite3.Connection:
         """Open the database that was kept, or a new one."""
         return _open_private() if self._kept is None else _open_read_only(self._kept)
 
 
+@functools.cache
+def _empty(config: str) -> sqlite3.Connection:
+    """Make a database without files, once for each configuration: it takes a while."""
+    init_args = {"root": "/", "derivatives": None, "config": json.loads(config)}
+    manager = ConnectionManager(config=[], init_args=init_args)
+    # Without a session, it does not ask for and commit each entity by itself.
+    manager.session.add_all([Config.load(one) for one in json.loads(config)])
+    manager.session.commit()
+    manager.session.close()
+    return _connection_of(manager.engine)
+
+
+def _connection_of(engine: sa.Engine) -> sqlite3.Connection:
+    """Return the one connection of an engine, as SQLite has it."""
+    connection = engine.raw_connection().driver_connection
+    assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - for the type checker
+    return connection
+
+
 def _open_private() -> sqlite3.Connection:
     """Open a temporary database."""
     connection = sqlite3.connect("", check_same_thread=False)
-    connection.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")
+    connection.executescript(
+        "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA threads = 2"
+    )
     return _set_up(connection)
 
 
@@ -174,17 +223,41 @@ def add_files(
         files, tags = [], []
         for relpath in relpaths[begin : begin + BATCH]:
             path = base + relpath.replace("/", os.sep)
-            dirname, filename = os.path.split(path)
+            dirname, _, filename = path.rpartition(os.sep)
             files.append((path, filename, dirname, kind_of[file_class(filename)]))
-            for name, label in parse_entities(relpath).items():
-                if name in names:
-                    value = str(root) + label if name == "scans" else label
-                    dtype = "int" if name in INTEGER_ENTITIES else "str"
-                    tags.append((path, name, value, dtype, 0))
+            tags += [(path, *label, 0) for label in labels(relpath, base, names)]
         connection.executemany(INSERT_FILE, files)
         connection.executemany(INSERT_TAG, tags)
     connection.execute(COVERING_INDEX)
-    connection.execute("ANALYZE")
+    connection.executescript("PRAGMA analysis_limit = 1000; ANALYZE")
+
+
+def labels(relpath: str, base: str, names: Container[str]) -> list[tuple[str, str, str]]:
+    """List the entities of a path as PyBIDS's database has them.
+
+    Parameters
+    ----------
+    relpath : str
+        Path below the root.
+    base : str
+        The root, with a separator at its end.
+    names : container of str
+        Entities that the layout's configuration has; others are left out.
+
+    Returns
+    -------
+    list of tuple
+        Name, value as text, type.
+    """
+    return [
+        (
+            name,
+            base + label[1:] if name == "scans" else label,  # which is a path
+            "int" if name in INTEGER_ENTITIES else "str",
+        )
+        for name, label in parse_entities(relpath).items()
+        if name in names
+    ]
 
 
 def add_metadata(

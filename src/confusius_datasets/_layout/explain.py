@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,16 @@ from confusius_datasets.errors import did_you_mean, list_some
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["explain", "explain_empty", "word_unknown_entity"]
+__all__ = ["explain", "explain_empty", "is_slip", "word_unknown"]
 
-OPTIONS = ("scope", "regex_search", "invalid_filters")
-"""Arguments of a query that are no filters."""
+NEARLY = 0.8
+"""How much of a name must be that of an entity to be taken for it, by `difflib`'s ratio."""
+
+OPTIONS = ("regex_search", "invalid_filters")
+"""Arguments of a query that say how to filter."""
+
+ABOUT_ANSWERS = ("return_type", "target", "download", "progress")
+"""Arguments of a query that do not change which files it is about."""
 
 BIDS_KEYS = {
     "sub": "subject",
@@ -45,7 +52,7 @@ def explain(layout: Any, query: Mapping[str, Any]) -> pd.DataFrame:
     layout : bids.BIDSLayout
         The files.
     query : mapping of str to Any
-        As `BIDSLayout.get` takes it.
+        As `BIDSLayout.get` takes it; the scope counts as a filter.
 
     Returns
     -------
@@ -56,7 +63,8 @@ def explain(layout: Any, query: Mapping[str, Any]) -> pd.DataFrame:
     import pandas as pd
 
     options = {name: query[name] for name in OPTIONS if name in query}
-    filters = {name: value for name, value in query.items() if name not in OPTIONS}
+    others = {*OPTIONS, *ABOUT_ANSWERS}
+    filters = {name: value for name, value in query.items() if name not in others}
     rows = []
     together: dict[str, Any] = {}
     for name, value in filters.items():
@@ -93,7 +101,7 @@ def explain_empty(layout: Any, query: Mapping[str, Any]) -> str:
             f"No file matches {asked}: {name}={value!r} leaves none of the files that the filters "
             "before it leave. See explain for the counts."
         )
-    has = sorted({str(label) for label in layout.get(return_type="id", target=name)})
+    has = _values_there_are(layout, name)
     near = did_you_mean(str(value), has)
     return (
         f"No file matches {asked}: no file at all has {name}={value!r}. {near}"
@@ -101,26 +109,53 @@ def explain_empty(layout: Any, query: Mapping[str, Any]) -> str:
     )
 
 
-def word_unknown_entity(name: str, known: Iterable[str]) -> str:
-    """Say that a filter is no entity, and what may have been meant.
+def _values_there_are(layout: Any, name: str) -> list[str]:
+    """List the values that a filter can have."""
+    if name == "scope":
+        return ["raw", "derivatives", *(key.rpartition("/")[2] for key in layout.derivatives)]
+    return sorted({str(label) for label in layout.get(return_type="id", target=name)})
+
+
+def is_slip(name: str, entities: Iterable[str]) -> bool:
+    """Say whether a name is all but certainly meant for an entity, and not for a metadata field.
 
     Parameters
     ----------
     name : str
-        The filter.
-    known : iterable of str
+        What was written.
+    entities : iterable of str
         The entities there are.
 
     Returns
     -------
+    bool
+        Whether it is BIDS's key of an entity, or an entity's name with a slip. Metadata fields
+        begin with a capital.
+    """
+    if name in BIDS_KEYS:
+        return True
+    near = difflib.get_close_matches(name, list(entities), n=1, cutoff=NEARLY)
+    return name[:1].islower() and bool(near)
+
+
+def word_unknown(name: str, known: Iterable[str]) -> str:
+    """Say that a name is no entity, and what may have been meant.
+
+    Parameters
+    ----------
+    name : str
+        What was written.
+    known : iterable of str
+        The entities and metadata fields there are.
+
+    Returns
+    -------
     str
-        The sentences of an error.
+        A sentence or two, with a space at the end.
     """
     if name in BIDS_KEYS:
         hint = f"PyBIDS calls it '{BIDS_KEYS[name]}'. "
     else:
-        hint = did_you_mean(name, known)
-    return (
-        f"'{name}' is not a recognized entity. {hint}If you're sure you want to impose this "
-        "constraint, set invalid_filters='allow'."
-    )
+        names = list(known)
+        hint = did_you_mean(name, names) or f"There are {list_some(names)}. "
+    return f"'{name}' is not a recognized entity. {hint}"

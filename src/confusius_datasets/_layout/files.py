@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from confusius_datasets._entities import dataset_prefix
 
-__all__ = ["Scan", "file_class", "files_by_dataset", "scan", "whole"]
+__all__ = ["Scan", "file_class", "files_by_dataset", "is_derivative", "scan", "whole"]
 
 OTHER_INDEXES = frozenset(
     {"dataset_index.json", "dataverse_zip_index.json", "manifest.json", "s3_index.json"}
@@ -116,6 +117,26 @@ def scan(
                 ):  # or a link to a parent would be walked for ever
                     pending.append((relpath, above | {real} if real else above))
     return Scan(frozenset(files), folders)
+
+
+def is_derivative(root: Path) -> bool:
+    """Say whether a dataset's own description, as far as it is on disk, calls it a derivative.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        The dataset's root.
+
+    Returns
+    -------
+    bool
+        Whether it does; PyBIDS knows more entities then.
+    """
+    try:
+        description = json.loads((root / "dataset_description.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(description, dict) and description.get("DatasetType") == "derivative"
 
 
 def whole(relpath: str) -> str:

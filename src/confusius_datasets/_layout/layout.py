@@ -5,32 +5,43 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import bids.layout.layout
 import sqlalchemy as sa
 from bids import BIDSLayout
-from bids.layout.models import BIDSFile, DerivativeDatasets, Entity, Tag
+from bids.exceptions import BIDSEntityError, TargetError
+from bids.layout.models import BIDSFile, Config, DerivativeDatasets, Entity, Tag
 from bids.utils import listify, natural_sort
+from sqlalchemy.orm import with_loader_criteria
 
 from confusius_datasets._entities import INTEGER_ENTITIES, applicable_sidecars
-from confusius_datasets._layout.associations import associate, intended_for
+from confusius_datasets._layout.associations import Association, associate, intended_for
 from confusius_datasets._layout.bidsfiles import CATALOGUE_CLASSES
 from confusius_datasets._layout.config import fusi_config
 from confusius_datasets._layout.database import (
+    BATCH,
     PrivateDatabase,
     add_associations,
     add_files,
     add_metadata,
+    labels,
     merge,
     metadata_row,
 )
-from confusius_datasets._layout.explain import word_unknown_entity
-from confusius_datasets.errors import UnknownEntityError
+from confusius_datasets._layout.explain import is_slip, word_unknown
+from confusius_datasets._layout.files import is_derivative
+from confusius_datasets.errors import (
+    ConfusiusDatasetsError,
+    FileFormatError,
+    MissingFileError,
+    UnknownEntityError,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,8 +56,26 @@ MOST_VALUES = 10_000
 FEW = 2000
 """A filter that leaves fewer files than this is worth going through first."""
 
+SIDECARS_KEPT = 1000
+"""Sidecars whose content is remembered, as many files inherit from the same."""
+
+RESERVED = frozenset({"filters", "absolute_paths"})
+"""Names that PyBIDS has an error of its own for."""
+
 
 Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+class DamagedSidecarError(FileFormatError, OSError):
+    """A JSON sidecar cannot be read; PyBIDS calls that an `OSError`."""
+
+
+class UnknownTargetError(UnknownEntityError, TargetError):  # type: ignore[misc]
+    """A query wants the values of an entity that no file has."""
+
+
+class UnknownGetterError(UnknownEntityError, BIDSEntityError):  # type: ignore[misc]
+    """A layout has no such method, as no file has such an entity."""
 
 
 def _one_at_a_time(method: Method) -> Method:
@@ -95,22 +124,22 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
             sources.lock if sources else threading.RLock()
         )
         self._top = root
+        self._base = os.path.join(root, "")  # noqa: PTH118 - text, with the separator at its end
         self._prefix = prefix
         self._root = bids.layout.layout.Path(root / prefix)
         self._ensure_local = ensure_local
         self._with_metadata: set[str] = set()
-        self._jsons: dict[str, list[str]] | None = None
-        self._contents: dict[str, dict[str, Any]] = {}
+        self._has_all_metadata = False
+        self._ambiguous: set[str] = set()
+        self._is_asking = False
+        self._content = functools.lru_cache(maxsize=SIDECARS_KEPT)(self._read_sidecar)
         self._is_associated = False
-        self._description: dict[str, Any] | None = None
-        self._knows_description = False
-        self.is_derivative = bool(prefix) or self._is_called_derivative()
+        self._with_targets: set[str] = set()
+        self.is_derivative = bool(prefix) or is_derivative(root)
         self.regex_search = False
         self.sources = sources
         self.connection_manager = self._open_database(datasets[prefix])
-        self.session.info.update(
-            lock=self.lock, read_metadata=self.read_metadata, associate=self.associate
-        )
+        self.session.info.update(layout=self, root=str(root))
         self.derivatives = DerivativeDatasets()
         if not prefix:
             for name in datasets:
@@ -119,19 +148,14 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
                         root, datasets, prefix=name, ensure_local=ensure_local, sources=self
                     )
 
-    def _is_called_derivative(self) -> bool:
-        """Say whether the root's own description, if it is here, calls it a derivative."""
-        if not (self._top / "dataset_description.json").exists():
-            return False
-        return (self.description or {}).get("DatasetType") == "derivative"
-
     def _open_database(self, content: Sequence[str] | Path) -> PrivateDatabase:
         """Make PyBIDS's database of the dataset's files, or take over one that was kept."""
+        config: list[dict[str, Any] | str] = [fusi_config()]
+        if self.is_derivative:
+            config.append("derivatives")
         if isinstance(content, Path):
-            return PrivateDatabase(content)
-        config = [fusi_config(), "derivatives"] if self.is_derivative else [fusi_config()]
-        init_args = {"root": self._root, "derivatives": None, "config": config}
-        database = PrivateDatabase(config=config, init_args=init_args)
+            return PrivateDatabase(self._root, config, content)
+        database = PrivateDatabase(self._root, config)
         names = set(database.session.scalars(sa.select(Entity.name)))
         database.session.commit()
         with database.writable() as connection:
@@ -147,18 +171,21 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
             Where.
         """
         with contextlib.closing(sqlite3.connect(path)) as target:
+            target.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")
             self.connection_manager.connection.backup(target)
 
     # What a dataset says of itself.
 
-    @property
+    @functools.cached_property
     def description(self) -> dict[str, Any] | None:
         """Content of `dataset_description.json`, or `None`; made local when it is asked for."""
-        if not self._knows_description:
-            relpath = f"{self._prefix}/dataset_description.json".lstrip("/")
-            self._description = self._read_json(relpath, optional=True)
-            self._knows_description = True
-        return self._description
+        relpath = f"{self._prefix}/dataset_description.json".lstrip("/")
+        with self.lock:
+            if self._own([str(self._top / relpath)]):
+                self._make_local([[relpath]])
+            with contextlib.suppress(MissingFileError, DamagedSidecarError):
+                return self._read_sidecar(relpath)
+            return None
 
     @property
     def source_pipeline(self) -> str | None:
@@ -167,12 +194,12 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
             return None
         description = self.description or {}
         made_by = description.get("GeneratedBy")
-        names = [
-            step["Name"]
-            for step in (made_by if isinstance(made_by, list) else [])
-            if isinstance(step, dict) and "Name" in step
-        ]
-        return names[0] if names else self._prefix.rpartition("/")[2] or None
+        steps = made_by if isinstance(made_by, list) and made_by else []
+        # The second is how it was written before BIDS 1.4.
+        for step in (*steps, description.get("PipelineDescription")):
+            if isinstance(step, dict) and isinstance(step.get("Name"), str):
+                return str(step["Name"])
+        return self._prefix.rpartition("/")[2] or None
 
     def _in_scope(self, scope: str | list[str]) -> bool:
         """Say whether this layout is in a scope; a derivative is also known by its folder."""
@@ -181,15 +208,100 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
             return True
         if not self.is_derivative:
             return "raw" in scopes
-        if scopes & {"derivatives", self._prefix, self._prefix.rpartition("/")[2]}:
+        if scopes & {"derivatives", self._prefix or None, self._prefix.rpartition("/")[2] or None}:
             return True
-        named = scopes - {"raw", "derivatives", "self"} - self._folder_names()
-        return bool(named) and self.source_pipeline in named
+        named = scopes - {"raw", "self"}
+        try:
+            return bool(named) and self.source_pipeline in named
+        except ConfusiusDatasetsError:  # its description cannot be had now
+            if named <= self._folder_names():
+                return False
+            raise
 
     def _folder_names(self) -> set[str]:
         """Return the names of all derivatives' folders, which need no description to be known."""
         family = self.sources.derivatives if self.sources else self.derivatives
         return {name.rpartition("/")[2] for name in family}
+
+    # What it knows of names.
+
+    @functools.cached_property
+    def config(self) -> dict[str, Config]:
+        """The configurations by their names."""
+        return {config.name: config for config in self.session.query(Config).all()}
+
+    @functools.cached_property
+    def _names(self) -> frozenset[str]:
+        """The entities that names of files of this layout's own dataset can have."""
+        return frozenset(name for config in self.config.values() for name in config.entities)
+
+    @_one_at_a_time
+    def named_entities(self) -> set[str]:
+        """Return the entities that names of files can have, here or in a related dataset."""
+        family = (self.sources or self)._get_layouts_in_scope("all")
+        return {
+            name for one in family for config in one.config.values() for name in config.entities
+        }
+
+    @_one_at_a_time
+    def labels_of(self, path: str) -> dict[str, Any]:
+        """Return the entities in the path of a file, with PyBIDS's values."""
+        found = labels(self._relpath(path), self._base, self._names)
+        return {name: _value_of(value, dtype) for name, value, dtype in sorted(found)}
+
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Let PyBIDS ask for the entities so far, without more sidecars being read for that."""
+        before, self._is_asking = self._is_asking, True
+        try:
+            yield
+        finally:
+            self._is_asking = before
+
+    def _is_slip(self, name: str) -> bool:
+        """Say whether a name is that of an entity but for a slip.
+
+        To be sure that it is no metadata field, all sidecars would have to be downloaded.
+        """
+        return self._ensure_local is not None and is_slip(name, self.named_entities())
+
+    def __getattr__(self, key: str) -> Any:
+        if not key.startswith("get_"):
+            return super().__getattr__(key)
+        name = key.removeprefix("get_")
+        with self.lock:
+            getter = self._getter(key)
+            if getter is None and not self._is_slip(name):
+                self._read_family()
+                getter = self._getter(key)
+            if getter is None:
+                with self._asking():
+                    reason = word_unknown(name, self.get_entities())
+                raise UnknownGetterError(f"{key!r} can't be called because {reason}".rstrip())
+            return getter
+
+    def _getter(self, key: str) -> Any:
+        """Return PyBIDS's getter of the values of an entity, or `None`."""
+        with self._asking(), contextlib.suppress(BIDSEntityError):
+            return super().__getattr__(key)
+        return None
+
+    @_one_at_a_time
+    def __repr__(self) -> str:
+        """Count subjects, sessions and runs, as `bids.BIDSLayout` words it."""
+        one, other = sa.orm.aliased(Tag), sa.orm.aliased(Tag)
+        counts = {}
+        for name in ("subject", "session", "run"):
+            value = sa.cast(one._value, sa.Integer) if name in INTEGER_ENTITIES else one._value
+            pairs = sa.select(value, other._value).distinct()
+            pairs = pairs.where(one.entity_name == name, one.is_metadata == False)  # noqa: E712
+            pairs = pairs.where(other.file_path == one.file_path, other.entity_name == "subject")
+            statement = sa.select(sa.func.count()).select_from(pairs.subquery())
+            counts[name] = self.session.scalar(statement)
+        return (
+            f"BIDS Layout: ...{self.root[-30:]} | Subjects: {counts['subject']} | "
+            f"Sessions: {counts['session']} | Runs: {counts['run']}"
+        )
 
     # Queries.
 
@@ -204,18 +316,20 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         **filters: Any,
     ) -> list[Any]:
         """Find files, as `bids.BIDSLayout.get`; metadata that a filter needs are read first."""
-        self._prepare(scope, regex_search, invalid_filters, filters, target=target)
-        if return_type == "id" and target in self.get_entities():
-            return self._get_values(str(target), scope, regex_search, invalid_filters, filters)
-        found: list[Any] = super().get(
-            return_type=return_type,
-            target=target,
-            scope=scope,
-            regex_search=regex_search,
-            invalid_filters=invalid_filters,
-            **filters,
-        )
-        return found
+        with self._asking():
+            if not RESERVED & set(filters):
+                self._prepare(scope, regex_search, invalid_filters, filters, target=target)
+                if return_type == "id" and target is not None:
+                    return self._get_values(target, scope, regex_search, invalid_filters, filters)
+            found: list[Any] = super().get(
+                return_type=return_type,
+                target=target,
+                scope=scope,
+                regex_search=regex_search,
+                invalid_filters=invalid_filters,
+                **filters,
+            )
+            return found
 
     def _prepare(
         self,
@@ -226,24 +340,35 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         *,
         target: str | None,
     ) -> None:
-        """Read the metadata of the candidates of a query, if it asks for any."""
-        known = {
-            name
-            for layout in self._get_layouts_in_scope("all")
-            for config in layout.config.values()
-            for name in config.entities
-        }
-        fields = (set(filters) | ({target} if target else set())) - known - {"filters"}
+        """Read the metadata that a query asks for, and refuse names that are unknown even then."""
+        named = self.named_entities()
+        asked = set(filters) if target is None else {*filters, target}
+        fields = asked - named
         if not fields:
             return
-        rest = {name: value for name, value in filters.items() if name in known}
-        candidates = super().get(
-            return_type="filename", scope=scope, regex_search=regex_search, **rest
-        )
-        self.read_metadata(candidates)
-        unknown = sorted((set(filters) - set(self.get_entities())) - {"filters"})
+        if invalid_filters == "allow":
+            wanted = fields
+        else:
+            wanted = {name for name in fields if not self._is_slip(name)}
+        if wanted:
+            rest = {name: value for name, value in filters.items() if name in named}
+            for layout in self._get_layouts_in_scope(scope):
+                if isinstance(layout, CatalogueLayout):
+                    query = layout._build_file_query(
+                        filters=_with_dots(rest), regex_search=regex_search
+                    )
+                    layout.read_metadata(path for (path,) in query.with_entities(BIDSFile.path))
+        if wanted - set(self.get_entities()) and (target or invalid_filters != "allow"):
+            self._read_family()  # a field that no candidate has may still be one
+        known = self.get_entities()
+        unknown = sorted(set(filters) - set(known))
         if unknown and invalid_filters == "error":
-            raise UnknownEntityError(word_unknown_entity(unknown[0], self.get_entities()))
+            raise UnknownEntityError(
+                f"{word_unknown(unknown[0], known)}If you're sure you want to impose this "
+                "constraint, set invalid_filters='allow'."
+            )
+        if target is not None and target not in known:
+            raise UnknownTargetError(f"Unknown target: {word_unknown(target, known)}".rstrip())
 
     def _get_values(
         self,
@@ -257,13 +382,8 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         known = self.get_entities()
         if invalid_filters == "drop":
             filters = {name: value for name, value in filters.items() if name in known}
-        if "extension" in filters:
-            dotted = [
-                f".{value.lstrip('.')}" if isinstance(value, str) else value
-                for value in listify(filters["extension"])
-            ]
-            filters = {**filters, "extension": dotted}
-        is_metadata = target not in self.get_entities(metadata=False)
+        filters = _with_dots(filters)
+        is_metadata = target not in self.named_entities()
         values: dict[Any, None] = {}
         for layout in self._get_layouts_in_scope(scope):
             tags = sa.select(Tag._value, Tag._dtype).distinct()
@@ -273,15 +393,18 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
                 paths = query.with_entities(BIDSFile.path).subquery()
                 tags = tags.where(Tag.file_path.in_(sa.select(paths)))
             for text, dtype in layout.session.execute(tags):
-                values[_value_of(text, dtype)] = None
+                values[bids.utils.hashablefy(_value_of(text, dtype))] = None
         return list(natural_sort(list(values)))
 
     def _build_file_query(self, **kwargs: Any) -> Any:
         """Build the query of a layout's files, as `bids.BIDSLayout` does."""
         # A file has an entity once, so grouping by path changes nothing but the speed.
         query = super()._build_file_query(**kwargs).group_by(None)
+        filters = kwargs.get("filters") or {}
+        if self._ambiguous & set(filters):
+            query = query.options(_without_fields_of(sorted(self._ambiguous)))
         if not kwargs.get("regex_search"):
-            paths = self._narrow(kwargs.get("filters") or {})
+            paths = self._narrow(filters)
             if paths is not None:
                 query = query.filter(BIDSFile.path.in_(paths))
         return query
@@ -294,7 +417,7 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         best: list[str] | None = None
         for name, value in filters.items():
             wanted = listify(value)
-            if name in INTEGER_ENTITIES or not wanted:
+            if name in INTEGER_ENTITIES | self._ambiguous or not wanted:
                 continue  # numbers are compared by their value, not as text
             if all(isinstance(label, str) for label in wanted):
                 statement = (
@@ -315,14 +438,15 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         paths = self.get(**{**filters, "return_type": "filename"})
         if metadata:
             self.read_metadata(paths)
-        wanted = set(paths)
         statement = sa.select(Tag.file_path, Tag.entity_name, Tag._value, Tag._dtype)
         if not metadata:
             statement = statement.where(Tag.is_metadata == False)  # noqa: E712 - SQL's equality
         rows = [
             (path, name, _value_of(text, dtype))
-            for path, name, text, dtype in self.session.execute(statement)
-            if path in wanted
+            for part in _parts(paths)
+            for path, name, text, dtype in self.session.execute(
+                statement.where(Tag.file_path.in_(part))
+            )
         ]
         table = pd.DataFrame(rows, columns=["path", "entity", "value"])
         table = table.pivot(index="path", columns="entity", values="value")
@@ -334,9 +458,14 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
     def get_entities(
         self, scope: str | list[str] = "all", metadata: bool | None = None
     ) -> dict[str, Entity]:
-        """Return the entities of the layouts in a scope, as `bids.BIDSLayout.get_entities`."""
+        """Return the entities of the layouts in a scope, as `bids.BIDSLayout.get_entities`.
+
+        Metadata fields are among them, so that all sidecars are read, unless `metadata=False`.
+        """
         found: dict[str, Entity] = {}
         for layout in self._get_layouts_in_scope(scope):
+            if metadata is not False and not self._is_asking:
+                _read_all_metadata(layout)
             query = layout.session.query(Entity)
             if metadata is not None:
                 # PyBIDS joins with every tag of every file; one tag is enough to know.
@@ -378,21 +507,47 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         """
         asked = [path for path in dict.fromkeys(map(str, paths)) if path not in self._with_metadata]
         new = self._own(asked)
-        if new:
-            sidecars = {path: self._sidecars_of(path) for path in new}
-            self._make_local(sidecars.values())
+        sidecars = {path: self._sidecars_of(path) for path in new}
+        self._make_local(sidecars.values())
+        for begin in range(0, len(new), BATCH):
+            batch = new[begin : begin + BATCH]
             rows = [
                 metadata_row(path, field, value)
-                for path, applying in sidecars.items()
-                for field, value in merge(map(self._content, applying)).items()
+                for path in batch
+                for field, value in self._merge(path, sidecars[path]).items()
             ]
             with self.connection_manager.writable() as connection:
                 add_metadata(connection, rows)
-            self.session.expire_all()
-            self._with_metadata.update(new)
+            self._ambiguous |= {row[1] for row in rows} & self.named_entities()
+            self._with_metadata.update(batch)
         if len(asked) > len(new):
-            for derivative in self.derivatives.values():
+            for derivative in self._own_derivatives():
                 derivative.read_metadata(asked)
+
+    def _merge(self, path: str, sidecars: Sequence[str]) -> dict[str, Any]:
+        """Merge the sidecars of a file; where it is not here itself, they need not be either."""
+        try:
+            return merge(map(self._content, sidecars))
+        except FileNotFoundError:
+            if Path(path).exists():
+                raise
+            return {}
+
+    @_one_at_a_time
+    def read_all_metadata(self) -> None:
+        """Read the metadata of every file of this layout's own dataset."""
+        if not self._has_all_metadata:
+            self.read_metadata(self.session.scalars(sa.select(BIDSFile.path)).all())
+            self._has_all_metadata = True
+
+    def _read_family(self) -> None:
+        """Read the metadata of every file of this layout and its derivatives."""
+        for layout in self._get_layouts_in_scope("all"):
+            _read_all_metadata(layout)
+
+    def _own_derivatives(self) -> list[CatalogueLayout]:
+        """Return the derivatives that lie in this root; a user may have added others."""
+        return [one for one in self.derivatives.values() if isinstance(one, CatalogueLayout)]
 
     @_one_at_a_time
     def associate(self, paths: Iterable[str]) -> None:
@@ -406,24 +561,30 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         paths : iterable of str
             Absolute paths of the files asked for.
         """
-        self.read_metadata(paths)
-        if self._is_associated:
-            return
-        files = natural_sort(self.session.scalars(sa.select(BIDSFile.path)).all())
-        relpaths = [Path(path).relative_to(self._top).as_posix() for path in files]
-        self.read_metadata(
-            path for path in files if all(map(self._is_local, self._sidecars_of(path)))
-        )
-        names = {name for config in self.config.values() for name in config.entities}
-        found = list(associate(relpaths, names))
+        asked = list(paths)
+        self.read_metadata(asked)
+        if not self._is_associated:
+            asked = natural_sort(self.session.scalars(sa.select(BIDSFile.path)).all())
+            self.read_metadata(
+                path for path in asked if all(map(self._is_local, self._sidecars_of(path)))
+            )
+            self._write_associations(associate(map(self._relpath, asked)))
+            self._is_associated = True
         fields = self.session.query(Tag).filter(Tag.entity_name == "IntendedFor")
-        for tag in fields.filter(Tag.is_metadata == True):  # noqa: E712 - SQL's equality
-            relpath = Path(tag.file_path).relative_to(self._top).as_posix()
-            found += intended_for(relpath, tag.value)
+        said = {tag.file_path: tag.value for tag in fields.filter(Tag.is_metadata == True)}  # noqa: E712
+        for path in said.keys() & set(asked) - self._with_targets:
+            relpath = self._relpath(path)
+            self._write_associations(intended_for(relpath, said[path]))
+        self._with_targets |= said.keys() & set(asked)
+
+    def _write_associations(self, found: Iterable[Association]) -> None:
+        """Write into the database which files belong together."""
         with self.connection_manager.writable() as connection:
             add_associations(connection, found, self._top)
-        self.session.expire_all()
-        self._is_associated = True
+
+    def _relpath(self, path: str) -> str:
+        """Return the path of a file below the root of the whole dataset, with `/`."""
+        return path[len(self._base) :].replace(os.sep, "/")
 
     def _is_local(self, relpath: str) -> bool:
         """Say whether a file is on disk."""
@@ -432,24 +593,25 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
     def _own(self, paths: Sequence[str]) -> list[str]:
         """Return those of some files that are in this layout's own dataset."""
         found: set[str] = set()
-        for begin in range(0, len(paths), MOST_VALUES):
-            part = paths[begin : begin + MOST_VALUES]
+        for part in _parts(paths):
             found.update(
                 self.session.scalars(sa.select(BIDSFile.path).where(BIDSFile.path.in_(part)))
             )
         return [path for path in paths if path in found]
 
+    @functools.cached_property
+    def _jsons(self) -> dict[str, list[str]]:
+        """The JSON files of this layout's own dataset by the folder they lie in."""
+        jsons: dict[str, list[str]] = {}
+        statement = sa.select(BIDSFile.path).where(BIDSFile.filename.endswith(".json"))
+        for path in self.session.scalars(statement):
+            relpath = self._relpath(path)
+            jsons.setdefault(relpath.rpartition("/")[0], []).append(relpath)
+        return jsons
+
     def _sidecars_of(self, path: str) -> list[str]:
         """List the sidecars of a file, below the root, the most specific last."""
-        if self._jsons is None:
-            self._jsons = {}
-            statement = sa.select(BIDSFile.path).where(BIDSFile.filename.endswith(".json"))
-            for found in self.session.scalars(statement):
-                relpath = Path(found).relative_to(self._top).as_posix()
-                self._jsons.setdefault(relpath.rpartition("/")[0], []).append(relpath)
-        relpath = Path(path).relative_to(self._top).as_posix()
-        jsons = self._jsons
-        return applicable_sidecars(relpath, lambda folder: jsons.get(folder, ()))
+        return applicable_sidecars(self._relpath(path), lambda folder: self._jsons.get(folder, ()))
 
     def _make_local(self, sidecars: Iterable[Sequence[str]]) -> None:
         """Make sidecars local, all at once."""
@@ -458,30 +620,56 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         if missing and self._ensure_local is not None:
             self._ensure_local(missing)
 
-    def _content(self, relpath: str) -> dict[str, Any]:
-        """Return the content of a sidecar, read once."""
-        if relpath not in self._contents:
-            self._contents[relpath] = self._read_json(relpath, optional=False) or {}
-        return self._contents[relpath]
-
-    def _read_json(self, relpath: str, *, optional: bool) -> dict[str, Any] | None:
-        """Read a JSON object."""
+    def _read_sidecar(self, relpath: str) -> dict[str, Any]:
+        """Read a JSON file; what holds no object says nothing."""
         path = self._top / relpath
-        if optional and not path.exists() and self._ensure_local is not None:
-            self._ensure_local([relpath])
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise MissingFileError(f"{path}: this JSON sidecar is not there.") from error
         except (OSError, ValueError) as error:
-            if optional:
-                return None
-            raise OSError(f"{path}: this JSON sidecar cannot be read: {error}") from error
-        return content if isinstance(content, dict) else None
+            raise DamagedSidecarError(
+                f"{path}: this JSON sidecar cannot be read: {error}"
+            ) from error
+        return content if isinstance(content, dict) else {}
 
 
 def _value_of(text: str, dtype: str) -> Any:
     """Turn a value as the database has it into what PyBIDS gives."""
     if dtype == "json":
-        return bids.utils.hashablefy(json.loads(text))
+        return json.loads(text)
     if dtype == "bool":
         return text == "True"
     return bids.layout.models.type_map[dtype](text)
+
+
+def _with_dots(filters: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give extensions their dot, as PyBIDS does."""
+    if "extension" not in filters:
+        return filters
+    dotted = [
+        f".{value.lstrip('.')}" if isinstance(value, str) else value
+        for value in listify(filters["extension"])
+    ]
+    return {**filters, "extension": dotted}
+
+
+def _parts(paths: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Cut a list into parts that fit into a statement."""
+    for begin in range(0, len(paths), MOST_VALUES):
+        yield paths[begin : begin + MOST_VALUES]
+
+
+def _read_all_metadata(layout: BIDSLayout) -> None:
+    """Read all metadata of a layout; those that a user added to ours have theirs from the start."""
+    if isinstance(layout, CatalogueLayout):
+        layout.read_all_metadata()
+
+
+def _without_fields_of(names: Sequence[str]) -> Any:
+    """Let a query look for some entities in the names of files alone, not in metadata."""
+    return with_loader_criteria(
+        Tag,
+        lambda tag: sa.or_(tag.is_metadata == False, tag.entity_name.not_in(names)),  # noqa: E712
+        include_aliases=True,
+    )
