@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from confusius_datasets._download import FileStarted
@@ -103,14 +105,20 @@ def test_content_that_changes_halfway_is_not_mixed(lab: Lab) -> None:
     assert lab.tree() == {}
 
 
-def test_partial_file_of_an_earlier_call_is_gone_on_with(lab: Lab) -> None:
-    """What an interrupted call received is not asked for again."""
+def interrupt(lab: Lab) -> Path:
+    """Leave a partial file of the large one behind, as a call that gave up does."""
     lab.serve({LARGE: MEBIBYTE})
     lab.osf.fail(NAME, Fault("drop", after=300_000), Fault("drop", times=FAST.retries + 1))
     with pytest.raises(DownloadsFailedError):
         lab.fetch()
     lab.osf.heal()
-    left = sum(path.stat().st_size for path in lab.partials())
+    (partial,) = lab.partials()
+    return partial
+
+
+def test_partial_file_of_an_earlier_call_is_gone_on_with(lab: Lab) -> None:
+    """What an interrupted call received is not asked for again."""
+    left = interrupt(lab).stat().st_size
 
     lab.fetch()
 
@@ -126,12 +134,7 @@ def test_partial_file_of_an_earlier_call_is_gone_on_with(lab: Lab) -> None:
 @pytest.mark.parametrize("spoilt", ["first byte", "too long", "complete but wrong"])
 def test_partial_file_that_is_spoilt_is_noticed(lab: Lab, spoilt: str) -> None:
     """The finished file is hashed whole, with what an earlier call left."""
-    lab.serve({LARGE: MEBIBYTE})
-    lab.osf.fail(NAME, Fault("drop", after=300_000), Fault("drop", times=FAST.retries + 1))
-    with pytest.raises(DownloadsFailedError):
-        lab.fetch()
-    lab.osf.heal()
-    (partial,) = lab.partials()
+    partial = interrupt(lab)
     received = partial.read_bytes()
     partial.write_bytes(
         {
@@ -148,12 +151,7 @@ def test_partial_file_that_is_spoilt_is_noticed(lab: Lab, spoilt: str) -> None:
 
 def test_partial_file_that_is_spoilt_costs_no_retry(lab: Lab) -> None:
     """What an earlier call left says nothing of the host: wrong bytes after it are the first."""
-    lab.serve({LARGE: MEBIBYTE})
-    lab.osf.fail(NAME, Fault("drop", after=300_000), Fault("drop", times=FAST.retries + 1))
-    with pytest.raises(DownloadsFailedError):
-        lab.fetch()
-    lab.osf.heal()
-    (partial,) = lab.partials()
+    partial = interrupt(lab)
     partial.write_bytes(bytes(MEBIBYTE))
     lab.osf.fail(NAME, Fault("corrupt"))
 
@@ -164,11 +162,7 @@ def test_partial_file_that_is_spoilt_costs_no_retry(lab: Lab) -> None:
 
 def test_partial_file_of_another_content_is_cleared_away(lab: Lab) -> None:
     """What was received of an older version is of no use for the new one."""
-    lab.serve({LARGE: MEBIBYTE})
-    lab.osf.fail(NAME, Fault("drop", after=300_000), Fault("drop", times=FAST.retries + 1))
-    with pytest.raises(DownloadsFailedError):
-        lab.fetch()
-    lab.osf.heal()
+    interrupt(lab)
     lab.files[LARGE] = bytes(MEBIBYTE)
     lab.osf.put("43skw", "small-bids", LARGE, lab.files[LARGE])
 
