@@ -147,14 +147,15 @@ class Assembly:
         return None
 
     def _cut_to_size(self, piece: Piece, rest: int) -> None:
-        """Leave of the last piece as much as one should take: less near the end, for all to end."""
+        """Leave of a piece as much as one should take: less near the end, so all end at once."""
         nbytes = max(min(self._piece, rest // self._ahead), self._piece // 4)
         if rest > nbytes:
             self._cut(piece, piece.position + nbytes)
 
     def _cut(self, piece: Piece, at: int) -> None:
-        """End the last piece early, and leave the rest to be claimed."""
-        self._pieces.append(Piece(at, piece.stop, owned=False))
+        """End a piece early, and leave the rest to be claimed."""
+        after = self._pieces.index(piece) + 1
+        self._pieces.insert(after, Piece(at, piece.stop, owned=False))
         piece.stop = at
 
     def take(self, piece: Piece, data: bytes) -> int:
