@@ -35,7 +35,7 @@ FUSI_ENTITIES: Mapping[str, str] = MappingProxyType(
 INTEGER_ENTITIES = frozenset({"run", "pose"})
 """Entities whose values are numbers, whatever their padding."""
 
-PATHS_KEPT = 16_384
+PATHS_KEPT = 8192
 """Paths whose entities are remembered: a sidecar is held against every file of its folder."""
 
 _LABEL = "([a-zA-Z0-9+]+)"
@@ -161,8 +161,10 @@ def dataset_prefix(relpath: str) -> str:
     >>> dataset_prefix("derivatives/glm-speed/sub-rat83/x.tsv")
     'derivatives/glm-speed'
     """
+    if not relpath.startswith("derivatives/"):
+        return ""
     parts = relpath.split("/")
-    return "/".join(parts[:2]) if parts[0] == "derivatives" and len(parts) > 2 else ""
+    return "/".join(parts[:2]) if len(parts) > 2 else ""
 
 
 def applicable_sidecars(relpath: str, jsons: Callable[[str], Iterable[str]]) -> list[str]:

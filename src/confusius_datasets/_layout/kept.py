@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,12 @@ NAME = "signature.json"
 BLOCK = 1 << 20
 """Bytes that are read at a time."""
 
+DATABASE = ".sqlite"
+"""End of the names of databases."""
+
+UNKNOWN = ".unknown"
+"""End of the name of the list of files that the index did not have."""
+
 RACE_NS = 2_000_000_000
 """A folder that changed this shortly before it was read may have changed once more unnoticed."""
 
@@ -41,7 +48,7 @@ class _Signature:
     key: str
     made_ns: int
     folders: dict[str, int]
-    unknown: frozenset[str]
+    unknown: tuple[str, int]
     files: dict[str, tuple[str, int]]
 
     @classmethod
@@ -53,8 +60,8 @@ class _Signature:
                 key=str(document["key"]),
                 made_ns=int(document["made_ns"]),
                 folders={str(name): int(mtime) for name, mtime in document["folders"].items()},
-                unknown=frozenset(map(str, document["unknown"])),
-                files={str(k): (str(v[0]), int(v[1])) for k, v in document["files"].items()},
+                unknown=_named(document["unknown"]),
+                files={str(k): _named(v) for k, v in document["files"].items()},
             )
         except (TypeError, KeyError, IndexError, AttributeError) as error:
             raise ValueError(f"{path} is no signature") from error
@@ -65,7 +72,7 @@ class _Signature:
             "key": self.key,
             "made_ns": self.made_ns,
             "folders": self.folders,
-            "unknown": sorted(self.unknown),
+            "unknown": self.unknown,
             "files": self.files,
         }
         write_atomic(path, json.dumps(document).encode(), durable=False)
@@ -97,7 +104,7 @@ def load_databases(
             return None
         databases = {}
         for prefix, (name, checksum) in signature.files.items():
-            databases[prefix] = folder / Path(name).name
+            databases[prefix] = folder / name
             if _checksum(databases[prefix]) != checksum:
                 return None
     except (OSError, ValueError):
@@ -132,15 +139,18 @@ def save_databases(
     files = {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        older = list(folder.glob("*.sqlite"))
+        older = [*folder.glob(f"*{DATABASE}"), *folder.glob(f"*{UNKNOWN}")]
         for number, (prefix, write) in enumerate(keep.items()):
-            name = f"{token}-{number}.sqlite"
+            name = f"{token}-{number}{DATABASE}"
             write(folder / name)
             files[prefix] = (name, _checksum(folder / name))
-        signature = _Signature(key, time.time_ns(), found.folders, frozenset(unknown), files)
+        listed = folder / f"{token}{UNKNOWN}"
+        listed.write_bytes(json.dumps(sorted(unknown)).encode())
+        unknown_file = (listed.name, _checksum(listed))
+        signature = _Signature(key, time.time_ns(), found.folders, unknown_file, files)
         signature.write(folder / NAME)
     except (OSError, sqlite3.Error):
-        older = list(folder.glob(f"{token}-*"))
+        older = list(folder.glob(f"{token}*"))
     for path in older:
         with contextlib.suppress(OSError):  # Windows does not let go of a file in use
             path.unlink()
@@ -163,10 +173,11 @@ def _is_unchanged(
     Only folders whose time changed are looked into. Files that the index has may come and go:
     the databases know them anyway.
     """
+    base = os.path.join(root, "")  # noqa: PTH118 - text, as there may be thousands of folders
     changed = [
         folder
         for folder, mtime in signature.folders.items()
-        if _mtime(root / folder) != mtime or mtime > signature.made_ns - RACE_NS
+        if _mtime(base + folder) != mtime or mtime > signature.made_ns - RACE_NS
     ]
     if not changed:
         return True
@@ -178,7 +189,11 @@ def _is_unchanged(
         found = scan(root, start=folder, descend=lambda below: below not in signature.folders)
         folders |= found.folders
         present |= found.files
-    before = {name for name in signature.unknown if name.rpartition("/")[0] in set(changed)}
+    listed, checksum = signature.unknown
+    if _checksum(path.parent / listed) != checksum:
+        return False
+    unknown = json.loads((path.parent / listed).read_bytes())
+    before = {name for name in unknown if name.rpartition("/")[0] in set(changed)}
     if present - indexed() != before:
         return False
     renewed = _Signature(signature.key, made_ns, folders, signature.unknown, signature.files)
@@ -187,9 +202,14 @@ def _is_unchanged(
     return True
 
 
-def _mtime(path: Path) -> int | None:
+def _named(entry: Sequence[Any]) -> tuple[str, int]:
+    """Take a file's name, right in the folder of the databases, and its checksum."""
+    return Path(str(entry[0])).name, int(entry[1])
+
+
+def _mtime(path: str) -> int | None:
     """Return when a folder changed last, or `None` where there is none."""
     try:
-        return path.stat().st_mtime_ns
+        return os.stat(path).st_mtime_ns  # noqa: PTH116 - of thousands of folders
     except OSError:
         return None

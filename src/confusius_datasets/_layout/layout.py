@@ -438,21 +438,38 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         paths = self.get(**{**filters, "return_type": "filename"})
         if metadata:
             self.read_metadata(paths)
+        # Column by column, as PyBIDS's list of all values takes ten times the memory.
+        place = {path: number for number, path in enumerate(sorted(set(paths)))}
+        columns: dict[str, list[Any]] = {}
+        tagged: set[int] = set()
+        is_text = True
+        for path, name, value in self._values_of(list(place), metadata=metadata):
+            if name not in columns:
+                columns[name] = [float("nan")] * len(place)
+            columns[name][place[path]] = value
+            tagged.add(place[path])
+            is_text = is_text and isinstance(value, str)
+        table = pd.DataFrame(
+            {name: columns[name] for name in sorted(columns)},
+            index=pd.Index(list(place), name="path"),
+            dtype=None if is_text else object,
+        )
+        table.columns.name = "entity"
+        # Files without any entity of this layout come last, as PyBIDS appends them.
+        alone = [number for path, number in place.items() if number not in tagged]
+        return table.iloc[[*sorted(tagged), *alone]].reset_index()
+
+    def _values_of(self, paths: Sequence[str], *, metadata: bool) -> Iterator[tuple[str, str, Any]]:
+        """Give path, name and value of the entities of files, and of their metadata if wanted."""
         statement = sa.select(Tag.file_path, Tag.entity_name, Tag._value, Tag._dtype)
         if not metadata:
             statement = statement.where(Tag.is_metadata == False)  # noqa: E712 - SQL's equality
-        rows = [
-            (path, name, _value_of(text, dtype))
-            for part in _parts(paths)
-            for path, name, text, dtype in self.session.execute(
-                statement.where(Tag.file_path.in_(part))
-            )
-        ]
-        table = pd.DataFrame(rows, columns=["path", "entity", "value"])
-        table = table.pivot(index="path", columns="entity", values="value")
-        # Files without any entity of this layout come last, as PyBIDS appends them.
-        alone = [path for path in paths if path not in table.index]
-        return table.reindex([*table.index, *alone]).rename_axis(index="path").reset_index()
+        value_of = functools.cache(_value_of)  # the same few, many times
+        for part in _parts(paths):
+            rows = self.session.execute(statement.where(Tag.file_path.in_(part)))
+            for path, name, text, dtype in rows:
+                # A list or dictionary may be changed by its owner.
+                yield path, name, (_value_of if dtype == "json" else value_of)(text, dtype)
 
     @_one_at_a_time
     def get_entities(
@@ -506,23 +523,23 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
             Absolute paths; those of other layouts are passed on to these.
         """
         asked = [path for path in dict.fromkeys(map(str, paths)) if path not in self._with_metadata]
-        new = self._own(asked)
-        sidecars = {path: self._sidecars_of(path) for path in new}
-        self._make_local(sidecars.values())
+        new = [] if self._has_all_metadata else self._own(asked)
+        self._make_local(map(self._sidecars_of, new))
         for begin in range(0, len(new), BATCH):
             batch = new[begin : begin + BATCH]
             rows = [
                 metadata_row(path, field, value)
                 for path in batch
-                for field, value in self._merge(path, sidecars[path]).items()
+                for field, value in self._merge(path, self._sidecars_of(path)).items()
             ]
             with self.connection_manager.writable() as connection:
                 add_metadata(connection, rows)
             self._ambiguous |= {row[1] for row in rows} & self.named_entities()
             self._with_metadata.update(batch)
-        if len(asked) > len(new):
-            for derivative in self._own_derivatives():
-                derivative.read_metadata(asked)
+        for derivative in self._own_derivatives():
+            inside = [path for path in asked if path.startswith(derivative.root + os.sep)]
+            if inside:
+                derivative.read_metadata(inside)
 
     def _merge(self, path: str, sidecars: Sequence[str]) -> dict[str, Any]:
         """Merge the sidecars of a file; where it is not here itself, they need not be either."""
@@ -539,6 +556,7 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         if not self._has_all_metadata:
             self.read_metadata(self.session.scalars(sa.select(BIDSFile.path)).all())
             self._has_all_metadata = True
+            self._with_metadata.clear()
 
     def _read_family(self) -> None:
         """Read the metadata of every file of this layout and its derivatives."""
@@ -592,12 +610,12 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
 
     def _own(self, paths: Sequence[str]) -> list[str]:
         """Return those of some files that are in this layout's own dataset."""
-        found: set[str] = set()
+        own: list[str] = []
         for part in _parts(paths):
-            found.update(
-                self.session.scalars(sa.select(BIDSFile.path).where(BIDSFile.path.in_(part)))
-            )
-        return [path for path in paths if path in found]
+            statement = sa.select(BIDSFile.path).where(BIDSFile.path.in_(part))
+            found = set(self.session.scalars(statement))
+            own += [path for path in part if path in found]
+        return own
 
     @functools.cached_property
     def _jsons(self) -> dict[str, list[str]]:
@@ -615,9 +633,11 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
 
     def _make_local(self, sidecars: Iterable[Sequence[str]]) -> None:
         """Make sidecars local, all at once."""
+        if self._ensure_local is None:
+            return
         wanted = dict.fromkeys(relpath for applying in sidecars for relpath in applying)
         missing = [relpath for relpath in wanted if not self._is_local(relpath)]
-        if missing and self._ensure_local is not None:
+        if missing:
             self._ensure_local(missing)
 
     def _read_sidecar(self, relpath: str) -> dict[str, Any]:

@@ -1,0 +1,107 @@
+"""Whatever a tree looks like, its layout is PyBIDS's."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from confusius_datasets import Query, open_dataset
+from trees import plain_layout, write_tree
+
+FIELDS = st.dictionaries(
+    st.sampled_from(["RepetitionTime", "Flag", "Sizes", "Note"]),
+    st.sampled_from([0.4, 1, "1", True, None, [1, 2], {"a": [1]}, ""]),
+    max_size=3,
+)
+
+
+@st.composite
+def stems(draw: st.DrawFn, *, subject: str | None) -> str:
+    """Draw a file's name without its ending, entities in any combination."""
+    labels = [("sub", subject)] if subject else []
+    for key, values in {
+        "ses": ["x", "X2"],
+        "task": ["rest", "a+b"],
+        "acq": ["slice01", "02"],
+        "run": ["1", "01", "2"],
+        "pose": ["1", "02"],
+    }.items():
+        if draw(st.booleans()):
+            labels.append((key, draw(st.sampled_from(values))))
+    suffix = draw(st.sampled_from(["pwd", "pwd", "bold", "events", "physio", "T1w"]))
+    return "_".join([*(f"{key}-{label}" for key, label in labels), suffix])
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> dict[str, bytes]:
+    """Draw a dataset of a few files and sidecars, at any level, raw and derived."""
+    description = {"Name": "x", "BIDSVersion": "1.10.0"}
+    files: dict[str, Any] = {"dataset_description.json": description}
+    for _ in range(draw(st.integers(1, 12))):
+        prefix = draw(st.sampled_from(["", "", "", "derivatives/one/"]))
+        subject = draw(st.sampled_from(["01", "02", "10"]))
+        inside = draw(st.sampled_from(["/ses-x", ""])) + draw(
+            st.sampled_from(["/fusi", "/func", "/angio", ""])
+        )
+        folder = f"{prefix}sub-{subject}{inside}/"
+        ending = draw(st.sampled_from([".nii.gz", ".nii", ".tsv", ".tsv.gz", ".zarr/0"]))
+        files[f"{folder}{draw(stems(subject=subject))}{ending}"] = None
+        where, whose = draw(
+            st.sampled_from([(folder, subject), (prefix, None), (f"{prefix}sub-{subject}/", None)])
+        )
+        files[f"{where}{draw(stems(subject=whose))}.json"] = draw(FIELDS)
+    return {
+        name: b"" if content is None else json.dumps(content).encode()
+        for name, content in files.items()
+    }
+
+
+QUERIES: list[dict[str, Any]] = [
+    {},
+    {"subject": "01", "extension": "nii.gz"},
+    {"run": 1},
+    {"session": None, "suffix": ["pwd", "bold"]},
+    {"task": "R", "regex_search": True},
+    {"RepetitionTime": Query.ANY},
+    {"RepetitionTime": 0.4, "subject": "10"},
+    {"Flag": [True, None], "scope": "raw", "invalid_filters": "drop"},
+    {"Sizes": "[1, 2]", "invalid_filters": "allow"},
+    {"return_type": "id", "target": "Note"},
+    {"return_type": "dir", "target": "subject"},
+]
+
+
+def ask(layout: Any, query: dict[str, Any]) -> Any:
+    """Ask a layout, and bring answers and errors into a comparable form."""
+    try:
+        return [getattr(file, "path", file) for file in layout.get(**query)]
+    except ValueError as error:
+        return "recognized" in str(error) or "Unknown target" in str(error)
+
+
+@settings(max_examples=40)
+@given(files=trees())
+def test_layout_of_any_tree_is_pybidss(files: dict[str, bytes]) -> None:
+    """Files, entities, metadata, associations, tables and answers are the same."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = write_tree(Path(folder) / "tree", files)
+        theirs, ours = plain_layout(root), open_dataset(root).layout
+
+        for query in QUERIES:
+            assert ask(open_dataset(root).layout, query) == ask(theirs, query), query
+        for file in theirs.get():
+            mine = ours.get_file(file.path)
+            assert mine.get_metadata() == file.get_metadata(), file.relpath
+            assert mine.entities == file.entities
+            for kind in ("Metadata", "Child", "Parent"):
+                found = {other.path for other in mine.get_associations(kind)}
+                assert found == {other.path for other in file.get_associations(kind)}
+        tables = [side.to_df(metadata=True, scope="raw") for side in (ours, theirs)]
+        tables = [table.sort_values("path", ignore_index=True) for table in tables]
+        assert tables[0].equals(tables[1])
+        assert ours.get_entities().keys() == theirs.get_entities().keys()
