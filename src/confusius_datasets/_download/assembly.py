@@ -83,6 +83,11 @@ class Assembly:
         """Whether nothing is taken in any more."""
         return self._closed
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether others help, or have helped."""
+        return self._shared
+
     def learn_size(self, size: int) -> None:
         """Take note of the size of the file, where it was not known before.
 

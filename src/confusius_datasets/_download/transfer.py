@@ -181,9 +181,12 @@ class Transfer:
         """
         # Without a validator or checksum, ranges of different contents could be mixed unnoticed.
         vouched = self._validator is not None or self._entry.checksum is not None
-        if not (self._ranges and vouched) or self._helped_in_vain > 2 or not self._takes_long():
-            return False
         assembly = self._assembly
+        if not (self._ranges and vouched) or self._helped_in_vain > 2:
+            return False
+        # With help it goes faster, which is no reason to leave.
+        if not (assembly.is_shared or self._takes_long()):
+            return False
         piece = assembly.claim() if assembly.share() else None
         if piece is None:
             return False
