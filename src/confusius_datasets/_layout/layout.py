@@ -319,8 +319,14 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         with self._asking():
             if not RESERVED & set(filters):
                 self._prepare(scope, regex_search, invalid_filters, filters, target=target)
+                queries = functools.partial(
+                    self._file_queries, scope, regex_search, invalid_filters, filters
+                )
                 if return_type == "id" and target is not None:
-                    return self._get_values(target, scope, regex_search, invalid_filters, filters)
+                    return self._get_values(target, queries(), of_all=not filters)
+                if return_type.startswith("file"):
+                    paths = [path for _, query in queries() for (path,) in _paths_of(query)]
+                    return list(natural_sort(paths))
             found: list[Any] = super().get(
                 return_type=return_type,
                 target=target,
@@ -352,12 +358,9 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
             wanted = {name for name in fields if not self._is_slip(name)}
         if wanted:
             rest = {name: value for name, value in filters.items() if name in named}
-            for layout in self._get_layouts_in_scope(scope):
+            for layout, query in self._file_queries(scope, regex_search, "allow", rest):
                 if isinstance(layout, CatalogueLayout):
-                    query = layout._build_file_query(
-                        filters=_with_dots(rest), regex_search=regex_search
-                    )
-                    layout.read_metadata(path for (path,) in query.with_entities(BIDSFile.path))
+                    layout.read_metadata(path for (path,) in _paths_of(query))
         if wanted - set(self.get_entities()) and (target or invalid_filters != "allow"):
             self._read_family()  # a field that no candidate has may still be one
         known = self.get_entities()
@@ -370,28 +373,40 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         if target is not None and target not in known:
             raise UnknownTargetError(f"Unknown target: {word_unknown(target, known)}".rstrip())
 
-    def _get_values(
+    def _file_queries(
         self,
-        target: str,
         scope: str | list[str],
         regex_search: bool,
         invalid_filters: str,
         filters: Mapping[str, Any],
-    ) -> list[Any]:
-        """List the values of an entity among the files of a query, by one statement a layout."""
-        known = self.get_entities()
+    ) -> Iterator[tuple[BIDSLayout, Any]]:
+        """Build the query of files for each layout in a scope."""
         if invalid_filters == "drop":
+            known = self.get_entities()
             filters = {name: value for name, value in filters.items() if name in known}
-        filters = _with_dots(filters)
+        if "extension" in filters:
+            dotted = [
+                f".{value.lstrip('.')}" if isinstance(value, str) else value
+                for value in listify(filters["extension"])
+            ]
+            filters = {**filters, "extension": dotted}
+        for layout in self._get_layouts_in_scope(scope):
+            yield (
+                layout,
+                layout._build_file_query(filters=filters, regex_search=regex_search),
+            )
+
+    def _get_values(
+        self, target: str, queries: Iterable[tuple[BIDSLayout, Any]], *, of_all: bool
+    ) -> list[Any]:
+        """List the values of an entity among the files of queries, by one statement each."""
         is_metadata = target not in self.named_entities()
         values: dict[Any, None] = {}
-        for layout in self._get_layouts_in_scope(scope):
+        for layout, query in queries:
             tags = sa.select(Tag._value, Tag._dtype).distinct()
             tags = tags.where(Tag.entity_name == target, Tag.is_metadata == is_metadata)
-            if filters:
-                query = layout._build_file_query(filters=filters, regex_search=regex_search)
-                paths = query.with_entities(BIDSFile.path).subquery()
-                tags = tags.where(Tag.file_path.in_(sa.select(paths)))
+            if not of_all:
+                tags = tags.where(Tag.file_path.in_(sa.select(_paths_of(query).subquery())))
             for text, dtype in layout.session.execute(tags):
                 values[bids.utils.hashablefy(_value_of(text, dtype))] = None
         return list(natural_sort(list(values)))
@@ -663,15 +678,9 @@ def _value_of(text: str, dtype: str) -> Any:
     return bids.layout.models.type_map[dtype](text)
 
 
-def _with_dots(filters: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Give extensions their dot, as PyBIDS does."""
-    if "extension" not in filters:
-        return filters
-    dotted = [
-        f".{value.lstrip('.')}" if isinstance(value, str) else value
-        for value in listify(filters["extension"])
-    ]
-    return {**filters, "extension": dotted}
+def _paths_of(query: Any) -> Any:
+    """Let a query of files give their paths alone."""
+    return query.with_entities(BIDSFile.path)
 
 
 def _parts(paths: Sequence[str]) -> Iterator[Sequence[str]]:
