@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import random
+import threading
 import time
 import zlib
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from confusius_datasets._download import verify_files
-from confusius_datasets._download.background import BackgroundWriter
+from confusius_datasets._download.background import BATCH, BackgroundHash
 from confusius_datasets._download.hashes import new_hash
 from confusius_datasets._download.locks import FileLocks, lock_name
 from confusius_datasets._download.partial import ABANDONED_S, PartialFile, find_leftovers
@@ -210,28 +212,22 @@ def test_failures_are_worded_with_their_reasons() -> None:
     )
 
 
-def test_writer_in_the_background_keeps_the_order_and_tells_of_failures() -> None:
-    """What is handed in is written in order; what the disk refuses is raised, and nothing hangs."""
-    written: list[bytes] = []
+def test_hash_in_the_background_is_that_of_all_bytes_in_order() -> None:
+    """Pieces smaller and larger than what is handed over at a time; one may ask more than once."""
+    data = random.Random(0).randbytes(3 * BATCH + 17)
+    hash_ = BackgroundHash(new_hash("sha256"))
 
-    def write(data: bytes) -> None:
-        if data == b"refused":
-            raise OSError(errno.ENOSPC, "No space left")
-        written.append(data)
+    for start in range(0, 1000, 10):
+        hash_.update(data[start : start + 10])
+    beginning = hash_.hexdigest()
+    hash_.update(data[1000:-5])
+    hash_.update(data[-5:])
+    whole = hash_.hexdigest()
+    hash_.close()
 
-    writer = BackgroundWriter(write)
-    for number in range(100):
-        writer.put(b"%d" % number)
-    writer.drain()
-    assert written == [b"%d" % number for number in range(100)]
-
-    writer.put(b"refused")
-    with pytest.raises(OSError, match="No space left"):
-        writer.drain()
-    with pytest.raises(OSError, match="No space left"):
-        writer.put(b"more")
-    writer.close()
-    assert b"more" not in written
+    assert beginning == hashlib.sha256(data[:1000]).hexdigest()
+    assert whole == hashlib.sha256(data).hexdigest()
+    assert not any(thread.name == "download-hash" for thread in threading.enumerate())
 
 
 def test_locks_of_small_files_are_shared_within_a_plan_only(tmp_path: Path) -> None:

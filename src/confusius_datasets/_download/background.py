@@ -1,92 +1,65 @@
-"""Writing beside receiving: hashing a large file takes as long as receiving it from a near host."""
+"""Hashing beside receiving: from a near host, a large file takes longer to hash than to come."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
 
-__all__ = ["BackgroundWriter"]
+from confusius_datasets._download.hashes import Hash
+
+__all__ = ["BackgroundHash"]
 
 BATCH = 1 << 20
 """Bytes that are handed over at a time: each time, a thread has to wake."""
 
 MOST_WAITING = 8
-"""Batches that may wait to be written; whoever hands in more waits."""
+"""Batches that may wait to be hashed; whoever hands in more waits."""
 
 
-class BackgroundWriter:
-    """Writes what it is given in a thread of its own, in order.
+class BackgroundHash:
+    """A hash that takes bytes in without making the caller wait for it, in a thread of its own.
 
     Parameters
     ----------
-    write : callable
-        Writes bytes; called by that thread alone.
+    inner : Hash
+        What hashes; used by that thread alone until all is taken in.
     """
 
-    def __init__(self, write: Callable[[bytes], None]) -> None:
-        self._write = write
-        self._failure: OSError | None = None
+    def __init__(self, inner: Hash) -> None:
+        self._inner = inner
         self._batch: list[bytes] = []
         self._nbytes = 0
         self._waiting: queue.Queue[list[bytes] | None] = queue.Queue(MOST_WAITING)
-        self._thread = threading.Thread(target=self._run, name="download-writer", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="download-hash", daemon=True)
         self._thread.start()
 
-    def put(self, data: bytes) -> None:
-        """Hand bytes in.
-
-        Parameters
-        ----------
-        data : bytes
-            What follows.
-
-        Raises
-        ------
-        OSError
-            If bytes that were handed in before could not be written.
-        """
-        self._raise_failure()
+    def update(self, data: bytes, /) -> None:
+        """Take bytes in."""
         self._batch.append(data)
         self._nbytes += len(data)
         if self._nbytes >= BATCH:
             self._hand_over()
 
-    def drain(self) -> None:
-        """Wait until all is written.
-
-        Raises
-        ------
-        OSError
-            If it could not be.
-        """
+    def hexdigest(self) -> str:
+        """Return the digest of all bytes until now, in lower-case hexadecimal."""
         self._hand_over()
         self._waiting.join()
-        self._raise_failure()
+        return self._inner.hexdigest()
 
     def close(self) -> None:
-        """Write what is waiting, and end the thread."""
-        self._hand_over()
+        """End the thread; nothing can be taken in after it."""
         self._waiting.put(None)
         self._thread.join()
 
     def _hand_over(self) -> None:
-        """Let the thread have what has been handed in."""
-        self._waiting.put(self._batch)
-        self._batch, self._nbytes = [], 0
-
-    def _raise_failure(self) -> None:
-        """Raise what the disk said, if it refused."""
-        if self._failure is not None:
-            raise self._failure
+        """Let the thread have what has been taken in."""
+        if self._batch:
+            self._waiting.put(self._batch)
+            self._batch, self._nbytes = [], 0
 
     def _run(self) -> None:
-        """Write until told to end; after a failure, only take things off the queue."""
+        """Hash until told to end."""
         while (batch := self._waiting.get()) is not None:
-            try:
-                for data in batch if self._failure is None else ():
-                    self._write(data)
-            except OSError as error:
-                self._failure = error
-            finally:
-                self._waiting.task_done()
+            for data in batch:
+                self._inner.update(data)
+            self._waiting.task_done()

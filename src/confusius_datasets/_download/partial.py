@@ -11,6 +11,7 @@ import functools
 import hashlib
 import os
 import socket
+import sys
 import threading
 import time
 import uuid
@@ -18,8 +19,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from confusius_datasets._cache import current_umask, hidden_folder
-from confusius_datasets._download.background import BackgroundWriter
-from confusius_datasets._download.hashes import new_hash, read_blocks
+from confusius_datasets._download.background import BackgroundHash
+from confusius_datasets._download.hashes import Hash, new_hash, read_blocks
 from confusius_datasets._download.wording import word_mismatch
 from confusius_datasets._index import Checksum, FileEntry, resolve_below
 from confusius_datasets.errors import DownloadError
@@ -30,7 +31,7 @@ ABANDONED_S = 600.0
 """Seconds after which a partial file of another machine counts as left behind."""
 
 LARGE = 1 << 23
-"""Bytes from which on a file is written beside receiving it: less is not worth a thread."""
+"""Bytes that are worth a thread to hash them, and a system call to have them put on disk."""
 
 GROUP_WRITE = 0o020
 """Permission bit of a folder that a group shares."""
@@ -106,9 +107,10 @@ class PartialFile:
             folder / f"{_key(entry)}.{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:12]}.part"
         )
         self.position = 0
+        self._settling = 0  # bytes that the system was told to put on disk
         self._entry = entry
         self._algorithm = entry.checksum.algorithm if entry.checksum else "md5"
-        self._hash = new_hash(self._algorithm)
+        self._hash: Hash = new_hash(self._algorithm)
         with _here_lock:
             _here.add(self.path.name)
         # Without a checksum nothing would vouch for bytes of an earlier call.
@@ -116,16 +118,14 @@ class PartialFile:
         self._file = self.path.open("ab")
         if claimed is not None:
             self._adopt(claimed)
-        is_large = entry.size is not None and entry.size > LARGE
-        self._background = BackgroundWriter(self._write) if is_large else None
+        self._hash = self._beside(self._hash)
         self.resumed = self.position > 0
 
     def __enter__(self) -> PartialFile:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._background is not None:
-            self._background.close()
+        self._end_hash()
         with contextlib.suppress(OSError):  # a full disk refuses what was not flushed yet
             self._file.close()
         if self._entry.checksum is None or not self.position:
@@ -141,29 +141,44 @@ class PartialFile:
         data : bytes
             What follows.
         """
-        if self._background is None:
-            self._write(data)
-        else:
-            self._background.put(data)
-        self.position += len(data)
-
-    def _write(self, data: bytes) -> None:
-        """Write and hash bytes."""
         self._file.write(data)
         self._hash.update(data)
+        self.position += len(data)
+        if self.position - self._settling >= LARGE:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Let the system begin to put bytes on disk, so that the last flush has not all of them."""
+        if sys.platform == "linux":
+            # What is not needed any more is written first. It stays in memory while that lasts.
+            behind = self.position - self._settling
+            with contextlib.suppress(OSError):  # it is only advice
+                os.posix_fadvise(
+                    self._file.fileno(), self._settling, behind, os.POSIX_FADV_DONTNEED
+                )
+        self._settling = self.position
+
+    def _beside(self, hash_: Hash) -> Hash:
+        """Let a thread do the hashing, if the file is large enough to gain from it."""
+        size = self._entry.size
+        return BackgroundHash(hash_) if size is not None and size > LARGE else hash_
+
+    def _end_hash(self) -> None:
+        """Let go of the thread that hashes, if there is one."""
+        if isinstance(self._hash, BackgroundHash):
+            self._hash.close()
 
     def flush(self) -> None:
         """Hand what was written to the system, so that it outlives this process."""
-        if self._background is not None:
-            self._background.drain()
         self._file.flush()
 
     def restart(self) -> None:
         """Begin anew."""
         self.flush()
         self._file.truncate(0)
-        self._hash = new_hash(self._algorithm)
-        self.position = 0
+        self._end_hash()
+        self._hash = self._beside(new_hash(self._algorithm))
+        self.position = self._settling = 0
         self.resumed = False
 
     def check(self) -> None:
@@ -252,8 +267,7 @@ class PartialFile:
     def _adopt(self, claimed: Path) -> None:
         """Copy a leftover whose writer may not be dead, and clear it away."""
         for block in read_blocks(claimed):
-            self._write(block)
-            self.position += len(block)
+            self.write(block)
         claimed.unlink(missing_ok=True)
 
 

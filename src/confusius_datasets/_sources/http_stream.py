@@ -29,7 +29,7 @@ from confusius_datasets.errors import (
 
 __all__ = ["HttpStream", "make_stream", "map_errors", "shorten"]
 
-PIECE = 1 << 18
+PIECE = 1 << 20
 """Most bytes that are given at a time."""
 
 SLOWEST = 100
