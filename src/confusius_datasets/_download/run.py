@@ -56,6 +56,15 @@ SMALL_AT_ONCE = 3
 TICK_S = 0.05
 """Seconds after which an idle thread looks for something to do again."""
 
+FIRST_THREADS = 4
+"""Threads that are started at once; the others follow as soon as this process has time to spare.
+
+A host that answers immediately keeps a few of them busy, and more would be in each other's way.
+"""
+
+IDLE_SHARE = 0.3
+"""Share of a processor's time that is to spare."""
+
 LAST_BREATH_S = 1.0
 """Seconds that threads have to clean up after an interruption."""
 
@@ -161,9 +170,17 @@ class _Run:
         ]
 
     def start(self) -> None:
-        """Start the threads."""
-        for thread in self._threads:
+        """Start threads, as many as there is something to do for."""
+        for thread in self._threads[:FIRST_THREADS]:
             thread.start()
+        at, busy = time.monotonic(), time.process_time()
+        while not self._shared.stop.wait(TICK_S / 4):
+            begun, spent = at, busy
+            at, busy = time.monotonic(), time.process_time()
+            if busy - spent < (1.0 - IDLE_SHARE) * (at - begun):
+                for thread in self._threads[FIRST_THREADS:]:
+                    thread.start()
+                return
 
     def wait(self) -> None:
         """Wait until all threads have ended."""

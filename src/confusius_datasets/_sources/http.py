@@ -1,4 +1,4 @@
-"""The one HTTP client: kept-alive connections, redirects walked by ourselves, errors of ours.
+"""Addresses, answered: redirects walked by ourselves, hosts left alone, errors of ours.
 
 Redirects are followed here, one by one, so that credentials go to the hosts they are meant for and
 nothing goes from https to http. Where a redirect led is remembered, so that going on with a file
@@ -8,20 +8,16 @@ costs one request.
 from __future__ import annotations
 
 import contextlib
-import functools
-import importlib.metadata
-import os
 import threading
 import urllib.parse
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import requests
-import requests.adapters
 
 from confusius_datasets._cache import OFFLINE_VARIABLE, is_offline
+from confusius_datasets._sources.http_session import ask, origin
 from confusius_datasets._sources.http_stream import HttpStream, make_stream, map_errors, shorten
 from confusius_datasets._sources.patience import HostPauses, current_patience, parse_retry_after
 from confusius_datasets.errors import (
@@ -38,18 +34,8 @@ __all__ = ["Credentials", "next_address", "open_stream"]
 MOST_HOPS = 10
 """Redirects that are followed; OSF has two."""
 
-CONNECT_TIMEOUT_S = 10.0
-"""Seconds a host has to accept a connection, if the patience is not shorter."""
-
-KEPT_CONNECTIONS = 64
-"""Idle connections that are kept of each host; there are never more than threads."""
-
 SMALL_BODY = 1 << 16
 """Bytes of a redirect's body that are read so that its connection can be used again."""
-
-_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-TELLING = (*_PROXIES, *map(str.upper, _PROXIES), "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-"""Variables that say how hosts are reached."""
 
 ANSWERS = (200, 203, 206, 416)
 """Statuses of an answer to what was asked; 416 says that the range is none."""
@@ -89,7 +75,7 @@ class Credentials:
         Credentials
             For exactly these schemes, hosts and ports.
         """
-        return cls(token, frozenset(map(_origin, urls) if token else ()))
+        return cls(token, frozenset(map(origin, urls) if token else ()))
 
     def headers_for(self, url: str) -> dict[str, str]:
         """Return the headers that prove who asks, for hosts that may know.
@@ -104,7 +90,7 @@ class Credentials:
         dict of str to str
             Empty for every other host.
         """
-        return {"Authorization": f"Bearer {self.token}"} if _origin(url) in self.origins else {}
+        return {"Authorization": f"Bearer {self.token}"} if origin(url) in self.origins else {}
 
 
 NOBODY = Credentials("", frozenset())
@@ -134,35 +120,6 @@ class _Addresses:
 
 _addresses = _Addresses()
 _pauses = HostPauses()
-_sessions: dict[int, requests.Session] = {}
-_sessions_lock = threading.Lock()
-
-
-def session() -> requests.Session:
-    """Return this process's session; its pools keep the connections of each host for all threads.
-
-    Returns
-    -------
-    requests.Session
-        One that knows our headers, and keeps connections.
-    """
-    with _sessions_lock:
-        # A forked process must not share its parent's sockets.
-        if os.getpid() not in _sessions:
-            _sessions[os.getpid()] = _make_session()
-        return _sessions[os.getpid()]
-
-
-def _make_session() -> requests.Session:
-    """Set a session up."""
-    made = requests.Session()
-    adapter = requests.adapters.HTTPAdapter(pool_connections=16, pool_maxsize=KEPT_CONNECTIONS)
-    made.mount("https://", adapter)
-    made.mount("http://", adapter)
-    version = importlib.metadata.version("confusius-datasets")
-    made.headers["User-Agent"] = f"confusius-datasets/{version} (+requests)"
-    made.headers["Accept-Encoding"] = "identity"
-    return made
 
 
 def open_stream(
@@ -313,7 +270,7 @@ def _send(url: str, headers: Mapping[str, str], credentials: Credentials) -> req
         raise _word_limit(url, left, "still wants no requests")
     patience = current_patience()
     with map_errors(url, asking=True):
-        response = _ask(url, headers, credentials, patience.stall_timeout_s)
+        response = ask(url, {**headers, **credentials.headers_for(url)}, patience.stall_timeout_s)
     asked = parse_retry_after(response.headers)
     if response.status_code == 429 or (response.status_code == 503 and asked is not None):
         _let_go(response)
@@ -321,47 +278,6 @@ def _send(url: str, headers: Mapping[str, str], credentials: Credentials) -> req
         raise _word_limit(url, seconds, f"wants no requests now (status {response.status_code})")
     _pauses.relax(host)
     return response
-
-
-def _ask(
-    url: str, headers: Mapping[str, str], credentials: Credentials, timeout_s: float
-) -> requests.Response:
-    """Send a request past the session, which would look for proxies up to four times for each.
-
-    Nor are hosts looked up in ~/.netrc, or cookies taken: these are credentials too.
-    """
-    here = session()
-    request = _template(_origin(url), *credentials.headers_for(url).items()).copy()
-    request.url = requests.utils.requote_uri(url)
-    request.headers.update(headers)
-    surroundings = _surroundings(_origin(url), tuple(map(os.environ.get, TELLING)))
-    timeouts = (min(CONNECT_TIMEOUT_S, timeout_s), timeout_s)
-    return here.get_adapter(url).send(request, timeout=timeouts, **surroundings)
-
-
-@functools.lru_cache(maxsize=64)
-def _template(origin: str, *headers: tuple[str, str]) -> requests.PreparedRequest:
-    """Prepare a request to a host, which takes as long as sending one; the rest is to be set."""
-    return requests.Request("GET", origin, {**session().headers, **dict(headers)}).prepare()
-
-
-@functools.lru_cache(maxsize=64)
-def _surroundings(origin: str, told: tuple[str | None, ...]) -> Mapping[str, Any]:
-    """Find the proxy and the certificates that a host is to be asked with.
-
-    Parameters
-    ----------
-    origin : str
-        Scheme, host and port.
-    told : tuple of str or None
-        Values of the variables that decide; new ones are looked at again.
-
-    Returns
-    -------
-    mapping of str to Any
-        Arguments of an adapter of requests.
-    """
-    return session().merge_environment_settings(f"{origin}/", {}, True, None, None)
 
 
 def _word_limit(url: str, seconds: float, what: str) -> RateLimitError:
@@ -408,9 +324,3 @@ def _raise_for_status(response: requests.Response) -> None:
         "up wrongly.",
         url=shown,
     )
-
-
-def _origin(url: str) -> str:
-    """Return scheme, host and port of an address."""
-    parts = urllib.parse.urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
