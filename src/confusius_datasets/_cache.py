@@ -26,6 +26,7 @@ __all__ = [
     "is_here",
     "is_offline",
     "lock",
+    "lock_folder",
     "write_atomic",
 ]
 
@@ -189,6 +190,22 @@ def hidden_folder(root: Path) -> Path:
         A dot folder right below the root.
     """
     return root / HIDDEN_FOLDER
+
+
+def lock_folder(root: Path) -> Path:
+    """Return the folder of a dataset's locks; it may not exist yet.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        Root of the dataset.
+
+    Returns
+    -------
+    pathlib.Path
+        A folder in the dataset's hidden one.
+    """
+    return hidden_folder(root) / "locks"
 
 
 def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:

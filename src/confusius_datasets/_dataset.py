@@ -189,7 +189,8 @@ class BIDSDataset(Folder):
         **filters
             Values of entities or of metadata fields, as PyBIDS takes them: `subject`, `session`,
             `task`, `acquisition`, `run`, `datatype`, `suffix`, `extension`, …; a value, a list,
-            `None` or a `Query`.
+            `None` or a `Query`. A metadata field needs the JSON sidecars of the files that the
+            other filters leave, which are downloaded; one that none of these has, all others too.
 
         Returns
         -------
@@ -545,8 +546,12 @@ class BIDSDataset(Folder):
     # The steps of the above.
 
     def _relpath(self, file: BIDSFile | str) -> str:
-        """Return a file's path below the root, with `/`."""
-        return Path(os.fspath(file)).relative_to(self._root).as_posix()
+        """Return a file's path below the root, with `/`; whole, if it lies elsewhere.
+
+        A layout may have been given a derivative that is not in the root.
+        """
+        path, base = os.fspath(file), os.path.join(self._root, "")  # noqa: PTH118 - thousands
+        return path.removeprefix(base).replace(os.sep, "/")
 
     def _is_local(self, relpath: str) -> bool:
         """Say whether a file is on disk; of a Zarr store, all that the index has of it."""
@@ -600,6 +605,8 @@ class BIDSDataset(Folder):
         relpaths: dict[str, None] = {}
         for file in files:
             relpath = self._relpath(file)
+            if Path(relpath).is_absolute():
+                continue  # no file of this dataset
             sidecars = applicable_sidecars(relpath, lambda folder: self._jsons.get(folder, ()))
             members = self._stores.get(relpath, [relpath])
             relpaths |= dict.fromkeys((*sidecars, *members))
@@ -622,6 +629,22 @@ class BIDSDataset(Folder):
         finally:
             if any(entry.superseded for entry in entries):
                 self.__dict__.pop("index", None)  # the one on disk says which are new by now
+            if force and any(entry.relpath.endswith(".json") for entry in entries):
+                self._renew_layout()
+
+    def _renew_layout(self) -> None:
+        """Have the layout opened anew, since it may have read sidecars that have changed."""
+        from confusius_datasets._layout import CatalogueLayout
+
+        old = self.__dict__.pop("layout", None)
+        if old is not None:
+            added = {
+                name: layout
+                for name, layout in old.derivatives.items()
+                if not isinstance(layout, CatalogueLayout)
+            }
+            if added:
+                self.layout.derivatives.update(added)
 
     def _files_on_disk(self) -> Iterator[str]:
         """Walk the files below the root, the index and our own folder left out."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from confusius_datasets._cache import HIDDEN_FOLDER, hidden_folder, lock, write_atomic
+from confusius_datasets._cache import HIDDEN_FOLDER, lock, lock_folder, write_atomic
 from confusius_datasets.errors import DatasetIndexError, UnsafePathError
 
 __all__ = [
@@ -318,7 +318,7 @@ def lock_index(root: Path) -> contextlib.AbstractContextManager[bool | None]:
     context manager
         A lock, as far as the file system has locks.
     """
-    return lock(hidden_folder(root) / "locks" / "index.lock")
+    return lock(lock_folder(root) / "index.lock")
 
 
 def check_relpath(relpath: str) -> None:

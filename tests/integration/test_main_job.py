@@ -327,10 +327,40 @@ def test_refresh_keeps_local_files_that_the_host_removed(osf: LocalOSF) -> None:
     assert there not in dataset.index
 
 
+def test_derivative_that_a_user_adds_is_local_wherever_it_lies(
+    osf: LocalOSF, tmp_path: Path
+) -> None:
+    """A result of one's own, kept elsewhere, is found, tabulated and loaded beside the dataset."""
+    dataset = fetch_quick_start()
+    source = dataset.get(task="spontaneous", acquisition="slice03", extension=".nii.gz")[0]
+    own = tmp_path / "my-pipeline"
+    path = own / "sub-CR020" / "fusi" / source.filename.replace("_pwd", "_desc-mine_pwd")
+    path.parent.mkdir(parents=True)
+    shutil.copy(source.path, path)
+    description = {"Name": "x", "BIDSVersion": "1.10.0", "GeneratedBy": [{"Name": "mine"}]}
+    (own / "dataset_description.json").write_text(json.dumps(description))
+    dataset.layout.add_derivatives(own, validate=False)
+    n_requests = len(osf.requests)
+
+    query = {"scope": "mine", "extension": ".nii.gz"}
+    assert [file.path for file in dataset.get(**query)] == [str(path)]
+    table = dataset.to_df(**query)
+    assert table.on_disk.tolist() == [True]
+    assert table["size"].tolist() == [path.stat().st_size]
+    assert dataset.missing(**query).empty
+    assert dataset.download(**query) == [path]
+    assert (dataset.load(**query).values == load(source.path).values).all()
+    assert len(osf.requests) == n_requests
+
+    dataset.download(subject="CR020", extension=".json", force=True)  # reads the layout anew
+    assert [file.path for file in dataset.get(**query)] == [str(path)]
+
+
 def test_refresh_names_what_changed_and_force_renews_it(osf: LocalOSF) -> None:
     """A changed file is left alone with a warning; `download(force=True)` gets the new version."""
     name = "sub-CR020_ses-20191122_task-spontaneous_acq-slice03_pwd.json"
     relpath = f"sub-CR020/ses-20191122/fusi/{name}"
+    image = relpath.replace(".json", ".nii.gz")
     old = (fetch_quick_start() / relpath).read_bytes()
     osf.put("43skw", "nunez-elizalde-2022-bids", relpath, b'{"TaskName": "new"}')
 
@@ -338,9 +368,11 @@ def test_refresh_names_what_changed_and_force_renews_it(osf: LocalOSF) -> None:
         dataset = fetch_quick_start(refresh=True)
     assert (dataset / relpath).read_bytes() == old
     assert dict(dataset.verify().values)[relpath] == "outdated"
+    dataset.layout.get_metadata(dataset.root / image)  # read before it is renewed
     dataset.download(subject="CR020", acquisition="slice03", task="spontaneous", force=True)
 
     assert (dataset / relpath).read_bytes() == b'{"TaskName": "new"}'
+    assert dataset.layout.get_metadata(dataset.root / image)["TaskName"] == "new"
     assert dict(dataset.verify().values)[relpath] == "ok"
     fetch_quick_start(refresh=True)  # warns of nothing
 

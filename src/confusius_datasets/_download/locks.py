@@ -11,27 +11,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from confusius_datasets._cache import hidden_folder, lock
+from confusius_datasets._cache import lock
 from confusius_datasets._download.plan import SMALL
 from confusius_datasets._index import FileEntry
 
-__all__ = ["FileLocks", "lock_folder", "lock_name"]
-
-
-def lock_folder(root: Path) -> Path:
-    """Return the folder of a dataset's locks; it may not exist yet.
-
-    Parameters
-    ----------
-    root : pathlib.Path
-        Root of the dataset.
-
-    Returns
-    -------
-    pathlib.Path
-        A folder in the dataset's hidden one.
-    """
-    return hidden_folder(root) / "locks"
+__all__ = ["FileLocks", "lock_name"]
 
 
 def lock_name(entry: FileEntry) -> str:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from confusius_datasets._cache import lock_folder
 from confusius_datasets._download.events import (
     Event,
     FileFailed,
@@ -18,7 +19,7 @@ from confusius_datasets._download.events import (
     PlanFinished,
     PlanStarted,
 )
-from confusius_datasets._download.locks import FileLocks, lock_folder
+from confusius_datasets._download.locks import FileLocks
 from confusius_datasets._download.partial import (
     PartialFile,
     find_leftovers,
