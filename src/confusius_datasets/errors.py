@@ -27,7 +27,7 @@ Every error is a `ConfusiusDatasetsError` and also the builtin a caller would gu
     │   └── MissingFileError              … or is not there at all (FileNotFoundError)
     └── MissingDependencyError (ImportError)  an optional package is needed
 
-A layout has three more, each the one here and that of PyBIDS for the same trouble, so that either
+A layout has four more, each the one here and that of PyBIDS for the same trouble, so that either
 can be caught.
 
 This module imports nothing of ours.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from confusius_datasets.errors import did_you_mean, list_some
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["explain", "explain_empty", "is_slip", "word_unknown"]
+__all__ = ["explain", "explain_empty", "is_slip", "word_pattern", "word_unknown"]
 
 NEARLY = 0.8
 """How much of a name must be that of an entity to be taken for it, by `difflib`'s ratio."""
@@ -159,3 +160,28 @@ def word_unknown(name: str, known: Iterable[str]) -> str:
         names = list(known)
         hint = did_you_mean(name, names) or f"There are {list_some(names)}. "
     return f"'{name}' is not a recognized entity. {hint}"
+
+
+def word_pattern(filters: Mapping[str, Any]) -> str | None:
+    """Say which value of a query is no regular expression, though it is to be one.
+
+    Parameters
+    ----------
+    filters : mapping of str to Any
+        The filters.
+
+    Returns
+    -------
+    str or None
+        A sentence or two, or `None` where all are.
+    """
+    for name, value in filters.items():
+        for pattern in map(str, value if isinstance(value, list | tuple) else [value]):
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                return (
+                    f"{name}={pattern!r} is no regular expression: {error}. Put a backslash before "
+                    "what is meant as it is, or leave regex_search out to ask for exact values."
+                )
+    return None

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import bids.layout.layout
 import sqlalchemy as sa
 from bids import BIDSLayout
-from bids.exceptions import BIDSEntityError, TargetError
+from bids.exceptions import BIDSEntityError
 from bids.layout.models import BIDSFile, Config, DerivativeDatasets, Entity, Tag
 from bids.utils import listify, natural_sort
 from sqlalchemy.orm import with_loader_criteria
 
-from confusius_datasets._entities import INTEGER_ENTITIES, applicable_sidecars
+from confusius_datasets._entities import INTEGER_ENTITIES
 from confusius_datasets._layout.associations import Association, associate, intended_for
 from confusius_datasets._layout.bidsfiles import CATALOGUE_CLASSES
 from confusius_datasets._layout.config import fusi_config
@@ -31,14 +31,19 @@ from confusius_datasets._layout.database import (
     add_files,
     add_metadata,
     labels,
-    merge,
     metadata_row,
 )
-from confusius_datasets._layout.explain import is_slip, word_unknown
+from confusius_datasets._layout.exceptions import (
+    DamagedSidecarError,
+    InvalidPatternError,
+    UnknownGetterError,
+    UnknownTargetError,
+)
+from confusius_datasets._layout.explain import is_slip, word_pattern, word_unknown
 from confusius_datasets._layout.files import is_derivative
+from confusius_datasets._layout.sidecars import EnsureLocal, Sidecars, parts
 from confusius_datasets.errors import (
     ConfusiusDatasetsError,
-    FileFormatError,
     MissingFileError,
     UnknownEntityError,
 )
@@ -48,34 +53,14 @@ if TYPE_CHECKING:
 
 __all__ = ["CatalogueLayout"]
 
-EnsureLocal = Callable[[Sequence[str]], None]
-
-MOST_VALUES = 10_000
-"""Values in one statement; SQLite has a limit."""
-
 FEW = 2000
 """A filter that leaves fewer files than this is worth going through first."""
-
-SIDECARS_KEPT = 1000
-"""Sidecars whose content is remembered, as many files inherit from the same."""
 
 RESERVED = frozenset({"filters", "absolute_paths"})
 """Names that PyBIDS has an error of its own for."""
 
 
 Method = TypeVar("Method", bound=Callable[..., Any])
-
-
-class DamagedSidecarError(FileFormatError, OSError):
-    """A JSON sidecar cannot be read; PyBIDS calls that an `OSError`."""
-
-
-class UnknownTargetError(UnknownEntityError, TargetError):  # type: ignore[misc]
-    """A query wants the values of an entity that no file has."""
-
-
-class UnknownGetterError(UnknownEntityError, BIDSEntityError):  # type: ignore[misc]
-    """A layout has no such method, as no file has such an entity."""
 
 
 def _one_at_a_time(method: Method) -> Method:
@@ -124,7 +109,6 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
             sources.lock if sources else threading.RLock()
         )
         self._top = root
-        self._base = os.path.join(root, "")  # noqa: PTH118 - text, with the separator at its end
         self._prefix = prefix
         self._root = bids.layout.layout.Path(root / prefix)
         self._ensure_local = ensure_local
@@ -132,13 +116,13 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         self._has_all_metadata = False
         self._ambiguous: set[str] = set()
         self._is_asking = False
-        self._content = functools.lru_cache(maxsize=SIDECARS_KEPT)(self._read_sidecar)
         self._is_associated = False
         self._with_targets: set[str] = set()
         self.is_derivative = bool(prefix) or is_derivative(root)
         self.regex_search = False
         self.sources = sources
         self.connection_manager = self._open_database(datasets[prefix])
+        self._sidecars = Sidecars(root, self.connection_manager, ensure_local)
         self.session.info.update(layout=self, root=str(root))
         self.derivatives = DerivativeDatasets()
         if not prefix:
@@ -181,10 +165,10 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         """Content of `dataset_description.json`, or `None`; made local when it is asked for."""
         relpath = f"{self._prefix}/dataset_description.json".lstrip("/")
         with self.lock:
-            if self._own([str(self._top / relpath)]):
-                self._make_local([[relpath]])
+            if self._sidecars.own([str(self._top / relpath)]):
+                self._sidecars.make_local([[relpath]])
             with contextlib.suppress(MissingFileError, DamagedSidecarError):
-                return self._read_sidecar(relpath)
+                return self._sidecars.read(relpath)
             return None
 
     @property
@@ -246,7 +230,7 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
     @_one_at_a_time
     def labels_of(self, path: str) -> dict[str, Any]:
         """Return the entities in the path of a file, with PyBIDS's values."""
-        found = labels(self._relpath(path), self._base, self._names)
+        found = labels(self._sidecars.relpath(path), self._sidecars.base, self._names)
         return {name: _value_of(value, dtype) for name, value, dtype in sorted(found)}
 
     @contextlib.contextmanager
@@ -316,7 +300,7 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         **filters: Any,
     ) -> list[Any]:
         """Find files, as `bids.BIDSLayout.get`; metadata that a filter needs are read first."""
-        with self._asking():
+        with self._asking(), _naming_patterns(filters, regex_search=regex_search):
             if not RESERVED & set(filters):
                 self._prepare(scope, regex_search, invalid_filters, filters, target=target)
                 queries = functools.partial(
@@ -480,7 +464,7 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         if not metadata:
             statement = statement.where(Tag.is_metadata == False)  # noqa: E712 - SQL's equality
         value_of = functools.cache(_value_of)  # the same few, many times
-        for part in _parts(paths):
+        for part in parts(paths):
             rows = self.session.execute(statement.where(Tag.file_path.in_(part)))
             for path, name, text, dtype in rows:
                 # A list or dictionary may be changed by its owner.
@@ -538,14 +522,14 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
             Absolute paths; those of other layouts are passed on to these.
         """
         asked = [path for path in dict.fromkeys(map(str, paths)) if path not in self._with_metadata]
-        new = [] if self._has_all_metadata else self._own(asked)
-        self._make_local(map(self._sidecars_of, new))
+        new = [] if self._has_all_metadata else self._sidecars.own(asked)
+        self._sidecars.make_local(map(self._sidecars.of, new))
         for begin in range(0, len(new), BATCH):
             batch = new[begin : begin + BATCH]
             rows = [
                 metadata_row(path, field, value)
                 for path in batch
-                for field, value in self._merge(path, self._sidecars_of(path)).items()
+                for field, value in self._sidecars.fields_of(path).items()
             ]
             with self.connection_manager.writable() as connection:
                 add_metadata(connection, rows)
@@ -555,15 +539,6 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
             inside = [path for path in asked if path.startswith(derivative.root + os.sep)]
             if inside:
                 derivative.read_metadata(inside)
-
-    def _merge(self, path: str, sidecars: Sequence[str]) -> dict[str, Any]:
-        """Merge the sidecars of a file; where it is not here itself, they need not be either."""
-        try:
-            return merge(map(self._content, sidecars))
-        except FileNotFoundError:
-            if Path(path).exists():
-                raise
-            return {}
 
     @_one_at_a_time
     def read_all_metadata(self) -> None:
@@ -598,15 +573,13 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         self.read_metadata(asked)
         if not self._is_associated:
             asked = natural_sort(self.session.scalars(sa.select(BIDSFile.path)).all())
-            self.read_metadata(
-                path for path in asked if all(map(self._is_local, self._sidecars_of(path)))
-            )
-            self._write_associations(associate(map(self._relpath, asked)))
+            self.read_metadata(filter(self._sidecars.are_local, asked))
+            self._write_associations(associate(map(self._sidecars.relpath, asked)))
             self._is_associated = True
         fields = self.session.query(Tag).filter(Tag.entity_name == "IntendedFor")
         said = {tag.file_path: tag.value for tag in fields.filter(Tag.is_metadata == True)}  # noqa: E712
         for path in said.keys() & set(asked) - self._with_targets:
-            relpath = self._relpath(path)
+            relpath = self._sidecars.relpath(path)
             self._write_associations(intended_for(relpath, said[path]))
         self._with_targets |= said.keys() & set(asked)
 
@@ -614,59 +587,6 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         """Write into the database which files belong together."""
         with self.connection_manager.writable() as connection:
             add_associations(connection, found, self._top)
-
-    def _relpath(self, path: str) -> str:
-        """Return the path of a file below the root of the whole dataset, with `/`."""
-        return path[len(self._base) :].replace(os.sep, "/")
-
-    def _is_local(self, relpath: str) -> bool:
-        """Say whether a file is on disk."""
-        return (self._top / relpath).exists()
-
-    def _own(self, paths: Sequence[str]) -> list[str]:
-        """Return those of some files that are in this layout's own dataset."""
-        own: list[str] = []
-        for part in _parts(paths):
-            statement = sa.select(BIDSFile.path).where(BIDSFile.path.in_(part))
-            found = set(self.session.scalars(statement))
-            own += [path for path in part if path in found]
-        return own
-
-    @functools.cached_property
-    def _jsons(self) -> dict[str, list[str]]:
-        """The JSON files of this layout's own dataset by the folder they lie in."""
-        jsons: dict[str, list[str]] = {}
-        statement = sa.select(BIDSFile.path).where(BIDSFile.filename.endswith(".json"))
-        for path in self.session.scalars(statement):
-            relpath = self._relpath(path)
-            jsons.setdefault(relpath.rpartition("/")[0], []).append(relpath)
-        return jsons
-
-    def _sidecars_of(self, path: str) -> list[str]:
-        """List the sidecars of a file, below the root, the most specific last."""
-        return applicable_sidecars(self._relpath(path), lambda folder: self._jsons.get(folder, ()))
-
-    def _make_local(self, sidecars: Iterable[Sequence[str]]) -> None:
-        """Make sidecars local, all at once."""
-        if self._ensure_local is None:
-            return
-        wanted = dict.fromkeys(relpath for applying in sidecars for relpath in applying)
-        missing = [relpath for relpath in wanted if not self._is_local(relpath)]
-        if missing:
-            self._ensure_local(missing)
-
-    def _read_sidecar(self, relpath: str) -> dict[str, Any]:
-        """Read a JSON file; what holds no object says nothing."""
-        path = self._top / relpath
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise MissingFileError(f"{path}: this JSON sidecar is not there.") from error
-        except (OSError, ValueError) as error:
-            raise DamagedSidecarError(
-                f"{path}: this JSON sidecar cannot be read: {error}"
-            ) from error
-        return content if isinstance(content, dict) else {}
 
 
 def _value_of(text: str, dtype: str) -> Any:
@@ -678,15 +598,21 @@ def _value_of(text: str, dtype: str) -> Any:
     return bids.layout.models.type_map[dtype](text)
 
 
+@contextlib.contextmanager
+def _naming_patterns(filters: Mapping[str, Any], *, regex_search: bool) -> Iterator[None]:
+    """Name the value that is no regular expression; the database says that there is one."""
+    try:
+        yield
+    except sa.exc.OperationalError as error:
+        reason = word_pattern(filters) if regex_search else None
+        if reason is None:
+            raise
+        raise InvalidPatternError(reason, error) from None
+
+
 def _paths_of(query: Any) -> Any:
     """Let a query of files give their paths alone."""
     return query.with_entities(BIDSFile.path)
-
-
-def _parts(paths: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Cut a list into parts that fit into a statement."""
-    for begin in range(0, len(paths), MOST_VALUES):
-        yield paths[begin : begin + MOST_VALUES]
 
 
 def _read_all_metadata(layout: BIDSLayout) -> None:

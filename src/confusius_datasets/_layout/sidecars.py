@@ -1,0 +1,124 @@
+"""JSON sidecars of one dataset: which apply to a file, and what they say, fetched where needed."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from bids.layout.models import BIDSFile
+
+from confusius_datasets._entities import applicable_sidecars
+from confusius_datasets._layout.database import PrivateDatabase, merge
+from confusius_datasets._layout.exceptions import DamagedSidecarError
+from confusius_datasets.errors import MissingFileError
+
+__all__ = ["EnsureLocal", "Sidecars"]
+
+EnsureLocal = Callable[[Sequence[str]], None]
+"""Makes files local, given their paths below the root."""
+
+MOST_VALUES = 10_000
+"""Values in one statement; SQLite has a limit."""
+
+KEPT = 1000
+"""Sidecars whose content is remembered, as many files inherit from the same."""
+
+
+class Sidecars:
+    """The sidecars of a layout's own dataset.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        Root of the whole dataset, below which all paths are.
+    database : PrivateDatabase
+        The files of the layout's own dataset.
+    ensure_local : callable, optional
+        Makes files local. If not provided, all are.
+    """
+
+    def __init__(
+        self, root: Path, database: PrivateDatabase, ensure_local: EnsureLocal | None
+    ) -> None:
+        self.base = os.path.join(root, "")  # noqa: PTH118 - text, with the separator at its end
+        self._root = root
+        self._database = database
+        self._ensure_local = ensure_local
+        self._content = functools.lru_cache(maxsize=KEPT)(self.read)
+
+    def relpath(self, path: str) -> str:
+        """Return the path of a file below the root, with `/`."""
+        return path[len(self.base) :].replace(os.sep, "/")
+
+    def own(self, paths: Sequence[str]) -> list[str]:
+        """Return those of some files, by their absolute paths, that are in this dataset."""
+        own: list[str] = []
+        for part in parts(paths):
+            statement = sa.select(BIDSFile.path).where(BIDSFile.path.in_(part))
+            found = set(self._database.session.scalars(statement))
+            own += [path for path in part if path in found]
+        return own
+
+    def of(self, path: str) -> list[str]:
+        """List the sidecars of a file, below the root, the most specific last."""
+        return applicable_sidecars(self.relpath(path), lambda folder: self._jsons.get(folder, ()))
+
+    def are_local(self, path: str) -> bool:
+        """Say whether all sidecars of a file are on disk."""
+        return all(map(self._is_local, self.of(path)))
+
+    def make_local(self, sidecars: Iterable[Sequence[str]]) -> None:
+        """Make sidecars local, all at once."""
+        if self._ensure_local is None:
+            return
+        wanted = dict.fromkeys(relpath for applying in sidecars for relpath in applying)
+        missing = [relpath for relpath in wanted if not self._is_local(relpath)]
+        if missing:
+            self._ensure_local(missing)
+
+    def fields_of(self, path: str) -> dict[str, Any]:
+        """Merge the sidecars of a file; where it is not here itself, they need not be either."""
+        try:
+            return merge(map(self._content, self.of(path)))
+        except FileNotFoundError:
+            if Path(path).exists():
+                raise
+            return {}
+
+    def read(self, relpath: str) -> dict[str, Any]:
+        """Read a JSON file; what holds no object says nothing."""
+        path = self._root / relpath
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise MissingFileError(f"{path}: this JSON sidecar is not there.") from error
+        except (OSError, ValueError) as error:
+            raise DamagedSidecarError(
+                f"{path}: this JSON sidecar cannot be read: {error}"
+            ) from error
+        return content if isinstance(content, dict) else {}
+
+    def _is_local(self, relpath: str) -> bool:
+        """Say whether a file is on disk."""
+        return (self._root / relpath).exists()
+
+    @functools.cached_property
+    def _jsons(self) -> dict[str, list[str]]:
+        """The JSON files of this dataset by the folder they lie in."""
+        jsons: dict[str, list[str]] = {}
+        statement = sa.select(BIDSFile.path).where(BIDSFile.filename.endswith(".json"))
+        for path in self._database.session.scalars(statement):
+            relpath = self.relpath(path)
+            jsons.setdefault(relpath.rpartition("/")[0], []).append(relpath)
+        return jsons
+
+
+def parts(paths: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Cut a list into parts that fit into a statement."""
+    for begin in range(0, len(paths), MOST_VALUES):
+        yield paths[begin : begin + MOST_VALUES]
