@@ -7,6 +7,7 @@ import gc
 import multiprocessing
 import pickle
 import sys
+import weakref
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,20 @@ def test_files_outlive_their_dataset() -> None:
     assert list(table.get_df().columns)[:2] == ["onset", "duration"]
     assert [file.entities["suffix"] for file in table.get_associations("IntendedFor")] == ["pwd"]
     assert image.relpath == f"sub-mouse1/ses-day1/angio/{image.filename}"
+
+
+def test_layout_that_is_dropped_is_freed(tree: Path) -> None:
+    """A session that opens one dataset after another does not grow by each of them."""
+    layout = open_dataset(tree).layout
+    assert layout.get(subject="01")
+    assert layout.get_RepetitionTime()
+    family = [weakref.ref(one) for one in (layout, *layout.derivatives.values())]
+    assert len(family) > 1
+
+    del layout
+    gc.collect()
+
+    assert [reference() for reference in family] == [None] * len(family)
 
 
 def ask(file: BIDSFile) -> tuple[object, ...]:

@@ -39,7 +39,7 @@ names = st.builds(
     suffixes,
     extensions,
 )
-odd = st.text(alphabet="sub-_/.01ab\\", max_size=30)
+odd = st.text(alphabet="sub-_/.01ab\\+\né²", max_size=30)
 paths = st.builds(lambda parts, name: "/".join([*parts, name]), folders, names) | odd
 
 

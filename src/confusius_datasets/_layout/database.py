@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import os
 import re
@@ -38,16 +39,16 @@ PAGE = 16_384
 BATCH = 2000
 """Files whose rows are made at a time, so that memory does not grow with the dataset."""
 
-INSERT_FILE = "INSERT INTO files (path, filename, dirname, is_dir, class_) VALUES (?, ?, ?, 0, ?)"
+INTO_FILES = "INSERT INTO files (path, filename, dirname, is_dir, class_)"
 
-INSERT_TAG = (
-    "INSERT OR IGNORE INTO tags (file_path, entity_name, _value, _dtype, is_metadata) "
-    "VALUES (?, ?, ?, ?, ?)"
-)
+INTO_TAGS = "INSERT OR IGNORE INTO tags (file_path, entity_name, _value, _dtype, is_metadata)"
 
-INSERT_ASSOCIATION = "INSERT OR IGNORE INTO associations (src, dst, kind) VALUES (?, ?, ?)"
+INTO_ASSOCIATIONS = "INSERT OR IGNORE INTO associations (src, dst, kind)"
 
-INSERT_ENTITY = "INSERT OR IGNORE INTO entities (name, mandatory, _dtype) VALUES (?, 0, 'str')"
+INTO_ENTITIES = "INSERT OR IGNORE INTO entities (name, mandatory, _dtype)"
+
+ROWS = 100
+"""Rows of a statement. With one each, nearly half of the time is spent on the way to SQLite."""
 
 COVERING_INDEX = (
     "CREATE INDEX IF NOT EXISTS tags_by_value "
@@ -140,14 +141,14 @@ class PrivateDatabase(ConnectionManager):  # type: ignore[misc]
 
     def _get_engine(self, database_file: None) -> sa.Engine:
         """Open the engine; PyBIDS's own would be in memory."""
-        engine = sa.create_engine("sqlite://", creator=self._open, poolclass=StaticPool)
+        # What opens it must not lead back here: SQLAlchemy keeps connections that are in use, and
+        # with them how they are opened, in a table of its own, so that nothing would ever be freed.
+        kept = self._kept
+        opening = _open_private if kept is None else functools.partial(_open_read_only, kept)
+        engine = sa.create_engine("sqlite://", creator=opening, poolclass=StaticPool)
         # SQLAlchemy gives each new connection a function of its own, which minds the case.
         sa.event.listen(engine, "connect", lambda connection, _: _set_up(connection))
         return engine
-
-    def _open(self) -> sqlite3.Connection:
-        """Open the database that was kept, or a new one."""
-        return _open_private() if self._kept is None else _open_read_only(self._kept)
 
 
 @functools.cache
@@ -235,12 +236,21 @@ def add_files(
         for relpath in relpaths[begin : begin + BATCH]:
             path = base + relpath.replace("/", os.sep)
             dirname, _, filename = path.rpartition(os.sep)
-            files.append((path, filename, dirname, kind_of[file_class(filename)]))
+            files.append((path, filename, dirname, False, kind_of[file_class(filename)]))
             tags += [(path, *label, 0) for label in labels(relpath, base, names)]
-        connection.executemany(INSERT_FILE, files)
-        connection.executemany(INSERT_TAG, tags)
+        _insert(connection, INTO_FILES, files)
+        _insert(connection, INTO_TAGS, tags)
     connection.execute(COVERING_INDEX)
     connection.executescript("PRAGMA analysis_limit = 1000; ANALYZE")
+
+
+def _insert(connection: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows, many with each statement."""
+    for begin in range(0, len(rows), ROWS):
+        part = rows[begin : begin + ROWS]
+        row = f"({', '.join('?' * len(part[0]))})"
+        statement = f"{into} VALUES {', '.join([row] * len(part))}"
+        connection.execute(statement, list(itertools.chain.from_iterable(part)))
 
 
 def labels(relpath: str, base: str, names: Container[str]) -> list[tuple[str, str, str]]:
@@ -283,8 +293,9 @@ def add_metadata(
     rows : sequence of tuple
         As `metadata_row` makes them.
     """
-    connection.executemany(INSERT_ENTITY, {(row[1],) for row in rows})
-    connection.executemany(INSERT_TAG, rows)
+    fields = dict.fromkeys(row[1] for row in rows)
+    _insert(connection, INTO_ENTITIES, [(field, False, "str") for field in fields])
+    _insert(connection, INTO_TAGS, rows)
 
 
 def metadata_row(path: str, field: str, value: object) -> tuple[str, str, str, str, int]:
@@ -323,8 +334,8 @@ def add_associations(
     root : pathlib.Path
         The root.
     """
-    rows = ((str(root / first), str(root / second), kind) for first, second, kind in associations)
-    connection.executemany(INSERT_ASSOCIATION, rows)
+    rows = [(str(root / first), str(root / second), kind) for first, second, kind in associations]
+    _insert(connection, INTO_ASSOCIATIONS, rows)
 
 
 def merge(contents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
