@@ -14,6 +14,8 @@ import pytest
 import xarray as xr
 
 from confusius_datasets._io import lazy, load
+from confusius_datasets._io.readers import PART, PlainReader
+from confusius_datasets.errors import FileFormatError
 from nifti_files import DIAGONAL, affine_of, counting, write_nifti
 
 TYPES = ["u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8", "c8", "c16"]
@@ -241,6 +243,31 @@ def test_isel_reads_the_same_values_as_indexing_the_whole(
         found = opened.isel(selection)
 
         np.testing.assert_array_equal(found.values, whole.isel(selection).values)
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_load_plain_file_that_threads_share_equals_nibabel(tmp_path: Path, byteorder: str) -> None:
+    """A file is read in parts once it is large; their seams are not to be seen."""
+    data = counting((PART // 4 // 1000 + 1, 100, 5, 3))
+    path = write_nifti(tmp_path / "sub-01_pwd.nii", data, sform=DIAGONAL, byteorder=byteorder)
+
+    values = load(path).values
+
+    assert values.nbytes > PART
+    np.testing.assert_array_equal(values, np.asanyarray(nibabel.load(path).dataobj).T)
+
+
+def test_plain_file_that_shrinks_while_it_is_read_is_cut_off(tmp_path: Path) -> None:
+    """However it is shared out, the error says how many bytes there were."""
+    path = tmp_path / "sub-01_pwd.nii"
+    path.write_bytes(bytes(PART + 5))
+    buffer = memoryview(bytearray(3 * PART))
+
+    with (
+        PlainReader(path).session(7, 3 * PART) as session,
+        pytest.raises(FileFormatError, match=rf"the file has {PART + 5}\."),
+    ):
+        session.read_into(7, buffer)
 
 
 def test_isel_pointwise_reads_the_right_values(tmp_path: Path) -> None:

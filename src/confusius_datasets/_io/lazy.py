@@ -77,7 +77,10 @@ class NiftiArray(BackendArray):
     def _read(self, key: tuple[Any, ...]) -> NDArray[np.generic]:
         """Read what a tuple of integers, slices and 1-D arrays asks for."""
         asked = [np.arange(size)[part] for size, part in zip(self.shape, key, strict=True)]
-        ordered = [_in_file_order(np.ravel(part)) for part in asked]
+        ordered = [
+            (np.ravel(along), None) if _is_ascending(part) else _in_file_order(np.ravel(along))
+            for along, part in zip(asked, key, strict=True)
+        ]
         positions = [ascending for ascending, _ in ordered]
         values = np.empty([len(ascending) for ascending in positions], self.dtype)
         if values.size:
@@ -221,12 +224,19 @@ class _Layout:
         values[...] = scaled
 
 
+def _is_ascending(part: Any) -> bool:
+    """Say whether what is asked along an axis is sure to be in the order of the file."""
+    return not isinstance(part, np.ndarray) and not (
+        isinstance(part, slice) and part.step is not None and part.step < 0
+    )
+
+
 def _in_file_order(positions: Positions) -> tuple[Positions, Positions | None]:
     """Sort positions, each once, and say where each one asked for is among them, unless in place.
 
     So a file is read forwards, and each value of it once.
     """
-    if (np.diff(positions) > 0).all():  # most selections; `unique` costs as much as a small read
+    if (np.diff(positions) > 0).all():  # `unique` costs as much as a small read
         return positions, None
     return np.unique(positions, return_inverse=True)
 
