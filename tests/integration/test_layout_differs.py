@@ -10,9 +10,11 @@ import pytest
 from bids import BIDSLayout
 from bids.exceptions import BIDSConflictingValuesError
 from bids.layout import BIDSLayoutIndexer
+from sqlalchemy.exc import OperationalError
 
 from confusius_datasets import open_dataset
 from confusius_datasets._layout.config import fusi_config
+from confusius_datasets.errors import FilterError
 from trees import awkward_files, inheritance_files, plain_layout, write_tree
 
 IMAGE = "sub-01/fusi/sub-01_task-rest_pwd.nii.gz"
@@ -196,6 +198,22 @@ def test_entities_of_derivatives_tell_sidecars_of_raw_files_apart(tmp_path: Path
     assert plain.get_metadata(second) == {"Which": "a"}
     sidecars = layout.get_file(second).get_associations("Metadata")
     assert [file.filename for file in sidecars] == ["sub-01_task-rest_desc-b_pwd.json"]
+
+
+@pytest.mark.parametrize("return_type", ["object", "filename", "id", "dir"])
+def test_value_that_is_no_regular_expression_is_named(tmp_path: Path, return_type: str) -> None:
+    """PyBIDS says only that a function in its database raised; the error is still one of these."""
+    root = write_tree(tmp_path / "tree", inheritance_files())
+    query: dict[str, Any] = {"return_type": return_type, "target": "subject"}
+    query["suffix"] = ["pwd", "b[old"]
+
+    with pytest.raises(FilterError, match=r"^suffix='b\[old' is no regular expression") as no:
+        open_dataset(root).get(regex_search=True, **query)
+
+    assert isinstance(no.value, OperationalError)
+    with pytest.raises(OperationalError):
+        plain_layout(root).get(regex_search=True, **query)
+    assert open_dataset(root).get(**query)  # without regex_search, any text is a value
 
 
 def test_derivatives_that_a_user_adds_are_pybidss(tmp_path: Path) -> None:

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 from bids.exceptions import BIDSEntityError, TargetError
-from sqlalchemy.exc import OperationalError
 
 from confusius_datasets import BIDSFile, Query, open_dataset
 from confusius_datasets._dataset import BIDSDataset
 from confusius_datasets._layout import explain_empty
-from confusius_datasets.errors import FilterError, UnknownEntityError
+from confusius_datasets.errors import UnknownEntityError
 from trees import inheritance_files, write_tree
 
 
@@ -94,20 +93,6 @@ def test_unknown_names_are_pybidss_errors_with_a_way_on(dataset: BIDSDataset) ->
     with pytest.raises(BIDSEntityError, match=r"^'get_acqs' can't .* calls it 'acquisition'\.$"):
         dataset.get_acqs()
     assert not hasattr(dataset, "get_nonsense")
-
-
-@pytest.mark.parametrize("return_type", ["object", "filename", "id", "dir"])
-def test_value_that_is_no_regular_expression_is_named(
-    dataset: BIDSDataset, return_type: str
-) -> None:
-    """PyBIDS says only that a function in its database raised; the error is still one of these."""
-    query = {"return_type": return_type, "target": "subject", "suffix": ["pwd", "b[old"]}
-
-    with pytest.raises(FilterError, match=r"^suffix='b\[old' is no regular expression") as no:
-        dataset.get(regex_search=True, **query)
-
-    assert isinstance(no.value, OperationalError)
-    assert dataset.get(**query)  # without regex_search, any text is a value
 
 
 def test_names_for_queries_are_public(dataset: BIDSDataset) -> None:
