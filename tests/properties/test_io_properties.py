@@ -246,6 +246,7 @@ def test_any_bytes_load_or_are_refused(tmp_path: Path, content: bytes, compresse
 
 @settings(max_examples=300)
 @given(position=st.integers(0), value=st.integers(1, 255))
+@example(position=743181, value=10)  # makes a header that says less, which is warned of
 def test_any_changed_byte_of_a_gzip_file_is_noticed_or_harmless(
     tmp_path: Path, position: int, value: int
 ) -> None:
@@ -257,7 +258,8 @@ def test_any_changed_byte_of_a_gzip_file_is_noticed_or_harmless(
     file.write_bytes(content)
 
     try:
-        found = load(file).values
+        with warnings.catch_warnings(action="ignore"):  # the header is read before the checksum
+            found = load(file).values
     except FileFormatError as error:
         assert str(error).startswith(str(file))
         return
