@@ -150,7 +150,7 @@ class PartialFile:
     def _settle(self) -> None:
         """Let the system begin to put bytes on disk, so that the last flush has not all of them."""
         if sys.platform == "linux":
-            # What is not needed any more is written first. It stays in memory while that lasts.
+            # Linux takes this as a reason to write the pages now; nearly all stay in memory too.
             behind = self.position - self._settling
             with contextlib.suppress(OSError):  # it is only advice
                 os.posix_fadvise(
