@@ -44,24 +44,7 @@ TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 
 
 def cache_folder(data_dir: str | os.PathLike[str] | None = None) -> Path:
-    """Say which folder holds the datasets, without touching the disk.
-
-    Parameters
-    ----------
-    data_dir : str or path-like, optional
-        The folder to use. If not provided, `CONFUSIUS_DATA` is used, or else the platform's cache
-        folder of `confusius`.
-
-    Returns
-    -------
-    pathlib.Path
-        An absolute path, which may not exist yet.
-
-    Raises
-    ------
-    CacheError
-        If the folder is in the home of a user that there is not.
-    """
+    """Say which folder holds the datasets, without touching the disk."""
     given = "" if data_dir is None else os.fspath(data_dir)
     chosen = given or os.environ.get(DATA_VARIABLE, "")
     return absolute(chosen or _platform_folder())
@@ -80,23 +63,7 @@ def _platform_folder() -> str:
 
 
 def absolute(folder: str | os.PathLike[str]) -> Path:
-    """Make a folder's path absolute, with a leading `~` expanded and symbolic links kept.
-
-    Parameters
-    ----------
-    folder : str or path-like
-        The folder.
-
-    Returns
-    -------
-    pathlib.Path
-        Its absolute path.
-
-    Raises
-    ------
-    CacheError
-        If the folder is in the home of a user that there is not.
-    """
+    """Make a folder's path absolute, with a leading `~` expanded and symbolic links kept."""
     try:
         expanded = Path(folder).expanduser()
     except RuntimeError as error:
@@ -150,81 +117,27 @@ def get_datasets_dir(data_dir: str | os.PathLike[str] | None = None) -> Path:
 
 
 def is_offline() -> bool:
-    """Say whether `CONFUSIUS_OFFLINE` forbids the network.
-
-    Returns
-    -------
-    bool
-        Whether the variable is `1`, `true`, `yes` or `on`, in any case.
-    """
+    """Say whether `CONFUSIUS_OFFLINE` forbids the network."""
     return os.environ.get(OFFLINE_VARIABLE, "").strip().casefold() in TRUE_WORDS
 
 
 def is_here(path: Path) -> bool:
-    """Say whether something is at a path.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Any path, also one that cannot be, such as one with a name too long for the file system.
-
-    Returns
-    -------
-    bool
-        Whether there is.
-    """
+    """Say whether something is at a path."""
     return os.path.exists(path)  # noqa: PTH110 - `Path.exists` raises where a name is too long
 
 
 def hidden_folder(root: Path) -> Path:
-    """Return the folder of a root that is ours alone; it may not exist yet.
-
-    Parameters
-    ----------
-    root : pathlib.Path
-        Root of a dataset.
-
-    Returns
-    -------
-    pathlib.Path
-        A dot folder right below the root.
-    """
+    """Return the folder of a root that is ours alone; it may not exist yet."""
     return root / HIDDEN_FOLDER
 
 
 def lock_folder(root: Path) -> Path:
-    """Return the folder of a dataset's locks; it may not exist yet.
-
-    Parameters
-    ----------
-    root : pathlib.Path
-        Root of the dataset.
-
-    Returns
-    -------
-    pathlib.Path
-        A folder in the dataset's hidden one.
-    """
+    """Return the folder of a dataset's locks; it may not exist yet."""
     return hidden_folder(root) / "locks"
 
 
 def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Put bytes at a path so that every reader sees the old file or the new one, never a part.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Where the bytes belong; missing parents are made.
-    data : bytes
-        The whole content.
-    durable : bool, default: True
-        Whether to wait until the disk has it; not needed for what can be made again.
-
-    Raises
-    ------
-    CacheError
-        If the folder cannot be written to; what stood at `path` is untouched.
-    """
+    """Put bytes at a path so that every reader sees the old file or the new one, never a part."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -256,13 +169,7 @@ def _unwritable(path: Path, error: OSError) -> CacheError:
 
 
 def current_umask() -> int:
-    """Return the mask of permissions that new files must not have.
-
-    Returns
-    -------
-    int
-        The umask of this process.
-    """
+    """Return the mask of permissions that new files must not have."""
     # The mask can only be read by setting it. On Linux, /proc tells without that race.
     with contextlib.suppress(OSError, ValueError, StopIteration):
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
@@ -280,19 +187,6 @@ def lock(path: Path, *, timeout: float = -1) -> Iterator[bool | None]:
 
     A lock saves work; it guarantees nothing: on some cluster file systems it succeeds for
     everybody. It dies with its process, so a killed one blocks nobody.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The lock file; missing parents are made.
-    timeout : float, default: -1
-        Seconds to wait for it; -1 waits for ever.
-
-    Yields
-    ------
-    bool or None
-        Whether the lock is held: `False` when somebody else has it and the time is up, `None` where
-        there can be no lock: the folder is read-only or has none, or the file is another user's.
     """
     import filelock  # imported when first used: it is no part of importing the package
 

@@ -34,18 +34,7 @@ DEMO_FIGURE = "confusius-datasets-demo.png"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        Words of the command line. If not provided, those of this process.
-
-    Returns
-    -------
-    int
-        Exit status: 0 when done, 1 when it failed, 2 for wrong arguments, 130 when interrupted.
-    """
+    """Run the command."""
     options = _parser().parse_args(arguments)
     try:
         options.run(options)

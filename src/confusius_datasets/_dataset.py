@@ -587,19 +587,7 @@ class BIDSDataset(Folder):
         return jsons
 
     def _with_companions(self, files: Iterable[BIDSFile | str]) -> list[str]:
-        """List the files of an answer with what belongs to them, each once, in order.
-
-        Parameters
-        ----------
-        files : iterable of BIDSFile or str
-            Absolute paths.
-
-        Returns
-        -------
-        list of str
-            Paths in the index: the sidecars each file inherits from, then the file, or the members
-            of the store.
-        """
+        """List the files of an answer with what belongs to them, each once, in order."""
         if self._spec is None:
             return []
         relpaths: dict[str, None] = {}
@@ -697,28 +685,7 @@ def make_local(
     progress: ProgressOption,
     force: bool = False,
 ) -> None:
-    """Download what is missing of some files, and note in the index what was renewed by that.
-
-    Parameters
-    ----------
-    entries : iterable of FileEntry
-        The files.
-    root : pathlib.Path
-        Root of their dataset.
-    source : Source
-        Where they come from.
-    progress : bool or callable
-        How the download is shown.
-    force : bool, default: False
-        Whether to download again what is already here.
-
-    Raises
-    ------
-    OfflineError
-        If files are missing and the network may not be used.
-    DownloadError
-        If files could not be downloaded; those that could are kept.
-    """
+    """Download what is missing of some files, and note in the index what was renewed by that."""
     from confusius_datasets._download import Event, FileFinished, plan_download, run_plan
     from confusius_datasets._progress import report
 

@@ -42,29 +42,7 @@ DELAY = 1.5
 def run_demo(
     output: Path, *, data_dir: str | None = None, say: Callable[[str], None] = print
 ) -> Path:
-    """Show on the sample dataset how data are found, downloaded when needed, and used.
-
-    Parameters
-    ----------
-    output : pathlib.Path
-        Where the figure is written, a PNG; a second one goes beside it.
-    data_dir : str, optional
-        Folder of all datasets. If not provided, see `get_datasets_dir`.
-    say : callable, default: print
-        Takes each paragraph of text.
-
-    Returns
-    -------
-    pathlib.Path
-        Absolute path of the figure.
-
-    Raises
-    ------
-    FilterError
-        If `output` is not the path of a picture; this is checked first, as is the next.
-    MissingDependencyError
-        If matplotlib is not installed.
-    """
+    """Show on the sample dataset how data are found, downloaded when needed, and used."""
     output = check_figure_path(output)
     list_datasets(data_dir)
     where = "" if data_dir is None else f"data_dir={data_dir!r}, "
@@ -108,22 +86,7 @@ def _draw_atlas(output: Path) -> Path:
 
 
 def stimulus_course(events: pd.DataFrame, time: xr.DataArray, *, delay: float = DELAY) -> Any:
-    """Say when the stimulus is on, as the blood sees it.
-
-    Parameters
-    ----------
-    events : pandas.DataFrame
-        Columns `onset` and `duration`, in s.
-    time : (time,) xarray.DataArray
-        Onsets of the volumes, in s.
-    delay : float, default: 1.5
-        Seconds by which the response lags behind.
-
-    Returns
-    -------
-    (time,) xarray.DataArray
-        1 during a stimulus and 0 else.
-    """
+    """Say when the stimulus is on, as the blood sees it."""
     course = 0 * time
     for onset, duration in zip(events["onset"], events["duration"], strict=True):
         since = time - onset - delay
@@ -134,24 +97,7 @@ def stimulus_course(events: pd.DataFrame, time: xr.DataArray, *, delay: float = 
 def draw_response(
     pwd: xr.DataArray, events: pd.DataFrame, output: Path, *, truth: xr.DataArray | None = None
 ) -> Path:
-    """Draw a slice's mean power Doppler beside its correlation with the stimulus.
-
-    Parameters
-    ----------
-    pwd : (time, z, y, x) xarray.DataArray
-        Power Doppler of one slice; `y`, `x` in mm.
-    events : pandas.DataFrame
-        Columns `onset` and `duration`, in s.
-    output : pathlib.Path
-        Where the PNG is written.
-    truth : (z, y, x) xarray.DataArray, optional
-        Mask of the voxels that are known to respond. If not provided, none are outlined.
-
-    Returns
-    -------
-    pathlib.Path
-        Absolute path of the PNG.
-    """
+    """Draw a slice's mean power Doppler beside its correlation with the stimulus."""
     import numpy as np
     import xarray as xr
 

@@ -120,23 +120,7 @@ _OF_NAMES = [
 
 
 def parse_entities(relpath: str) -> dict[str, str]:
-    """Read the entities of a BIDS path.
-
-    Parameters
-    ----------
-    relpath : str
-        Path below the root, with `/`.
-
-    Returns
-    -------
-    dict of str to str
-        Labels by PyBIDS's names of entities, `suffix`, `extension` and `datatype` among them.
-
-    Examples
-    --------
-    >>> parse_entities("sub-CR020/fusi/sub-CR020_task-kalatsky_pwd.nii.gz")["task"]
-    'kalatsky'
-    """
+    """Read the entities of a BIDS path."""
     path = f"/{relpath}"
     # Looking for fixed texts first, and from there on, saves most of the searching.
     found = {
@@ -163,23 +147,7 @@ def _end_of(path: str) -> dict[str, str]:
 
 
 def dataset_prefix(relpath: str) -> str:
-    """Say which dataset of a root a path belongs to.
-
-    Parameters
-    ----------
-    relpath : str
-        Path below the root, with `/`.
-
-    Returns
-    -------
-    str
-        `derivatives/<name>` inside such a folder, or nothing for the raw dataset.
-
-    Examples
-    --------
-    >>> dataset_prefix("derivatives/glm-speed/sub-rat83/x.tsv")
-    'derivatives/glm-speed'
-    """
+    """Say which dataset of a root a path belongs to."""
     if not relpath.startswith("derivatives/"):
         return ""
     parts = relpath.split("/")
@@ -191,24 +159,6 @@ def applicable_sidecars(relpath: str, jsons: Callable[[str], Iterable[str]]) -> 
 
     A sidecar applies when it lies in the file's folder or above it in the same dataset, has the
     file's suffix, and has no entity that the file lacks or has otherwise.
-
-    Parameters
-    ----------
-    relpath : str
-        The data file, below the root.
-    jsons : callable
-        Gives the JSON files right in a folder, as paths below the root; the root is the empty text.
-
-    Returns
-    -------
-    list of str
-        From the dataset's root down, the most specific last.
-
-    Examples
-    --------
-    >>> there = {"": ["pwd.json", "task-rest_pwd.json"], "sub-1": ["sub-1/sub-1_pwd.json"]}
-    >>> applicable_sidecars("sub-1/sub-1_task-awake_pwd.nii.gz", lambda folder: there[folder])
-    ['pwd.json', 'sub-1/sub-1_pwd.json']
     """
     extension, own = _comparable(relpath)
     if "suffix" not in own or extension in ("", ".json"):

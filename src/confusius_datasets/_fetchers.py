@@ -479,22 +479,7 @@ def _fetch_file(
 
 
 def _ensure_index(spec: DatasetSpec, root: Path, *, refresh: bool) -> DatasetIndex:
-    """Return a dataset's index, from the disk or, if it is not there or `refresh`, from the host.
-
-    Parameters
-    ----------
-    spec : DatasetSpec
-        The dataset.
-    root : pathlib.Path
-        Its root; made if it does not exist.
-    refresh : bool
-        Whether to ask the host even if there is an index on disk.
-
-    Returns
-    -------
-    DatasetIndex
-        What is on disk afterwards.
-    """
+    """Return a dataset's index, from the disk where it is there, else from the host."""
     path = root / INDEX_NAME
     if path.exists() and not refresh:
         return DatasetIndex.read(path)

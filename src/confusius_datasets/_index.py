@@ -306,42 +306,12 @@ class DatasetIndex(Mapping[str, FileEntry]):
 
 
 def lock_index(root: Path) -> contextlib.AbstractContextManager[bool | None]:
-    """Keep other processes from changing a root's index between reading and writing it.
-
-    Parameters
-    ----------
-    root : pathlib.Path
-        The dataset's root.
-
-    Returns
-    -------
-    context manager
-        A lock, as far as the file system has locks.
-    """
+    """Keep other processes from changing a root's index between reading and writing it."""
     return lock(lock_folder(root) / "index.lock")
 
 
 def check_relpath(relpath: str) -> None:
-    """Refuse a path that would not stay below the root, on any operating system.
-
-    Parameters
-    ----------
-    relpath : str
-        Path below a root.
-
-    Raises
-    ------
-    UnsafePathError
-        If it is absolute, climbs with `..`, has a drive letter, a backslash, an empty part or a
-        control character, or names our own hidden folder or the index.
-
-    Examples
-    --------
-    >>> check_relpath("sub-CR020/fusi/sub-CR020_pwd.nii.gz")
-    >>> check_relpath("../x")
-    Traceback (most recent call last):
-    confusius_datasets.errors.UnsafePathError: the path '../x' climbs out of the root with '..'
-    """
+    """Refuse a path that would not stay below the root, on any operating system."""
     parts = relpath.split("/")
     is_reserved = parts[0].casefold() == INDEX_NAME
     if _PLAIN.fullmatch(relpath) and ".." not in parts and "." not in parts and not is_reserved:
@@ -364,25 +334,7 @@ def check_relpath(relpath: str) -> None:
 
 
 def resolve_below(root: Path, relpath: str) -> Path:
-    """Turn a path of the index into one on this machine that is sure to lie below the root.
-
-    Parameters
-    ----------
-    root : pathlib.Path
-        The dataset's root; it may itself be reached through symbolic links.
-    relpath : str
-        Path below it.
-
-    Returns
-    -------
-    pathlib.Path
-        `root / relpath`, with the links as they are.
-
-    Raises
-    ------
-    UnsafePathError
-        If the path is not a safe one, or a symbolic link on the way leads out of the root.
-    """
+    """Turn a path of the index into one on this machine that is sure to lie below the root."""
     check_relpath(relpath)
     path = root / relpath
     leads_out = _may_lead_away(root, relpath) and not path.parent.resolve().is_relative_to(
@@ -549,25 +501,7 @@ def _differ(old: FileEntry, new: FileEntry) -> bool:
 
 
 def format_nbytes(nbytes: int) -> str:
-    """Write a number of bytes for people, in SI units with four significant digits.
-
-    Parameters
-    ----------
-    nbytes : int
-        Bytes.
-
-    Returns
-    -------
-    str
-        The number without trailing zeros, a space, and B, KB, MB, GB or TB.
-
-    Examples
-    --------
-    >>> format_nbytes(6_982_575_320)
-    '6.983 GB'
-    >>> format_nbytes(999)
-    '999 B'
-    """
+    """Write a number of bytes for people, in SI units with four significant digits."""
     size = float(nbytes)
     units = ["B", "KB", "MB", "GB", "TB"]
     while abs(size) >= 1000 and len(units) > 1:

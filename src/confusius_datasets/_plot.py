@@ -104,33 +104,7 @@ def draw_template_with_atlas(
     regions: Iterable[int | str] | None = None,
     positions: Sequence[float] | None = None,
 ) -> Figure:
-    """Draw what `plot_template_with_atlas` saves.
-
-    Parameters
-    ----------
-    template : (z, y, x) xarray.DataArray
-        As there.
-    atlas : Atlas
-        As there.
-    regions : iterable of int or str, optional
-        As there.
-    positions : sequence of float, optional
-        As there.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        A figure that belongs to no window.
-
-    Raises
-    ------
-    FilterError
-        If atlas and template are not on one grid, or `positions` is empty.
-    UnknownKeyError
-        If the atlas lacks a region.
-    MissingDependencyError
-        If matplotlib is not installed.
-    """
+    """Draw what `plot_template_with_atlas` saves."""
     _check_grid(template, atlas)
     labels = _labels(atlas, regions)
     slices = _slices(template, labels, positions)
@@ -233,22 +207,7 @@ def _colors(atlas: Atlas) -> Colors:
 
 
 def draw_slice(panel: Axes, image: xr.DataArray, **options: Any) -> ScalarMappable:
-    """Draw a slice, with depth downwards and millimetres of one length along both axes.
-
-    Parameters
-    ----------
-    panel : matplotlib.axes.Axes
-        Where.
-    image : (y, x) xarray.DataArray
-        What; `y`, `x` in mm.
-    **options
-        Arguments of `matplotlib.axes.Axes.pcolormesh`.
-
-    Returns
-    -------
-    matplotlib.cm.ScalarMappable
-        What a colour bar is made for.
-    """
+    """Draw a slice, with depth downwards and millimetres of one length along both axes."""
     shown = panel.pcolormesh(
         image["x"].values,
         image["y"].values,
@@ -264,17 +223,7 @@ def draw_slice(panel: Axes, image: xr.DataArray, **options: Any) -> ScalarMappab
 
 
 def draw_outline(panel: Axes, mask: xr.DataArray, color: Any) -> None:
-    """Outline a mask, halfway between its voxels and those beside it.
-
-    Parameters
-    ----------
-    panel : matplotlib.axes.Axes
-        Where.
-    mask : (y, x) xarray.DataArray
-        What; `y`, `x` in mm.
-    color : color
-        As matplotlib has them.
-    """
+    """Outline a mask, halfway between its voxels and those beside it."""
     x, y = (_beyond(mask[dim].values) for dim in ("x", "y"))
     inside = np.pad(mask.transpose("y", "x").values != 0, 1).astype(float)
     limits = panel.axis()
@@ -283,40 +232,12 @@ def draw_outline(panel: Axes, mask: xr.DataArray, color: Any) -> None:
 
 
 def add_colorbar(panel: Axes, shown: ScalarMappable, label: str) -> None:
-    """Put a colour bar to the right of a panel, as high as the panel.
-
-    Parameters
-    ----------
-    panel : matplotlib.axes.Axes
-        Beside which.
-    shown : matplotlib.cm.ScalarMappable
-        What was drawn.
-    label : str
-        What the colours mean, with the unit.
-    """
+    """Put a colour bar to the right of a panel, as high as the panel."""
     panel.figure.colorbar(shown, cax=panel.inset_axes((1.03, 0.0, 0.045, 1.0)), label=label)
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Make a figure that belongs to no window, whatever backend the session has.
-
-    Parameters
-    ----------
-    width : float
-        In inches.
-    height : float
-        In inches.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        An empty one, which leaves room for labels by itself.
-
-    Raises
-    ------
-    MissingDependencyError
-        If matplotlib is not installed.
-    """
+    """Make a figure that belongs to no window, whatever backend the session has."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -330,25 +251,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def check_figure_path(path: str | os.PathLike[str]) -> Path:
-    """Check where a picture is to be written, before it is drawn.
-
-    Parameters
-    ----------
-    path : str or path-like
-        Given by the user.
-
-    Returns
-    -------
-    pathlib.Path
-        Its absolute path.
-
-    Raises
-    ------
-    FilterError
-        If it is a folder, or its extension is not that of a kind of picture.
-    MissingDependencyError
-        If matplotlib is not installed.
-    """
+    """Check where a picture is to be written, before it is drawn."""
     kinds = new_figure(1, 1).canvas.get_supported_filetypes()
     target = absolute(path)
     if target.is_dir():
@@ -362,20 +265,7 @@ def check_figure_path(path: str | os.PathLike[str]) -> Path:
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a picture, making its folder if need be.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        What was drawn.
-    path : pathlib.Path
-        Where, as `check_figure_path` gives it.
-
-    Returns
-    -------
-    pathlib.Path
-        The same path.
-    """
+    """Write a picture, making its folder if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DPI)
     return path

@@ -43,18 +43,7 @@ _log = logging.getLogger("confusius_datasets")
 
 @contextlib.contextmanager
 def report(progress: ProgressOption) -> Iterator[Callable[[Event], None]]:
-    """Show what a download tells.
-
-    Parameters
-    ----------
-    progress : bool or callable
-        How.
-
-    Yields
-    ------
-    callable
-        Takes the events.
-    """
+    """Show what a download tells."""
     if callable(progress):
         yield _Caller(progress)
     elif not progress:

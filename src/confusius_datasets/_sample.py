@@ -71,13 +71,7 @@ class SampleSource:
     """The source of the sample dataset: every file is made when it is asked for."""
 
     def fetch_index(self) -> DatasetIndex:
-        """Make the index of the sample dataset.
-
-        Returns
-        -------
-        DatasetIndex
-            Every file with its size and md5.
-        """
+        """Make the index of the sample dataset."""
         return _make_index()
 
     def open(
@@ -88,29 +82,7 @@ class SampleSource:
         stop: int | None = None,
         validator: str | None = None,
     ) -> SampleStream:
-        """Make a file and open it at an offset.
-
-        Parameters
-        ----------
-        entry : FileEntry
-            The file.
-        start : int, default: 0
-            Offset of the first byte wanted.
-        stop : int, optional
-            Offset behind the last byte wanted. If not provided, to the end.
-        validator : str, optional
-            Ignored: the bytes never change.
-
-        Returns
-        -------
-        SampleStream
-            The bytes.
-
-        Raises
-        ------
-        RemoteNotFoundError
-            If the sample dataset has no such file.
-        """
+        """Make a file and open it at an offset."""
         make = _makers().get(entry.relpath)
         if make is None:
             raise RemoteNotFoundError(
@@ -234,20 +206,7 @@ def _truth(subject: str, acq: str) -> bytes:
 
 @cache
 def _anatomy(subject: str, k: int) -> FloatArray:
-    """Draw one slice: a dome of tissue, vessels that dive from its surface, larger ones below.
-
-    Parameters
-    ----------
-    subject : str
-        The mouse.
-    k : int
-        Slice of the angiography.
-
-    Returns
-    -------
-    (48, 64) numpy.ndarray
-        Power Doppler intensity, depth first.
-    """
+    """Draw one slice: a dome of tissue, vessels that dive from its surface, larger ones below."""
     import numpy as np
 
     y, x = _grid()

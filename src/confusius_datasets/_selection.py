@@ -46,34 +46,7 @@ def parse_filters(
     valid: Mapping[str, Sequence[str]] | None = None,
     name: str = "the dataset",
 ) -> Filters:
-    """Read the filters of a fetcher.
-
-    Parameters
-    ----------
-    given : mapping of str to str or iterable of str, or None
-        A label or several for each filter, with or without its prefix; `None` filters nothing.
-    valid : mapping of str to sequence of str, optional
-        All values that some filters take, where they are known without an index.
-    name : str, default: "the dataset"
-        What the dataset is called, for messages.
-
-    Returns
-    -------
-    mapping of str to frozenset of str
-        The bare labels of the filters that are given.
-
-    Raises
-    ------
-    FilterError
-        If a value is no text, or a filter lists nothing.
-    UnknownLabelError
-        If a value is not among the valid ones.
-
-    Examples
-    --------
-    >>> sorted(parse_filters({"subjects": ["sub-CR020", "CR017"], "tasks": None})["subjects"])
-    ['CR017', 'CR020']
-    """
+    """Read the filters of a fetcher."""
     filters = {
         filter_name: _parse_labels(filter_name, value)
         for filter_name, value in given.items()
@@ -86,27 +59,7 @@ def parse_filters(
 
 
 def select(index: DatasetIndex, filters: Filters, *, name: str = "the dataset") -> DatasetIndex:
-    """Return the files of an index that filters keep.
-
-    Parameters
-    ----------
-    index : DatasetIndex
-        All files.
-    filters : mapping of str to frozenset of str
-        As `parse_filters` gives them.
-    name : str, default: "the dataset"
-        What the dataset is called, for messages.
-
-    Returns
-    -------
-    DatasetIndex
-        The files that, for every filter, lack the entity or have a listed value.
-
-    Raises
-    ------
-    UnknownLabelError
-        If a label exists nowhere in the index.
-    """
+    """Return the files of an index that filters keep."""
     if not filters:
         return index
     values = {relpath: filterable_entities(relpath) for relpath in index}
@@ -125,26 +78,7 @@ def select(index: DatasetIndex, filters: Filters, *, name: str = "the dataset") 
 
 
 def dataset_name(relpath: str) -> str | None:
-    """Say which of a root's datasets a file belongs to, as the filter `datasets` names them.
-
-    Parameters
-    ----------
-    relpath : str
-        Path below the root.
-
-    Returns
-    -------
-    str or None
-        `rawdata` in a subject's folder, the folder's name in `derivatives/` and `sourcedata/`, and
-        `None` for what belongs to the whole root.
-
-    Examples
-    --------
-    >>> dataset_name("sub-CR020/ses-20191122/fusi/sub-CR020_ses-20191122_pwd.nii.gz")
-    'rawdata'
-    >>> dataset_name("derivatives/glm-speed/sub-rat83/sub-rat83_stat-t_statmap.nii.gz")
-    'glm-speed'
-    """
+    """Say which of a root's datasets a file belongs to, as the filter `datasets` names them."""
     parts = relpath.split("/")
     if parts[0] in ("derivatives", "sourcedata"):
         return parts[1] if len(parts) > 2 else None
@@ -152,26 +86,7 @@ def dataset_name(relpath: str) -> str | None:
 
 
 def filterable_entities(relpath: str) -> dict[str, str]:
-    """Return what filters are matched with.
-
-    Parameters
-    ----------
-    relpath : str
-        Path below the root.
-
-    Returns
-    -------
-    dict of str to str
-        The entities, and as `dataset` what `dataset_name` says; nothing for a file that belongs to
-        the whole root: it stays whatever is selected, even if it is about one task alone.
-
-    Examples
-    --------
-    >>> filterable_entities("sub-CR020/sub-CR020_sessions.tsv")["dataset"]
-    'rawdata'
-    >>> filterable_entities("task-kalatsky_events.json")
-    {}
-    """
+    """Return what filters are matched with."""
     dataset = dataset_name(relpath)
     return {} if dataset is None else {**parse_entities(relpath), "dataset": dataset}
 

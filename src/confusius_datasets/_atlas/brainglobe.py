@@ -45,15 +45,7 @@ METADATA_KEYS = ("name", "species", "orientation", "symmetric", "resolution", "s
 
 @dataclass(frozen=True, slots=True)
 class BrainGlobeFolder:
-    """The folder in which BrainGlobe keeps its atlases, as its configuration says.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The folder.
-    config : pathlib.Path
-        BrainGlobe's configuration file; need not exist.
-    """
+    """The folder in which BrainGlobe keeps its atlases, as its configuration says."""
 
     path: Path
     config: Path
@@ -64,26 +56,7 @@ class BrainGlobeFolder:
         brainglobe_dir: str | os.PathLike[str] | None = None,
         config_dir: str | os.PathLike[str] | None = None,
     ) -> BrainGlobeFolder:
-        """Find the folder without making anything.
-
-        Parameters
-        ----------
-        brainglobe_dir : str or path-like, optional
-            The folder itself. If not provided, the configuration says.
-        config_dir : str or path-like, optional
-            Folder of the configuration. If not provided, that of `BRAINGLOBE_CONFIG_DIR`, or
-            `~/.config/brainglobe`.
-
-        Returns
-        -------
-        BrainGlobeFolder
-            Where atlases are, or would be.
-
-        Raises
-        ------
-        CacheError
-            If the folder is in a home folder, and the user has none.
-        """
+        """Find the folder without making anything."""
         given = config_dir or os.environ.get(CONFIG_VARIABLE)
         config = absolute(given or DEFAULT_CONFIG) / CONFIG_NAME
         if brainglobe_dir is None:
@@ -94,22 +67,7 @@ class BrainGlobeFolder:
         return cls(absolute(brainglobe_dir), config)
 
     def find_atlas(self, name: str, version: str | None, *, release: int) -> Path | None:
-        """Find the newest local copy of an atlas in the layout of a release.
-
-        Parameters
-        ----------
-        name : str
-            Name of the atlas, resolution included.
-        version : str, optional
-            Which version of it, as `1.2`. If not provided, the highest.
-        release : {2, 3}
-            Major version of `brainglobe-atlasapi`.
-
-        Returns
-        -------
-        pathlib.Path or None
-            What that release opens: a folder, or a manifest.
-        """
+        """Find the newest local copy of an atlas in the layout of a release."""
         found: dict[tuple[int, ...], Path] = {}
         if release == 2:
             pattern = re.compile(re.escape(name) + r"_v(\d+(?:\.\d+)*)")
@@ -130,44 +88,7 @@ class BrainGlobeFolder:
 def open_atlas(
     name: str, folder: BrainGlobeFolder, *, version: str | None, check_latest: bool
 ) -> Any:
-    """Open an atlas, from its local copy if there is one, downloading it otherwise.
-
-    Parameters
-    ----------
-    name : str
-        Name of the atlas, resolution included.
-    folder : BrainGlobeFolder
-        Where atlases are kept.
-    version : str, optional
-        Which version of it. If not provided, the highest local one, or the latest.
-    check_latest : bool
-        Whether to ask BrainGlobe's server if there is a newer version.
-
-    Returns
-    -------
-    brainglobe_atlasapi.core.Atlas
-        The atlas.
-
-    Raises
-    ------
-    FilterError
-        If the name or the version cannot be one.
-    FileFormatError
-        If the local copy is damaged or incomplete; it is left as it is.
-    OfflineError
-        If there is no local copy, and the network may not be used.
-    RemoteNotFoundError
-        If BrainGlobe has no such atlas, or not in that version.
-    RemoteConnectionError
-        If BrainGlobe's server cannot be reached.
-    MissingDependencyError
-        If `brainglobe-atlasapi` is not installed.
-
-    Warns
-    -----
-    UserWarning
-        If there is a local copy, and whether it is the latest could not be found out.
-    """
+    """Open an atlas, from its local copy if there is one, downloading it otherwise."""
     if not PLAIN_NAME.fullmatch(name):
         raise FilterError(f"{name!r} cannot be the name of an atlas; one is 'allen_mouse_100um'.")
     if version is not None and not re.fullmatch(r"\d+([._]\d+)*", version):
@@ -235,25 +156,7 @@ def _ask_brainglobe(
 
 @contextlib.contextmanager
 def network_errors_named(name: str) -> Iterator[None]:
-    """Turn what BrainGlobe raises while it downloads into errors of ours.
-
-    Parameters
-    ----------
-    name : str
-        The atlas, for messages.
-
-    Yields
-    ------
-    None
-        Nothing.
-
-    Raises
-    ------
-    RemoteNotFoundError
-        If BrainGlobe has no such atlas.
-    RemoteConnectionError
-        If it cannot be reached, or fails.
-    """
+    """Turn what BrainGlobe raises while it downloads into errors of ours."""
     try:
         yield
     except ConfusiusDatasetsError:

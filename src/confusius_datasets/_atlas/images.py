@@ -23,31 +23,7 @@ NEEDED = ("metadata", "structures", "annotation", "hemispheres", "resolution", "
 
 
 def dataset_of(opened: Any) -> tuple[xr.Dataset, float]:
-    """Turn the images of an atlas that BrainGlobe opened into labelled arrays.
-
-    Parameters
-    ----------
-    opened : brainglobe_atlasapi.core.Atlas
-        The atlas.
-
-    Returns
-    -------
-    dataset : (z, y, x) xarray.Dataset
-        `reference`, `annotation` and `hemispheres`, coordinates in mm; metadata in `attrs`.
-    midline : float
-        Where the left hemisphere begins along `x`, in mm.
-
-    Raises
-    ------
-    TypeError
-        If it is no such atlas.
-    FileFormatError
-        If an image is damaged, or does not fit the metadata.
-    SourceError
-        If an image has to be downloaded first, and cannot be.
-    MissingDependencyError
-        If matplotlib is not installed.
-    """
+    """Turn the images of an atlas that BrainGlobe opened into labelled arrays."""
     # Asked of the class: to compute some of these is to read whole images.
     missing = [name for name in NEEDED if not _has(opened, name)]
     if missing:

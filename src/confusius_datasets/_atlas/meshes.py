@@ -19,31 +19,7 @@ Faces = NDArray[np.int32]
 
 
 def read_mesh(entry: Any) -> tuple[Vertices, Faces]:
-    """Read the surface of a region.
-
-    Parameters
-    ----------
-    entry : mapping
-        BrainGlobe's entry of the region.
-
-    Returns
-    -------
-    vertices : (n, 3) numpy.ndarray
-        Points (z, y, x) of the atlas's own space, in mm.
-    faces : (m, 3) numpy.ndarray
-        The corners of each triangle.
-
-    Raises
-    ------
-    MissingFileError
-        If the region has no surface.
-    FileFormatError
-        If its file is damaged.
-    OfflineError
-        If it would have to be downloaded, and the network may not be used.
-    RemoteConnectionError
-        If it cannot be downloaded.
-    """
+    """Read the surface of a region."""
     acronym, path = entry["acronym"], entry["mesh_filename"]
     if path is None:
         raise MissingFileError(f"The atlas has no mesh of {acronym!r}.")
@@ -81,26 +57,7 @@ def _read_local(entry: Any, path: Path) -> Any:
 def keep_side(
     vertices: Vertices, faces: Faces, side: Literal["left", "right"], midline: float
 ) -> tuple[Vertices, Faces]:
-    """Keep the part of a surface that lies in a hemisphere.
-
-    Parameters
-    ----------
-    vertices : (n, 3) numpy.ndarray
-        Points of the atlas's own space, in mm; the last component grows from right to left.
-    faces : (m, 3) numpy.ndarray
-        Triangles.
-    side : {"left", "right"}
-        Which hemisphere.
-    midline : float
-        Where the left one begins, in mm.
-
-    Returns
-    -------
-    vertices : (k, 3) numpy.ndarray
-        Those within.
-    faces : (l, 3) numpy.ndarray
-        The triangles whose three corners are within, numbered anew.
-    """
+    """Keep the part of a surface that lies in a hemisphere."""
     left = vertices[:, 2] >= midline
     kept = left if side == "left" else ~left
     numbers = np.cumsum(kept) - 1
@@ -109,18 +66,5 @@ def keep_side(
 
 
 def map_points(points: Vertices, matrix: NDArray[np.float64]) -> Vertices:
-    """Map points by an affine matrix.
-
-    Parameters
-    ----------
-    points : (n, 3) numpy.ndarray
-        The points.
-    matrix : (4, 4) numpy.ndarray
-        The matrix.
-
-    Returns
-    -------
-    (n, 3) numpy.ndarray
-        Where they go.
-    """
+    """Map points by an affine matrix."""
     return np.asarray(points @ matrix[:3, :3].T + matrix[:3, 3], dtype=np.float64)

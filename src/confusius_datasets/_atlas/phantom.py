@@ -70,15 +70,7 @@ class _Structures(dict[Any, Any]):
 
 
 def phantom_images() -> tuple[NDArray[np.uint16], NDArray[np.uint32]]:
-    """Draw the made-up brain on the grid of `allen_mouse_100um`.
-
-    Returns
-    -------
-    reference : (z, y, x) numpy.ndarray
-        Template image.
-    annotation : (z, y, x) numpy.ndarray
-        Identifier of each voxel's region.
-    """
+    """Draw the made-up brain on the grid of `allen_mouse_100um`."""
     z, y, x = np.ogrid[: SHAPE[0], : SHAPE[1], : SHAPE[2]]
     side = np.abs(x - (SHAPE[2] - 1) / 2)
 
@@ -107,13 +99,7 @@ def phantom_images() -> tuple[NDArray[np.uint16], NDArray[np.uint32]]:
 
 
 def phantom_atlas() -> Atlas:
-    """Make the atlas of the made-up brain.
-
-    Returns
-    -------
-    Atlas
-        It has no surfaces, and no need of BrainGlobe.
-    """
+    """Make the atlas of the made-up brain."""
     reference, annotation = phantom_images()
     keys = ("id", "acronym", "name", "rgb_triplet", "structure_id_path")
     entries = [dict(zip(keys, region, strict=True)) for region in PHANTOM_STRUCTURES]
@@ -146,14 +132,7 @@ def phantom_atlas() -> Atlas:
 
 
 def phantom_template() -> xr.DataArray:
-    """Make a power Doppler template of the made-up brain, its head tilted, with vessels in it.
-
-    Returns
-    -------
-    (z, y, x) xarray.DataArray
-        Arbitrary units; `z`, `y`, `x` in mm. `attrs["affines"]["physical_to_sform"]` leads into the
-        space of `phantom_atlas`.
-    """
+    """Make a power Doppler template of the made-up brain, its head tilted, with vessels in it."""
     dims, sizes, steps = ("z", "y", "x"), (64, 84, 102), (0.2, 0.1, 0.1)
     coords = {
         dim: (dim, np.arange(size) * step, {"units": "mm", "voxdim": step})

@@ -30,17 +30,7 @@ MILLIMETRES = ("mm", "millimeter", "millimeters", "millimetre", "millimetres")
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Where voxels stand along three axes.
-
-    Parameters
-    ----------
-    dims : tuple of str
-        Names of the axes.
-    points : tuple of numpy.ndarray
-        Coordinates of the voxels along each, in mm.
-    widths : tuple of float or None
-        Size of a voxel along each, in mm, for axes that have one voxel only; None if not known.
-    """
+    """Where voxels stand along three axes."""
 
     dims: tuple[str, ...]
     points: tuple[NDArray[np.float64], ...]
@@ -52,38 +42,12 @@ class Grid:
         return tuple(len(points) for points in self.points)
 
     def steps(self) -> tuple[float, ...]:
-        """Return the distance from a voxel to the next along each axis.
-
-        Returns
-        -------
-        tuple of float
-            In mm, negative where coordinates descend.
-
-        Raises
-        ------
-        FilterError
-            If voxels are not evenly spaced.
-
-        Warns
-        -----
-        UserWarning
-            If an axis has one voxel of unknown size: it is taken to be 1 mm.
-        """
+        """Return the distance from a voxel to the next along each axis."""
         return tuple(map(_step, self.dims, self.points, self.widths))
 
 
 class Resampler:
-    """Reads volumes on one grid at the voxels of another.
-
-    Parameters
-    ----------
-    source : Grid
-        Grid of the volumes, evenly spaced.
-    target : Grid
-        Where values are wanted; any spacing, in either direction.
-    transform : (4, 4) numpy.ndarray
-        From points of the target to points of the source, components in the order of their axes.
-    """
+    """Reads volumes on one grid at the voxels of another."""
 
     def __init__(self, source: Grid, target: Grid, transform: Matrix) -> None:
         self.source = source
@@ -92,18 +56,7 @@ class Resampler:
         self.transform = transform
 
     def nearest(self, *volumes: NDArray[Any]) -> list[NDArray[Any]]:
-        """Take the nearest voxel's value, the higher index on a tie.
-
-        Parameters
-        ----------
-        *volumes : numpy.ndarray
-            Values on the source grid.
-
-        Returns
-        -------
-        list of numpy.ndarray
-            Values on the target grid, in the same types; 0 outside the source.
-        """
+        """Take the nearest voxel's value, the higher index on a tie."""
         results = [np.zeros(self.target.shape, volume.dtype) for volume in volumes]
         for plane, (indices, inside) in enumerate(self._planes()):
             voxel = tuple(np.floor(index[inside] + 0.5).astype(np.intp) for index in indices)
@@ -112,21 +65,7 @@ class Resampler:
         return results
 
     def interpolate(self, volume: NDArray[Any], how: Interpolation) -> NDArray[Any]:
-        """Interpolate values.
-
-        Parameters
-        ----------
-        volume : numpy.ndarray
-            Values on the source grid.
-        how : {"linear", "nearest", "bspline"}
-            Linear, with the edge's value up to half a voxel beyond the outermost centres; or a
-            cubic B-spline through the values.
-
-        Returns
-        -------
-        numpy.ndarray
-            Values on the target grid, in the same type; 0 outside the source.
-        """
+        """Interpolate values."""
         from scipy import ndimage
 
         if how == "nearest":
@@ -162,27 +101,7 @@ class Resampler:
 
 
 def grid_of(array: xr.DataArray, *, name: str) -> Grid:
-    """Return the grid of a volume.
-
-    Parameters
-    ----------
-    array : xarray.DataArray
-        A volume of three axes with coordinates in mm.
-    name : str
-        The argument it was given as, for messages.
-
-    Returns
-    -------
-    Grid
-        Its axes.
-
-    Raises
-    ------
-    TypeError
-        If it is no DataArray.
-    FilterError
-        If it has other axes, lacks a coordinate, or has one in another unit.
-    """
+    """Return the grid of a volume."""
     if not isinstance(array, xr.DataArray):
         raise TypeError(f"'{name}' must be an xarray.DataArray, not {type(array).__name__}.")
     dims = tuple(str(dim) for dim in array.dims)
@@ -198,23 +117,7 @@ def grid_of(array: xr.DataArray, *, name: str) -> Grid:
 
 
 def as_transform(transform: ArrayLike) -> Matrix:
-    """Check a matrix that is to map points.
-
-    Parameters
-    ----------
-    transform : (4, 4) array-like
-        Given by the user.
-
-    Returns
-    -------
-    (4, 4) numpy.ndarray
-        The same, as float64.
-
-    Raises
-    ------
-    FilterError
-        If it is not affine, of that shape, finite, and invertible.
-    """
+    """Check a matrix that is to map points."""
     try:
         matrix = np.array(transform, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -234,23 +137,7 @@ def as_transform(transform: ArrayLike) -> Matrix:
 
 
 def check_interpolation(how: str) -> Interpolation:
-    """Check the name of an interpolation.
-
-    Parameters
-    ----------
-    how : str
-        Given by the user.
-
-    Returns
-    -------
-    {"linear", "nearest", "bspline"}
-        The same.
-
-    Raises
-    ------
-    FilterError
-        If there is none of that name.
-    """
+    """Check the name of an interpolation."""
     known: tuple[Interpolation, ...] = get_args(Interpolation)
     for name in known:
         if name == how:

@@ -16,13 +16,7 @@ __all__ = ["Regions"]
 
 
 class Regions:
-    """The regions of an atlas, over BrainGlobe's dictionary of them.
-
-    Parameters
-    ----------
-    structures : mapping
-        By identifier; each with `id`, `acronym`, `name`, `rgb_triplet` and `structure_id_path`.
-    """
+    """The regions of an atlas, over BrainGlobe's dictionary of them."""
 
     def __init__(self, structures: Mapping[Any, Any]) -> None:
         self.structures = structures
@@ -38,25 +32,7 @@ class Regions:
         return pd.DataFrame(rows, columns=list(columns), index=index)
 
     def find(self, region: int | str) -> int:
-        """Say which region is meant.
-
-        Parameters
-        ----------
-        region : int or str
-            Its identifier, or its acronym with the case.
-
-        Returns
-        -------
-        int
-            Its identifier.
-
-        Raises
-        ------
-        TypeError
-            If it is neither a whole number nor text.
-        UnknownKeyError
-            If the atlas has none.
-        """
+        """Say which region is meant."""
         if isinstance(region, str):
             if region not in self.by_acronym:
                 raise UnknownKeyError(
@@ -82,55 +58,15 @@ class Regions:
         return key
 
     def acronym(self, key: int) -> str:
-        """Return a region's acronym.
-
-        Parameters
-        ----------
-        key : int
-            Its identifier.
-
-        Returns
-        -------
-        str
-            Its acronym.
-        """
+        """Return a region's acronym."""
         return str(self.entries[key]["acronym"])
 
     def with_descendants(self, key: int) -> list[int]:
-        """List a region and all that it holds.
-
-        Parameters
-        ----------
-        key : int
-            Its identifier.
-
-        Returns
-        -------
-        list of int
-            Identifiers.
-        """
+        """List a region and all that it holds."""
         return [other for other, entry in self.entries.items() if key in entry["structure_id_path"]]
 
     def search(self, pattern: str, field: Literal["all", "acronym", "name"]) -> pd.DataFrame:
-        """Find regions by a regular expression.
-
-        Parameters
-        ----------
-        pattern : str
-            The expression; the case does not count.
-        field : {"all", "acronym", "name"}
-            Whether to look anywhere in both, or to compare with the whole of one.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Those rows of `table`.
-
-        Raises
-        ------
-        FilterError
-            If there is no such field, or the expression is none.
-        """
+        """Find regions by a regular expression."""
         if field not in ("all", "acronym", "name"):
             raise FilterError(f"Invalid field: {field!r}. It must be one of all, acronym, name.")
         try:

@@ -20,17 +20,7 @@ PIECE = 1 << 22
 
 @dataclass(eq=False, slots=True)
 class Piece:
-    """A part of a file that somebody receives.
-
-    Parameters
-    ----------
-    position : int
-        Offset of the byte that is received next.
-    stop : int or None
-        Offset behind its last byte; `None` stands for the end of the file.
-    owned : bool, default: True
-        Whether somebody is receiving it.
-    """
+    """A part of a file that somebody receives."""
 
     position: int
     stop: int | None
@@ -44,19 +34,7 @@ class Piece:
 
 
 class Assembly:
-    """Pieces of one file, and who receives them; safe to use from many threads.
-
-    Parameters
-    ----------
-    partial : PartialFile
-        Where the bytes go.
-    size : int or None
-        Bytes of the whole file, where they are known.
-    window : int, default: 16
-        Pieces that may be begun while the first of them is not whole.
-    piece : int, default: 4194304
-        Bytes of a piece.
-    """
+    """Pieces of one file, and who receives them; safe to use from many threads."""
 
     def __init__(
         self, partial: PartialFile, size: int | None, *, window: int = 16, piece: int = PIECE
@@ -89,31 +67,14 @@ class Assembly:
         return self._shared
 
     def learn_size(self, size: int) -> None:
-        """Take note of the size of the file, where it was not known before.
-
-        Parameters
-        ----------
-        size : int
-            Bytes of the whole file.
-        """
+        """Take note of the size of the file, where it was not known before."""
         with self._changed:
             if self.size is None:
                 self.size = size
                 self._pieces[-1].stop = size
 
     def claim(self) -> Piece | None:
-        """Take a piece that nobody is receiving.
-
-        Returns
-        -------
-        Piece or None
-            Nothing where there is none to be had now.
-
-        Raises
-        ------
-        OSError
-            If the disk refused what was handed in before.
-        """
+        """Take a piece that nobody is receiving."""
         with self._changed:
             if self._failure is not None:
                 raise self._failure
@@ -126,13 +87,7 @@ class Assembly:
             return piece
 
     def share(self) -> bool:
-        """Let others help with what is left, if there is enough of it to gain.
-
-        Returns
-        -------
-        bool
-            Whether there is something to claim.
-        """
+        """Let others help with what is left, if there is enough of it to gain."""
         with self._changed:
             if self._closed or self.size is None or not self._pieces:
                 return False
@@ -164,20 +119,7 @@ class Assembly:
         piece.stop = at
 
     def take(self, piece: Piece, data: bytes) -> int:
-        """Take bytes of a piece in.
-
-        Parameters
-        ----------
-        piece : Piece
-            The piece, claimed by who calls.
-        data : bytes
-            What follows in it.
-
-        Returns
-        -------
-        int
-            How many of them belong to the piece. Fewer than given mean that the rest is not wanted.
-        """
+        """Take bytes of a piece in."""
         with self._changed:
             if self._closed:
                 return 0
@@ -208,38 +150,20 @@ class Assembly:
                 first.waiting = bytearray()
 
     def give_back(self, piece: Piece) -> None:
-        """Let others go on with a piece.
-
-        Parameters
-        ----------
-        piece : Piece
-            The piece, with what of it has arrived.
-        """
+        """Let others go on with a piece."""
         with self._changed:
             piece.owned = False
             self._changed.notify_all()
 
     def end_here(self, piece: Piece) -> None:
-        """Take note that the file ends with a piece, where that could not be known before.
-
-        Parameters
-        ----------
-        piece : Piece
-            The last piece.
-        """
+        """Take note that the file ends with a piece, where that could not be known before."""
         with self._changed:
             self.size = piece.stop = piece.position
             self._advance()
             self._changed.notify_all()
 
     def wait(self, seconds: float) -> None:
-        """Wait until a piece is whole or given back.
-
-        Parameters
-        ----------
-        seconds : float
-            How long at most.
-        """
+        """Wait until a piece is whole or given back."""
         with self._changed:
             self._changed.wait(seconds)
 

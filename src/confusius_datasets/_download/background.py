@@ -17,13 +17,7 @@ MOST_WAITING = 8
 
 
 class BackgroundHash:
-    """A hash that takes bytes in without making the caller wait for it, in a thread of its own.
-
-    Parameters
-    ----------
-    inner : Hash
-        What hashes; used by that thread alone until all is taken in.
-    """
+    """A hash that takes bytes in without making the caller wait for it, in a thread of its own."""
 
     def __init__(self, inner: Hash) -> None:
         self._inner = inner

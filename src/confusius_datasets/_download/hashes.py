@@ -42,34 +42,12 @@ class _CRC32:
 
 
 def new_hash(algorithm: str) -> Hash:
-    """Return a fresh hash.
-
-    Parameters
-    ----------
-    algorithm : str
-        `md5`, `sha256` or `crc32`.
-
-    Returns
-    -------
-    Hash
-        Of no bytes yet.
-    """
+    """Return a fresh hash."""
     return _CRC32() if algorithm == "crc32" else hashlib.new(algorithm, usedforsecurity=False)
 
 
 def read_blocks(path: Path) -> Iterator[bytes]:
-    """Give the bytes of a file.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-
-    Yields
-    ------
-    bytes
-        At most a mebibyte at a time.
-    """
+    """Give the bytes of a file."""
     with path.open("rb", buffering=0) as file:
         while block := file.read(BLOCK):
             yield block

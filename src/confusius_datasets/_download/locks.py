@@ -22,16 +22,6 @@ def lock_name(entry: FileEntry) -> str:
     """Return the name of a file's lock: one of its own, or for small files one of 16.
 
     A lock costs about as much as a request to a near host, so that small files share them.
-
-    Parameters
-    ----------
-    entry : FileEntry
-        The file.
-
-    Returns
-    -------
-    str
-        The same in every process.
     """
     digest = hashlib.sha1(entry.relpath.encode(), usedforsecurity=False).hexdigest()
     is_small = entry.size is not None and entry.size <= SMALL
@@ -42,13 +32,6 @@ class FileLocks:
     """The locks of the files of one plan; safe to use from many threads.
 
     A lock is held until the last of its files in the plan is done.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Where locks are; it exists.
-    entries : iterable of FileEntry
-        The files.
     """
 
     def __init__(self, folder: Path, entries: Iterable[FileEntry]) -> None:
@@ -61,18 +44,7 @@ class FileLocks:
 
     @contextlib.contextmanager
     def hold(self, entry: FileEntry) -> Iterator[bool | None]:
-        """Keep other processes from downloading a file, and note afterwards that it is done.
-
-        Parameters
-        ----------
-        entry : FileEntry
-            The file.
-
-        Yields
-        ------
-        bool or None
-            As `lock`; where it is `False`, nothing is noted.
-        """
+        """Keep other processes from downloading a file, and note afterwards that it is done."""
         name = lock_name(entry)
         held = self._take(name)
         try:

@@ -41,36 +41,12 @@ _here_lock = threading.Lock()
 
 
 def partial_folder(root: Path) -> Path:
-    """Return the folder of a dataset's partial files; it may not exist yet.
-
-    Parameters
-    ----------
-    root : pathlib.Path
-        Root of the dataset.
-
-    Returns
-    -------
-    pathlib.Path
-        A folder on the same file system, so that renaming is atomic.
-    """
+    """Return the folder of a dataset's partial files; it may not exist yet."""
     return hidden_folder(root) / "partial"
 
 
 def find_leftovers(folder: Path, entries: Iterable[FileEntry]) -> dict[str, int]:
-    """Find what earlier calls left behind of some files.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        The folder of partial files.
-    entries : iterable of FileEntry
-        The files.
-
-    Returns
-    -------
-    dict of str to int
-        Bytes of the largest leftover of each file that has one, by its path below the root.
-    """
+    """Find what earlier calls left behind of some files."""
     largest: dict[str, int] = {}
     with contextlib.suppress(OSError), os.scandir(folder) as listing:
         for item in listing:
@@ -83,24 +59,7 @@ def find_leftovers(folder: Path, entries: Iterable[FileEntry]) -> dict[str, int]
 
 
 class PartialFile:
-    """A file on its way; a context manager that keeps what can be gone on with.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        The folder of partial files, which exists.
-    entry : FileEntry
-        The file.
-    leftover : bool, default: True
-        Whether there may be a leftover to go on with.
-
-    Attributes
-    ----------
-    position : int
-        Bytes it has.
-    resumed : bool
-        Whether some of them are an earlier call's.
-    """
+    """A file on its way; a context manager that keeps what can be gone on with."""
 
     def __init__(self, folder: Path, entry: FileEntry, *, leftover: bool = True) -> None:
         self.path = (
@@ -134,13 +93,7 @@ class PartialFile:
             _here.discard(self.path.name)
 
     def write(self, data: bytes) -> None:
-        """Append bytes.
-
-        Parameters
-        ----------
-        data : bytes
-            What follows.
-        """
+        """Append bytes."""
         self._file.write(data)
         self._hash.update(data)
         self.position += len(data)
@@ -182,13 +135,7 @@ class PartialFile:
         self.resumed = False
 
     def check(self) -> None:
-        """Make sure that the bytes are those the index promises.
-
-        Raises
-        ------
-        ChecksumError
-            If they are not.
-        """
+        """Make sure that the bytes are those the index promises."""
         self.flush()
         entry = self._entry
         if entry.size is not None and self.position != entry.size:
@@ -198,20 +145,7 @@ class PartialFile:
             raise word_mismatch(entry, str(entry.checksum), str(found))
 
     def place(self, root: Path) -> None:
-        """Put the whole file at its place.
-
-        Parameters
-        ----------
-        root : pathlib.Path
-            Root of the dataset.
-
-        Raises
-        ------
-        UnsafePathError
-            If the place is behind a symbolic link that leads out of the root.
-        DownloadError
-            If somebody removed the partial file.
-        """
+        """Put the whole file at its place."""
         self.flush()
         os.fsync(self._file.fileno())
         target = resolve_below(root, self._entry.relpath)
@@ -231,13 +165,7 @@ class PartialFile:
             ) from error
 
     def _claim(self, folder: Path) -> Path | None:
-        """Take over the largest leftover that nobody is writing, and clear smaller ones away.
-
-        Returns
-        -------
-        pathlib.Path or None
-            A leftover that is to be copied. One whose writer is dead becomes this file itself.
-        """
+        """Take over the largest leftover that nobody is writing, and clear smaller ones away."""
         file = _key(self._entry).partition("-")[0]
         with os.scandir(folder) as listing:
             names = [item.name for item in listing if item.name.startswith(f"{file}-")]
@@ -325,20 +253,7 @@ def _is_running(pid: int) -> bool:
 
 
 def make_folders(root: Path, folder: Path) -> bool:
-    """Make a folder below a root, writable by the group where its parent is.
-
-    Parameters
-    ----------
-    root : pathlib.Path
-        Root of the dataset; made if it does not exist.
-    folder : pathlib.Path
-        The folder.
-
-    Returns
-    -------
-    bool
-        Whether the folder is one that a group shares.
-    """
+    """Make a folder below a root, writable by the group where its parent is."""
     if folder.is_dir():
         return bool(folder.stat().st_mode & GROUP_WRITE)
     if folder == root or folder.parent == folder:

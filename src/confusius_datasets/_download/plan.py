@@ -27,21 +27,7 @@ _REFUSED = re.compile(r'[<>:"|?*]|[. ]$')
 
 @dataclass(frozen=True, slots=True)
 class DownloadPlan:
-    """What is to be downloaded.
-
-    Parameters
-    ----------
-    root : pathlib.Path
-        Root of the dataset.
-    entries : tuple of FileEntry
-        The files, in the order in which they are begun.
-    nbytes : int
-        Their bytes, as far as sizes are known.
-    unknown_sizes : int
-        How many of them have no known size.
-    force : bool, default: False
-        Whether files that are at their places are replaced.
-    """
+    """What is to be downloaded."""
 
     root: Path
     entries: tuple[FileEntry, ...]
@@ -51,30 +37,7 @@ class DownloadPlan:
 
 
 def plan_download(entries: Iterable[FileEntry], root: Path, *, force: bool = False) -> DownloadPlan:
-    """Decide which of some files are to be downloaded, and in which order.
-
-    Parameters
-    ----------
-    entries : iterable of FileEntry
-        The files wanted; one that is named twice is taken once.
-    root : pathlib.Path
-        Root of their dataset.
-    force : bool, default: False
-        Whether files that are here are downloaded again.
-
-    Returns
-    -------
-    DownloadPlan
-        Small files first, so that an interrupted download is of use, then the largest first, so
-        that none of them is left alone at the end.
-
-    Raises
-    ------
-    UnsafePathError
-        If a file would be written outside the root.
-    CacheError
-        If a file cannot be where it belongs: a folder is there, or its name is none here.
-    """
+    """Decide which of some files are to be downloaded, and in which order."""
     wanted = {entry.relpath: entry for entry in entries}
     missing = [entry for entry in wanted.values() if force or not is_here(root / entry.relpath)]
     _check_places([entry.relpath for entry in missing], root)
@@ -112,25 +75,7 @@ def _check_places(relpaths: list[str], root: Path) -> None:
 
 
 def name_unfit(relpaths: Iterable[str], *, windows: bool) -> dict[str, str]:
-    """Find paths that a file system cannot have.
-
-    Parameters
-    ----------
-    relpaths : iterable of str
-        Paths below a root.
-    windows : bool
-        Whether it is one of Windows.
-
-    Returns
-    -------
-    dict of str to str
-        The reason for each, as the end of a sentence.
-
-    Examples
-    --------
-    >>> name_unfit(["sub-01/aux.json", "README"], windows=True)
-    {'sub-01/aux.json': "has the reserved name 'aux.json'"}
-    """
+    """Find paths that a file system cannot have."""
     unfit = {}
     for relpath in relpaths:
         for name in relpath.split("/"):
@@ -144,20 +89,7 @@ def name_unfit(relpaths: Iterable[str], *, windows: bool) -> dict[str, str]:
 
 
 def check_space(plan: DownloadPlan, here: int) -> None:
-    """Refuse a plan for which the disk has no room.
-
-    Parameters
-    ----------
-    plan : DownloadPlan
-        What is to be downloaded.
-    here : int
-        Bytes of it that earlier calls left behind.
-
-    Raises
-    ------
-    NotEnoughSpaceError
-        With the numbers.
-    """
+    """Refuse a plan for which the disk has no room."""
     folder = next(path for path in (plan.root, *plan.root.parents) if path.exists())
     free, needed = shutil.disk_usage(folder).free, max(plan.nbytes - here, 0)
     if needed > free:

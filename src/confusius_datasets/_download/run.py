@@ -80,34 +80,7 @@ def run_plan(
     on_event: Callable[[Event], None] = lambda event: None,
     settings: DownloadSettings | None = None,
 ) -> None:
-    """Download the files of a plan, several at once.
-
-    Parameters
-    ----------
-    plan : DownloadPlan
-        What to download.
-    source : Source
-        Where from.
-    on_event : callable, optional
-        Told what happens, from several threads but one at a time.
-    settings : DownloadSettings, optional
-        If not provided, those of the environment.
-
-    Raises
-    ------
-    NotEnoughSpaceError
-        If the disk has no room for the plan; nothing was downloaded.
-    CacheError
-        If the disk cannot be written to.
-    OfflineError
-        If the network may not be used, or does not reach the host.
-    RateLimitError
-        If the host wants to be left alone for longer than one would wait.
-    DownloadsFailedError
-        If files failed for good, with the reason of each; the others are at their places.
-    KeyboardInterrupt
-        If the user interrupts; what was received is kept for the next call.
-    """
+    """Download the files of a plan, several at once."""
     if not plan.entries:
         return
     settings = settings or DownloadSettings.from_environment()
@@ -134,17 +107,7 @@ def run_plan(
 
 
 class _Run:
-    """One plan being carried out, by several threads.
-
-    Parameters
-    ----------
-    plan : DownloadPlan
-        What to download; not empty.
-    shared : Shared
-        What all transfers have in common.
-    folder : pathlib.Path
-        Where partial files go; it exists.
-    """
+    """One plan being carried out, by several threads."""
 
     def __init__(self, plan: DownloadPlan, shared: Shared, folder: Path) -> None:
         self._plan = plan
@@ -195,13 +158,7 @@ class _Run:
         self._locks.release()
 
     def interrupt(self) -> str:
-        """Stop, and say how much is done.
-
-        Returns
-        -------
-        str
-            A message for the user.
-        """
+        """Stop, and say how much is done."""
         self._shared.stop.set()
         until = time.monotonic() + LAST_BREATH_S
         for thread in self._threads:
@@ -351,13 +308,7 @@ class _Run:
             self._shared.stop.set()
 
     def _begin_no_more(self, error: Exception) -> None:
-        """Leave the files that nobody has begun; those under way may need nothing more of the host.
-
-        Parameters
-        ----------
-        error : Exception
-            Why; the first one counts.
-        """
+        """Leave the files that nobody has begun; those under way may need no more requests."""
         with self._lock:
             self._fatal = self._fatal or error
             self._n_left -= len(self._waiting) + len(self._elsewhere)

@@ -41,17 +41,7 @@ class StoppedError(Exception):
 
 @dataclass
 class Shared:
-    """What all transfers of one call have in common.
-
-    Parameters
-    ----------
-    source : Source
-        Where files come from.
-    settings : DownloadSettings
-        How patient to be.
-    on_event : callable
-        Told what happens, by one thread at a time.
-    """
+    """What all transfers of one call have in common."""
 
     source: Source
     settings: DownloadSettings
@@ -62,44 +52,19 @@ class Shared:
     _announced: float = 0.0
 
     def tell(self, event: Event) -> None:
-        """Pass an event on.
-
-        Parameters
-        ----------
-        event : Event
-            What happened.
-        """
+        """Pass an event on."""
         with self._telling:
             if isinstance(event, BytesReceived) and event.nbytes > 0:
                 self.received += event.nbytes
             self.on_event(event)
 
     def sleep(self, seconds: float) -> None:
-        """Wait, unless the download is stopped.
-
-        Parameters
-        ----------
-        seconds : float
-            How long.
-
-        Raises
-        ------
-        StoppedError
-            If the download is stopped.
-        """
+        """Wait, unless the download is stopped."""
         if self.stop.wait(seconds):
             raise StoppedError
 
     def announce(self, seconds: float, reason: str) -> None:
-        """Tell of a wait, once for all who wait for the same.
-
-        Parameters
-        ----------
-        seconds : float
-            How long it lasts from now.
-        reason : str
-            Why.
-        """
+        """Tell of a wait, once for all who wait for the same."""
         until = time.monotonic() + seconds
         with self._telling:
             known = until <= self._announced + 1.0
@@ -109,17 +74,7 @@ class Shared:
 
 
 class Transfer:
-    """One file on its way.
-
-    Parameters
-    ----------
-    shared : Shared
-        What it has in common with others.
-    entry : FileEntry
-        The file.
-    partial : PartialFile
-        Where its bytes go.
-    """
+    """One file on its way."""
 
     def __init__(self, shared: Shared, entry: FileEntry, partial: PartialFile) -> None:
         self._shared = shared
@@ -132,19 +87,7 @@ class Transfer:
         self._assembly = Assembly(partial, entry.size, window=2 * shared.settings.workers)
 
     def run(self) -> None:
-        """Receive the file, over as many attempts as it takes, and check it.
-
-        Raises
-        ------
-        ChecksumError
-            If the bytes are wrong twice.
-        RateLimitError
-            If the host wants to be left alone for too long.
-        SourceError
-            If the host cannot or will not give the file.
-        StoppedError
-            If the download is stopped.
-        """
+        """Receive the file, over as many attempts as it takes, and check it."""
         failed, best, wrong = 0, self._partial.position, 0
         while True:
             begun, seen = time.monotonic(), self._shared.received
@@ -172,13 +115,7 @@ class Transfer:
                 return
 
     def help(self) -> bool:
-        """Receive pieces that the one who runs this transfer has not come to yet.
-
-        Returns
-        -------
-        bool
-            Whether there was something to do.
-        """
+        """Receive pieces that the one who runs this transfer has not come to yet."""
         # Without a validator or checksum, ranges of different contents could be mixed unnoticed.
         vouched = self._validator is not None or self._entry.checksum is not None
         assembly = self._assembly

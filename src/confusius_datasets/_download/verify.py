@@ -13,23 +13,7 @@ __all__ = ["verify_files"]
 
 
 def verify_files(entries: Iterable[FileEntry], root: Path, *, workers: int = 4) -> dict[str, str]:
-    """Hash files on disk again and compare them with what the index says.
-
-    Parameters
-    ----------
-    entries : iterable of FileEntry
-        The files.
-    root : pathlib.Path
-        Root of their dataset.
-    workers : int, default: 4
-        Files that are hashed at once.
-
-    Returns
-    -------
-    dict of str to str
-        For each path, in order: `ok`, `missing`, `corrupt`, or `outdated` (an older
-        version, but whole).
-    """
+    """Hash files on disk again and compare them with what the index says."""
     listed = list(entries)
     with ThreadPoolExecutor(workers, thread_name_prefix="verify") as pool:
         statuses = pool.map(lambda entry: _verify(entry, root / entry.relpath), listed)

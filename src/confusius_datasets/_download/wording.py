@@ -32,40 +32,14 @@ LONGEST_LIST = 10
 
 
 def count_files(number: int) -> str:
-    """Write a number of files.
-
-    Parameters
-    ----------
-    number : int
-        How many.
-
-    Returns
-    -------
-    str
-        The number and the noun.
-    """
+    """Write a number of files."""
     return f"{number} file{'' if number == 1 else 's'}"
 
 
 def word_offline(
     root: Path, missing: Sequence[FileEntry], *, unreachable: Exception | None = None
 ) -> OfflineError:
-    """Word that files are missing and the network may not, or cannot, be used.
-
-    Parameters
-    ----------
-    root : pathlib.Path
-        Root of the dataset.
-    missing : sequence of FileEntry
-        What is not there.
-    unreachable : Exception, optional
-        Why the host cannot be reached. If not provided, it is forbidden.
-
-    Returns
-    -------
-    OfflineError
-        The error.
-    """
+    """Word that files are missing and the network may not, or cannot, be used."""
     nbytes = format_nbytes(sum(entry.size or 0 for entry in missing))
     reason = f"{OFFLINE_VARIABLE} is set" if unreachable is None else f"{unreachable}".rstrip(".")
     way = "unset it" if unreachable is None else "call again with a network"
@@ -80,22 +54,7 @@ def word_offline(
 def word_mismatch(
     entry: FileEntry, expected: str, found: str, *, url: str | None = None
 ) -> ChecksumError:
-    """Word that what arrived is not what the index promises.
-
-    Parameters
-    ----------
-    entry : FileEntry
-        The file.
-    expected, found : str
-        Size or checksum.
-    url : str, optional
-        Where the bytes came from.
-
-    Returns
-    -------
-    ChecksumError
-        The error.
-    """
+    """Word that what arrived is not what the index promises."""
     origin = f" (from {url})" if url else ""
     return ChecksumError(
         f"{entry.relpath}: received {found}, the index says {expected}{origin}. Nothing was "
@@ -109,24 +68,7 @@ def word_mismatch(
 def word_failures(
     root: Path, failures: Mapping[str, Exception], *, n_files: int, n_untried: int
 ) -> DownloadsFailedError:
-    """Word which files failed, and why.
-
-    Parameters
-    ----------
-    root : pathlib.Path
-        Root of the dataset.
-    failures : mapping of str to Exception
-        The reason for each file that failed.
-    n_files : int
-        Files there were to download.
-    n_untried : int
-        Files that were not tried, since the host fails for every one.
-
-    Returns
-    -------
-    DownloadsFailedError
-        The error, which lists them.
-    """
+    """Word which files failed, and why."""
     lines = [
         f"  {relpath}: {str(error).removeprefix(f'{relpath}: ')}"
         for relpath, error in list(failures.items())[:LONGEST_LIST]
@@ -151,20 +93,7 @@ def word_failures(
 
 
 def word_limit(error: RateLimitError, *, n_done: int, n_files: int) -> RateLimitError:
-    """Word that a host wants to be left alone for longer than one would wait.
-
-    Parameters
-    ----------
-    error : RateLimitError
-        What the host said.
-    n_done, n_files : int
-        Files that are finished, and that there were to download.
-
-    Returns
-    -------
-    RateLimitError
-        The error.
-    """
+    """Word that a host wants to be left alone for longer than one would wait."""
     return RateLimitError(
         f"{error} {n_done} of {count_files(n_files)} are finished; the same call goes on with the "
         "rest.",
@@ -174,22 +103,7 @@ def word_limit(error: RateLimitError, *, n_done: int, n_files: int) -> RateLimit
 
 
 def word_interruption(root: Path, *, n_done: int, n_files: int, nbytes: int) -> str:
-    """Word how far an interrupted download came.
-
-    Parameters
-    ----------
-    root : pathlib.Path
-        Root of the dataset.
-    n_done, n_files : int
-        Files that are finished, and that there were to download.
-    nbytes : int
-        Bytes received.
-
-    Returns
-    -------
-    str
-        Two sentences.
-    """
+    """Word how far an interrupted download came."""
     return (
         f"Interrupted: {n_done} of {count_files(n_files)} are downloaded to {root}, "
         f"{format_nbytes(nbytes)} were received. The same call resumes there."
@@ -197,20 +111,7 @@ def word_interruption(root: Path, *, n_done: int, n_files: int, nbytes: int) -> 
 
 
 def word_disk(path: Path, error: OSError) -> CacheError:
-    """Word that a file cannot be written.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    error : OSError
-        What the system said.
-
-    Returns
-    -------
-    CacheError
-        The error; `NotEnoughSpaceError` where the disk or a quota is full.
-    """
+    """Word that a file cannot be written."""
     reason = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
         return NotEnoughSpaceError(

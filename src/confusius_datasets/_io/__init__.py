@@ -100,23 +100,7 @@ def load(
 def load_with_entities(
     path: str | os.PathLike[str], entities: Mapping[str, object], **options: Any
 ) -> xr.DataArray:
-    """Load one file of a dataset, and name on the array the entities that tell it from others.
-
-    Parameters
-    ----------
-    path : str or path-like
-        The file, as in `load`.
-    entities : mapping of str to object
-        Its entities by PyBIDS's names; those that are no coordinate are passed over.
-    **options
-        As in `load`.
-
-    Returns
-    -------
-    (time, z, y, x) or (z, y, x) xarray.DataArray
-        As in `load`, with scalar coordinates `subject`, `session`, `task`, `acquisition` (text) and
-        `run` (a whole number), those that the file has.
-    """
+    """Load one file of a dataset, and name on the array the entities that tell it from others."""
     array = load(path, **options)
     labels = {
         name: _coordinate_value(name, entities[name])

@@ -23,18 +23,7 @@ SMALLEST_CONDITION = 1e-10
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Where the voxels are.
-
-    Parameters
-    ----------
-    origin : tuple of float
-        Coordinates x, y, z of the first voxel.
-    steps : tuple of float
-        Distance from a voxel to the next along x, y, z; that along x is negative when the affine
-        mirrors.
-    affines : dict of str to numpy.ndarray
-        `physical_to_sform` and `physical_to_qform`, those that the header has.
-    """
+    """Where the voxels are."""
 
     origin: tuple[float, float, float]
     steps: tuple[float, float, float]
@@ -42,25 +31,7 @@ class Geometry:
 
 
 def geometry_of(header: NiftiHeader, *, name: str) -> Geometry:
-    """Derive coordinates and matrices from the forms of a header.
-
-    Parameters
-    ----------
-    header : NiftiHeader
-        The header. Its sform, if it has one, lays the coordinates; else its qform; else `pixdim`.
-    name : str
-        The file, for messages.
-
-    Returns
-    -------
-    Geometry
-        Origin, steps, and the matrix of each form.
-
-    Raises
-    ------
-    FileFormatError
-        If the form that lays the coordinates is singular.
-    """
+    """Derive coordinates and matrices from the forms of a header."""
     forms = {
         f"physical_to_{form}": np.array(rows)
         for form, rows in (("sform", header.sform), ("qform", header.qform))
@@ -84,30 +55,7 @@ def geometry_of(header: NiftiHeader, *, name: str) -> Geometry:
 
 
 def decompose(linear: Matrix) -> tuple[float, float, float]:
-    """Find the step along each axis, by orthogonalising the columns in their order.
-
-    Parameters
-    ----------
-    linear : (3, 3) numpy.ndarray
-        Linear part of an affine.
-
-    Returns
-    -------
-    tuple of float
-        Steps along x, y and z. That along x has the sign of the determinant, the others are
-        positive; shear is taken out, so they are at most the lengths of the columns.
-
-    Raises
-    ------
-    numpy.linalg.LinAlgError
-        If the columns span no volume.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> decompose(np.diag([-0.125, 0.25, 0.5]))
-    (-0.125, 0.25, 0.5)
-    """
+    """Find the step along each axis, by orthogonalising the columns in their order."""
     axes: list[Matrix] = []
     steps: list[float] = []
     for column in linear.T:
@@ -126,22 +74,7 @@ def decompose(linear: Matrix) -> tuple[float, float, float]:
 
 
 def physical_to_world(form: Matrix, origin: Matrix, steps: tuple[float, float, float]) -> Matrix:
-    """Build the matrix that maps coordinates to the world of a form.
-
-    Parameters
-    ----------
-    form : (4, 4) numpy.ndarray
-        NIfTI affine: voxel (i, j, k) to world (x, y, z).
-    origin : (3,) numpy.ndarray
-        Coordinates x, y, z of the first voxel.
-    steps : tuple of float
-        Steps of the coordinates along x, y, z.
-
-    Returns
-    -------
-    (4, 4) numpy.ndarray
-        Maps (z, y, x, 1) of the coordinates to (z, y, x, 1) of the world.
-    """
+    """Build the matrix that maps coordinates to the world of a form."""
     matrix = np.eye(4)
     matrix[:3, :3] = form[:3, :3] / np.array(steps)
     matrix[:3, 3] = form[:3, 3] - matrix[:3, :3] @ origin

@@ -13,27 +13,7 @@ __all__ = ["in_chunks"]
 
 
 def in_chunks(array: xr.DataArray, chunks: Any) -> xr.DataArray:
-    """Split an array into Dask chunks.
-
-    Parameters
-    ----------
-    array : xarray.DataArray
-        The array.
-    chunks : int, str, tuple, list or mapping
-        Sizes as Dask takes them; a tuple or list has one entry a dimension, in their order.
-
-    Returns
-    -------
-    xarray.DataArray
-        The same values, computed chunk by chunk.
-
-    Raises
-    ------
-    MissingDependencyError
-        If Dask is not installed.
-    ValueError
-        If there is not one entry a dimension, or a size is not possible.
-    """
+    """Split an array into Dask chunks."""
     if find_spec("dask") is None:
         raise MissingDependencyError("dask", extra="dask", purpose="An array in chunks")
     if isinstance(chunks, tuple | list):

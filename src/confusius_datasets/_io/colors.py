@@ -16,20 +16,7 @@ __all__ = ["label_colors", "with_colors"]
 def label_colors(
     rgb_lookup: Mapping[Any, Sequence[float]],
 ) -> tuple[Colormap, BoundaryNorm]:
-    """Build the colormap and the norm that draw labels in their own colours.
-
-    Parameters
-    ----------
-    rgb_lookup : mapping of int or str to sequence of float
-        Red, green and blue from 0 to 255 by label; labels may be texts, as they are in JSON.
-
-    Returns
-    -------
-    colormap : matplotlib.colors.Colormap
-        One colour a label, in ascending order; what is below the first is transparent.
-    norm : matplotlib.colors.BoundaryNorm
-        Assigns to each value the colour of the label at or below it.
-    """
+    """Build the colormap and the norm that draw labels in their own colours."""
     from matplotlib.colors import BoundaryNorm, ListedColormap
 
     by_label = {int(label): rgb for label, rgb in rgb_lookup.items()}
@@ -40,18 +27,7 @@ def label_colors(
 
 
 def with_colors(attrs: Mapping[str, Any]) -> dict[str, Any]:
-    """Add `cmap` and `norm`, which no file can hold, to attributes that have `rgb_lookup`.
-
-    Parameters
-    ----------
-    attrs : mapping of str to Any
-        Attributes of an array.
-
-    Returns
-    -------
-    dict of str to Any
-        The same with both, unless they are there already, or matplotlib is not.
-    """
+    """Add `cmap` and `norm`, which no file can hold, to attributes that have `rgb_lookup`."""
     lookup = attrs.get("rgb_lookup")
     if not lookup or {"cmap", "norm"} <= attrs.keys():
         return dict(attrs)

@@ -25,19 +25,7 @@ RESERVED_NAMES = frozenset({*FIRST_AXES, "slice_time", *(f"dim{axis}" for axis i
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One axis of a file.
-
-    Parameters
-    ----------
-    dim : str
-        Name of the dimension that it becomes.
-    size : int
-        Its length.
-    coordinates : numpy.ndarray, optional
-        Its coordinates, for axes past time.
-    attrs : mapping of str to Any, optional
-        Their attributes.
-    """
+    """One axis of a file."""
 
     dim: str
     size: int
@@ -46,13 +34,7 @@ class Axis:
 
 
 def extra_fields() -> list[str]:
-    """List the sidecar fields that describe axes past time.
-
-    Returns
-    -------
-    list of str
-        JSON's names; none of them becomes an attribute.
-    """
+    """List the sidecar fields that describe axes past time."""
     return [
         f"ConfUSIusDim{axis}{what}"
         for axis in EXTRA_AXES
@@ -61,21 +43,7 @@ def extra_fields() -> list[str]:
 
 
 def axes_of(header: NiftiHeader, fields: Mapping[str, Any]) -> list[Axis]:
-    """Name the axes of a file.
-
-    Parameters
-    ----------
-    header : NiftiHeader
-        The header.
-    fields : mapping of str to Any
-        The sidecar, by JSON's names.
-
-    Returns
-    -------
-    list of Axis
-        In the file's order. A time axis of length 1 is left out when there are axes past it and
-        the sidecar says nothing about time.
-    """
+    """Name the axes of a file."""
     axes = [Axis(dim, size) for dim, size in zip(FIRST_AXES, header.shape, strict=False)]
     for number in range(len(FIRST_AXES), len(header.shape)):
         axes.append(_extra_axis(number, header, fields, taken={axis.dim for axis in axes}))

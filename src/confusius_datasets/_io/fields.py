@@ -29,18 +29,7 @@ TIMING_FIELDS = (
 
 
 def is_number(value: object) -> bool:
-    """Say whether a JSON value is a finite number.
-
-    Parameters
-    ----------
-    value : object
-        The value.
-
-    Returns
-    -------
-    bool
-        Whether it is; true and false are none.
-    """
+    """Say whether a JSON value is a finite number."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
     try:
@@ -50,18 +39,7 @@ def is_number(value: object) -> bool:
 
 
 def is_numbers(value: object) -> bool:
-    """Say whether a JSON value is a list of finite numbers.
-
-    Parameters
-    ----------
-    value : object
-        The value.
-
-    Returns
-    -------
-    bool
-        Whether it is; an empty list is one.
-    """
+    """Say whether a JSON value is a list of finite numbers."""
     return isinstance(value, list) and all(is_number(item) for item in value)
 
 
@@ -155,18 +133,7 @@ KNOWN_FIELDS: Mapping[str, Rule] = {
 
 
 def problems_of(fields: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Find what is wrong with the fields of a sidecar.
-
-    Parameters
-    ----------
-    fields : mapping of str to Any
-        Values by JSON's names.
-
-    Returns
-    -------
-    list of tuple of str
-        Field and reason; none of them keeps the file from being loaded.
-    """
+    """Find what is wrong with the fields of a sidecar."""
     problems = [
         (field, f"{KNOWN_FIELDS[field][1]}, not {_shortened(value)}")
         for field, value in fields.items()

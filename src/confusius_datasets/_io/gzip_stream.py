@@ -34,18 +34,7 @@ InflateError = cast("type[Exception]", isal_zlib.error)
 
 
 class GzipStream:
-    """Decompresses a gzip file from its beginning to its end.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-
-    Attributes
-    ----------
-    position : int
-        How many decompressed bytes were passed.
-    """
+    """Decompresses a gzip file from its beginning to its end."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -55,25 +44,7 @@ class GzipStream:
         self._file_position = 0
 
     def read_into(self, file: BinaryIO, buffer: memoryview) -> int:
-        """Fill a buffer with the bytes that follow.
-
-        Parameters
-        ----------
-        file : binary file
-            The file, open, wherever it stands.
-        buffer : memoryview
-            Where the bytes go; of single bytes.
-
-        Returns
-        -------
-        int
-            How many there were: fewer than the buffer holds at the end of the data.
-
-        Raises
-        ------
-        FileFormatError
-            If the file is damaged, or cut off within its compressed data.
-        """
+        """Fill a buffer with the bytes that follow."""
         file.seek(self._file_position)
         filled = 0
         while filled < len(buffer):
@@ -86,20 +57,7 @@ class GzipStream:
         return filled
 
     def skip_to(self, file: BinaryIO, position: int) -> None:
-        """Pass over bytes up to a position, or to the end of the data.
-
-        Parameters
-        ----------
-        file : binary file
-            The file, open, wherever it stands.
-        position : int
-            Where to stand afterwards; not before the current one.
-
-        Raises
-        ------
-        FileFormatError
-            If the file is damaged, or cut off within its compressed data.
-        """
+        """Pass over bytes up to a position, or to the end of the data."""
         file.seek(self._file_position)
         while self.position < position:
             piece = self._next_piece(file, min(position - self.position, LARGEST_PIECE))
@@ -108,18 +66,7 @@ class GzipStream:
             self.position += len(piece)
 
     def finish(self, file: BinaryIO) -> None:
-        """Pass over what follows, so that the checksum of all that was read is verified.
-
-        Parameters
-        ----------
-        file : binary file
-            The file, open, wherever it stands.
-
-        Raises
-        ------
-        FileFormatError
-            If the file is damaged, or cut off within its compressed data.
-        """
+        """Pass over what follows, so that the checksum of all that was read is verified."""
         self.skip_to(file, self.position + LONGEST_TAIL)
 
     def _next_piece(self, file: BinaryIO, limit: int) -> bytes:

@@ -99,27 +99,7 @@ LARGEST_NUMBER = 1e38
 
 @dataclass(frozen=True, slots=True)
 class NiftiHeader:
-    """What a NIfTI header says, in native numbers.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Sizes in the file's order: x, y, z, time, further axes.
-    dtype : numpy.dtype
-        Type of the stored values, byte order included.
-    offset : int
-        Where the values begin.
-    slope, inter : float, optional
-        What turns stored values into true ones; `None` when they are stored as they are.
-    pixdim : tuple of float
-        The eight `pixdim` fields; those of the spatial axes are positive.
-    sform, qform : tuple of tuple of float, optional
-        The affines whose code is positive, as rows; voxel (i, j, k) to world (x, y, z).
-    sform_code, qform_code : int
-        The codes.
-    space_unit, time_unit : str, optional
-        `m`, `mm` or `um`; `s`, `ms` or `us`; `None` when not said.
-    """
+    """What a NIfTI header says, in native numbers."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[np.generic]
@@ -146,25 +126,7 @@ class NiftiHeader:
 
 
 def parse_header(data: bytes, *, name: str) -> NiftiHeader:
-    """Read a NIfTI-1 or NIfTI-2 header of either byte order.
-
-    Parameters
-    ----------
-    data : bytes
-        The beginning of the file, decompressed; `HEADER_SIZE` bytes unless the file is shorter.
-    name : str
-        The file, for messages.
-
-    Returns
-    -------
-    NiftiHeader
-        The header, free of contradictions.
-
-    Raises
-    ------
-    FileFormatError
-        If the bytes are no such header, or a field cannot be true.
-    """
+    """Read a NIfTI-1 or NIfTI-2 header of either byte order."""
     layout, order = _recognise(data, name)
     fields = np.frombuffer(data, layout.newbyteorder(order), count=1)[0]
     _check_magic(bytes(fields["magic"]), layout, name)

@@ -33,22 +33,7 @@ PAGE_NBYTES = 1 << 12
 
 
 class NiftiArray(BackendArray):
-    """A lazy array over a NIfTI file, for xarray to wrap.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    header : NiftiHeader
-        Its header.
-    shape : tuple of int
-        Shape of the array: the file's axes reversed, with or without axes of length 1.
-    version : FileVersion
-        The file when the header was read; another one is not read by it. What Dask names its chunks
-        after includes it.
-    kept : bool, default: True
-        Whether seek indexes are kept on disk.
-    """
+    """A lazy array over a NIfTI file, for xarray to wrap."""
 
     def __init__(
         self,
@@ -247,33 +232,11 @@ def _bytes_of(values: NDArray[np.generic]) -> memoryview:
 
 
 def true_dtype(header: NiftiHeader) -> np.dtype[np.generic]:
-    """Say of which type the values are, once scaled.
-
-    Parameters
-    ----------
-    header : NiftiHeader
-        The header.
-
-    Returns
-    -------
-    numpy.dtype
-        The stored type in native byte order, or that of a stored value times a float64.
-    """
+    """Say of which type the values are, once scaled."""
     stored = header.dtype.newbyteorder("=")
     return stored if header.slope is None else np.result_type(stored, np.float64)
 
 
 def is_gzip(path: Path) -> bool:
-    """Say whether a file is compressed, by its name.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-
-    Returns
-    -------
-    bool
-        Whether it ends in `.gz`.
-    """
+    """Say whether a file is compressed, by its name."""
     return path.name.endswith(".gz")

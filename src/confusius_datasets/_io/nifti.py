@@ -44,58 +44,14 @@ Coordinates = dict[str, tuple[tuple[str, ...], Any, Mapping[str, Any]]]
 
 
 def load_nifti(path: Path, *, chunks: Any = None) -> xr.DataArray:
-    """Load a NIfTI file as a labelled array, lazily.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Absolute path of a `.nii` or `.nii.gz` file.
-    chunks : int, str, tuple or mapping, optional
-        If not provided, values are read when they are first used. Otherwise sizes of Dask chunks.
-
-    Returns
-    -------
-    (time, z, y, x) or (z, y, x) xarray.DataArray
-        Coordinates in the units of the header, affines and sidecar fields in `attrs`.
-
-    Raises
-    ------
-    MissingFileError
-        If there is no such file.
-    FileFormatError
-        If the file or a sidecar is damaged, or not what its name says.
-    MissingDependencyError
-        If `chunks` is given and Dask is not installed.
-    """
+    """Load a NIfTI file as a labelled array, lazily."""
     array = xr.open_dataarray(path, engine=ConfusiusNiftiBackend, cache=chunks is None)
     array.name = stem_of(path.name)
     return array if chunks is None else in_chunks(array, chunks)
 
 
 def open_nifti(path: Path, *, sidecars: bool = True, seek_index: bool = True) -> xr.Dataset:
-    """Open a NIfTI file as a dataset of one variable, reading header and sidecars only.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Absolute path of a `.nii` or `.nii.gz` file.
-    sidecars : bool, default: True
-        Whether to read the JSON sidecars.
-    seek_index : bool, default: True
-        Whether seek indexes of `.nii.gz` files are kept on disk.
-
-    Returns
-    -------
-    xarray.Dataset
-        The variable is named as the file is, without the extension.
-
-    Raises
-    ------
-    MissingFileError
-        If there is no such file.
-    FileFormatError
-        If the file or a sidecar is damaged, or not what its name says.
-    """
+    """Open a NIfTI file as a dataset of one variable, reading header and sidecars only."""
     header, version = read_header(path)
     stem = stem_of(path.name)
     fields = read_sidecars(find_sidecars(path, stem=stem)) if sidecars else {}
@@ -117,48 +73,12 @@ def open_nifti(path: Path, *, sidecars: bool = True, seek_index: bool = True) ->
 
 
 def stem_of(name: str) -> str:
-    """Take the extension off the name of a NIfTI file.
-
-    Parameters
-    ----------
-    name : str
-        The file's name.
-
-    Returns
-    -------
-    str
-        The name without `.nii` or `.nii.gz`, whatever other dots it has.
-
-    Examples
-    --------
-    >>> stem_of("k.with.dots_pwd.nii.gz")
-    'k.with.dots_pwd'
-    """
+    """Take the extension off the name of a NIfTI file."""
     return name.removesuffix(".gz").removesuffix(".nii")
 
 
 def read_header(path: Path) -> tuple[NiftiHeader, FileVersion]:
-    """Read the header of a file, and make sure that what it promises can be there.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Absolute path of the file.
-
-    Returns
-    -------
-    header : NiftiHeader
-        The header.
-    version : FileVersion
-        Size and time of the file.
-
-    Raises
-    ------
-    MissingFileError
-        If there is no such file.
-    FileFormatError
-        If it is no NIfTI file, or is cut off.
-    """
+    """Read the header of a file, and make sure that what it promises can be there."""
     try:
         if path.is_dir():
             raise FileFormatError(f"{path}: this is a folder, not a NIfTI file.")

@@ -58,31 +58,14 @@ class Reader(Protocol):
 
 
 class PlainReader:
-    """Reads a file that is not compressed.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    """
+    """Reads a file that is not compressed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @contextlib.contextmanager
     def session(self, start: int, stop: int) -> Iterator[Session]:
-        """Open a session.
-
-        Parameters
-        ----------
-        start, stop : int
-            Range of the reads to come.
-
-        Yields
-        ------
-        Session
-            Reads by offset.
-        """
+        """Open a session."""
         with self.path.open("rb", buffering=0) as file:
             yield _PlainSession(self.path, file)
 
@@ -138,29 +121,7 @@ class Way(Enum):
 
 
 def choose_way(position: int, start: int, stop: int, length: int, *, indexed: bool) -> Way:
-    """Decide how to reach a range of a gzip file.
-
-    Parameters
-    ----------
-    position : int
-        Where the forward pass stands.
-    start, stop : int
-        The range.
-    length : int
-        Bytes of the whole file, decompressed.
-    indexed : bool
-        Whether there is a seek index already.
-
-    Returns
-    -------
-    Way
-        The cheapest way, if the accesses that follow are like this one.
-
-    Examples
-    --------
-    >>> choose_way(position=50_000, start=60_000, stop=70_000, length=10**9, indexed=False).name
-    'CONTINUE'
-    """
+    """Decide how to reach a range of a gzip file."""
     ahead = start - position
     if ahead >= 0 and (ahead <= NEAR or not indexed):
         return Way.CONTINUE
@@ -170,17 +131,7 @@ def choose_way(position: int, start: int, stop: int, length: int, *, indexed: bo
 
 
 class GzipReader:
-    """Reads a gzip file, remembering its place between sessions.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    length : int
-        Bytes that it has to hold, decompressed.
-    kept : bool, default: True
-        Whether seek indexes are kept on disk.
-    """
+    """Reads a gzip file, remembering its place between sessions."""
 
     def __init__(self, path: Path, length: int, *, kept: bool = True) -> None:
         self.path = path
@@ -193,18 +144,7 @@ class GzipReader:
 
     @contextlib.contextmanager
     def session(self, start: int, stop: int) -> Iterator[Session]:
-        """Open a session; others on this file wait for its end.
-
-        Parameters
-        ----------
-        start, stop : int
-            Range of the reads to come.
-
-        Yields
-        ------
-        Session
-            Reads by offset in the decompressed data.
-        """
+        """Open a session; others on this file wait for its end."""
         with self._lock:
             position = self._stream.position
             indexed = self._is_indexed(far=not 0 <= start - position <= NEAR)
@@ -268,20 +208,6 @@ def shared_reader(path: Path, length: int, *, kept: bool = True) -> GzipReader:
     """Return the reader of a gzip file that all arrays of this process share.
 
     Copies of an array, such as those that Dask makes, thus go on from one another's place.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    length : int
-        Bytes that it has to hold, decompressed.
-    kept : bool, default: True
-        Whether seek indexes are kept on disk.
-
-    Returns
-    -------
-    GzipReader
-        A reader of the file's present version.
     """
     # A forked process has copies of the readers, and of locks that nobody will release.
     key = (os.getpid(), path, FileVersion.of(path), length, kept)

@@ -37,32 +37,7 @@ def load_scan(
     bps_path: str | os.PathLike[str] | None = None,
     chunks: Any = None,
 ) -> xr.DataArray:
-    """Load an Iconeus SCAN file of either generation as a labelled array, lazily.
-
-    Parameters
-    ----------
-    path : str or path-like
-        A `.scan` file.
-    bps_path : str or path-like, optional
-        Brain positioning file that goes with it, for `attrs["affines"]["physical_to_brain"]`.
-    chunks : int, str, tuple or mapping, optional
-        If not provided, values are read when they are first used. Otherwise sizes of Dask chunks.
-
-    Returns
-    -------
-    (time, z, y, x), (pose, z, y, x) or (time, pose, z, y, x) xarray.DataArray
-        Power Doppler, arbitrary units; `z` (elevation), `y` (depth), `x` (lateral) in mm, `time` in
-        s. `attrs["affines"]["physical_to_lab"]` has a matrix, or one for each pose, in mm.
-
-    Raises
-    ------
-    MissingFileError
-        If there is no such file.
-    FileFormatError
-        If a file is damaged, or not what its name says.
-    MissingDependencyError
-        If the file needs h5py, or `chunks` needs Dask, and it is not installed.
-    """
+    """Load an Iconeus SCAN file of either generation as a labelled array, lazily."""
     path = _existing(path)
     signature = _read_start(path, len(HDF5_SIGNATURE))
     if signature == HDF5_SIGNATURE:
@@ -82,27 +57,7 @@ def load_scan(
 
 
 def load_bps(path: str | os.PathLike[str]) -> Matrix:
-    """Read the matrix of an Iconeus brain positioning file, HDF5 or binary.
-
-    Parameters
-    ----------
-    path : str or path-like
-        A `.bps` file.
-
-    Returns
-    -------
-    (4, 4) numpy.ndarray
-        From the brain's coordinates, as Iconeus has them, to the laboratory's (z, y, x), in mm.
-
-    Raises
-    ------
-    MissingFileError
-        If there is no such file.
-    FileFormatError
-        If it is damaged, or no BPS file.
-    MissingDependencyError
-        If it needs h5py, which is not installed.
-    """
+    """Read the matrix of an Iconeus brain positioning file, HDF5 or binary."""
     path = _existing(path)
     start = _read_start(path, BPS_OFFSET + 16 * 8)
     if start.startswith(HDF5_SIGNATURE):

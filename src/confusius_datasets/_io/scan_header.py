@@ -38,33 +38,7 @@ SCAN_MODES = ("2D", "3D angio", "fUS 3D", "fUS 3D custom", "fUS 3D RCA", "3D ang
 
 @dataclass(frozen=True, slots=True)
 class ScanHeader:
-    """The fields of a header that end up in an array, in the file's own units.
-
-    Parameters
-    ----------
-    offset : int
-        Where the values begin.
-    shape : tuple of int
-        Lateral, elevation, depth, time, pose, and sixth size, in the file's order.
-    steps : tuple of float
-        Lateral, elevation and depth distance between voxels, in m.
-    times : (n_time, n_pose, n_elevation) numpy.ndarray
-        Measured times, in s.
-    translations, rotations : (n_pose, 3) numpy.ndarray
-        Of the probe in the laboratory: in m; about x, y, z in rad.
-    mode : str
-        Kind of acquisition.
-    depth : tuple of float
-        Nearest and farthest imaged depth, in mm.
-    probe, emission : dict of str to Any
-        What the probe is; how it emitted.
-    tags : dict of str to str
-        Texts of provenance.
-    acquired : int
-        Unix time of the acquisition, in s.
-    version : str
-        Of the software.
-    """
+    """The fields of a header that end up in an array, in the file's own units."""
 
     offset: int
     shape: tuple[int, ...]
@@ -82,27 +56,7 @@ class ScanHeader:
 
 
 def check_fixed_part(start: bytes, file_size: int, *, name: str) -> int:
-    """Compare what the fixed part of a header claims with the size of its file.
-
-    Parameters
-    ----------
-    start : bytes
-        The first `FIXED_SIZE` bytes of the file.
-    file_size : int
-        Bytes of the file.
-    name : str
-        The file, for messages.
-
-    Returns
-    -------
-    int
-        Size of the header, which is where the values begin.
-
-    Raises
-    ------
-    FileFormatError
-        If the file is too short, or not of the size that header and values have together.
-    """
+    """Compare what the fixed part of a header claims with the size of its file."""
     if len(start) < FIXED_SIZE:
         raise FileFormatError(
             f"{name}: the file ends within its header: {len(start)} bytes of at least {FIXED_SIZE}."
@@ -130,25 +84,7 @@ def check_fixed_part(start: bytes, file_size: int, *, name: str) -> int:
 
 
 def parse_scan_header(data: bytes, *, name: str) -> ScanHeader:
-    """Parse a header.
-
-    Parameters
-    ----------
-    data : bytes
-        The whole header, from the first byte of the file.
-    name : str
-        The file, for messages.
-
-    Returns
-    -------
-    ScanHeader
-        Its fields.
-
-    Raises
-    ------
-    FileFormatError
-        If it ends early, or a field is impossible.
-    """
+    """Parse a header."""
     shape = struct.unpack_from(f"<{N_SIZES}Q", data, SHAPE_OFFSET)
     cursor = _Cursor(data, FIXED_SIZE, name)
     _skip_intents(cursor, shape[5])

@@ -45,23 +45,7 @@ LARGEST = 1e12
 
 @dataclass(frozen=True)
 class ScanContents:
-    """What a SCAN file holds, before it is an xarray object.
-
-    Parameters
-    ----------
-    values : LazyValues
-        The array, not read yet.
-    dims : tuple of str
-        Its dimensions.
-    coords : dict of str to tuple
-        Dimensions, values and attributes of each coordinate.
-    to_lab : (4, 4) or (n_pose, 4, 4) numpy.ndarray, optional
-        From our coordinates to the laboratory's, in mm; `None` when the file does not say.
-    name : str
-        What the operator called it; may be empty.
-    attrs : dict of str to Any
-        Provenance.
-    """
+    """What a SCAN file holds, before it is an xarray object."""
 
     values: LazyValues
     dims: tuple[str, ...]
@@ -99,38 +83,12 @@ class LazyValues(BackendArray):
 def axis(
     dim: str, values: NDArray[Any], step: float
 ) -> tuple[tuple[str, ...], Any, dict[str, Any]]:
-    """Make the coordinate of a spatial axis.
-
-    Parameters
-    ----------
-    dim : str
-        Its dimension.
-    values : numpy.ndarray
-        Positions, in mm.
-    step : float
-        Distance between voxels, in mm.
-
-    Returns
-    -------
-    tuple
-        Dimensions, values and attributes.
-    """
+    """Make the coordinate of a spatial axis."""
     return (dim,), values, {"units": "mm", "voxdim": float(step)}
 
 
 def clock_attrs(times: NDArray[np.float64]) -> dict[str, Any]:
-    """Say how acquisition times are meant: the ends of volumes, the first of which began at 0.
-
-    Parameters
-    ----------
-    times : numpy.ndarray
-        All times, in s.
-
-    Returns
-    -------
-    dict of str to Any
-        Attributes of the coordinate.
-    """
+    """Say how acquisition times are meant: the ends of volumes, the first of which began at 0."""
     return {
         "units": "s",
         "volume_acquisition_reference": "end",
@@ -139,18 +97,7 @@ def clock_attrs(times: NDArray[np.float64]) -> dict[str, Any]:
 
 
 def to_lab(probe_to_lab: Matrix) -> Matrix:
-    """Turn a probe's pose, in metres, into a matrix on our coordinates, in mm.
-
-    Parameters
-    ----------
-    probe_to_lab : (..., 4, 4) numpy.ndarray
-        From (x, y, z) of the probe to (x, y, z) of the laboratory, in m.
-
-    Returns
-    -------
-    (..., 4, 4) numpy.ndarray
-        From our (z, y, x) to the laboratory's (z, y, x), in mm.
-    """
+    """Turn a probe's pose, in metres, into a matrix on our coordinates, in mm."""
     scaled = np.array(probe_to_lab, dtype=np.float64)
     scaled[..., :3, 3] *= METRES_TO_MM
     return np.asarray(TO_PROBE.T @ scaled @ TO_PROBE, dtype=np.float64)

@@ -60,19 +60,7 @@ MAXIMUM_COMPRESSION = 1032
 
 
 class Hdf5Values(LazyValues):
-    """The `/Data` of a file, in our order of axes.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    mode : str
-        Its acquisition mode.
-    stored : tuple of int
-        Shape of `/Data`.
-    dtype : numpy.dtype
-        Its type.
-    """
+    """The `/Data` of a file, in our order of axes."""
 
     def __init__(
         self, path: Path, mode: str, stored: tuple[int, ...], dtype: np.dtype[Any]
@@ -110,25 +98,7 @@ class Hdf5Values(LazyValues):
 
 
 def read_scan_v1(path: Path) -> ScanContents:
-    """Read what an HDF5 SCAN file says, its values left alone.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Absolute path of the file.
-
-    Returns
-    -------
-    ScanContents
-        What it holds.
-
-    Raises
-    ------
-    FileFormatError
-        If something is missing in the file, or contradicts the rest.
-    MissingDependencyError
-        If h5py is not installed.
-    """
+    """Read what an HDF5 SCAN file says, its values left alone."""
     with open_hdf5(path) as file:
         mode = _read_mode(file, path)
         data = _dataset(file, "Data", path)
@@ -149,50 +119,14 @@ def read_scan_v1(path: Path) -> ScanContents:
 
 
 def read_brain_to_lab(path: Path) -> Matrix:
-    """Read the matrix of an HDF5 BPS file, in metres.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Absolute path of the file.
-
-    Returns
-    -------
-    (4, 4) numpy.ndarray
-        As stored.
-
-    Raises
-    ------
-    FileFormatError
-        If it has no such matrix.
-    MissingDependencyError
-        If h5py is not installed.
-    """
+    """Read the matrix of an HDF5 BPS file, in metres."""
     with open_hdf5(path) as file:
         return _read_array(file, "BrainToLab", path, shape=(4, 4))
 
 
 @contextlib.contextmanager
 def open_hdf5(path: Path) -> Iterator[Any]:
-    """Open an HDF5 file for reading, and close it whatever happens.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-
-    Yields
-    ------
-    h5py.File
-        The open file.
-
-    Raises
-    ------
-    FileFormatError
-        If it cannot be read, at opening or later.
-    MissingDependencyError
-        If h5py is not installed.
-    """
+    """Open an HDF5 file for reading, and close it whatever happens."""
     try:
         import h5py
     except ImportError as error:

@@ -38,15 +38,7 @@ __all__ = ["read_scan_v2"]
 
 
 class BinaryValues(LazyValues):
-    """The values of a file, in our order of axes; mapped only while some are read.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    header : ScanHeader
-        Its header.
-    """
+    """The values of a file, in our order of axes; mapped only while some are read."""
 
     def __init__(self, path: Path, header: ScanHeader) -> None:
         lateral, elevation, depth, n_time, n_pose, n_kinds = header.shape
@@ -72,23 +64,7 @@ class BinaryValues(LazyValues):
 
 
 def read_scan_v2(path: Path) -> ScanContents:
-    """Read what a binary SCAN file says, its values left alone.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Absolute path of the file.
-
-    Returns
-    -------
-    ScanContents
-        What it holds.
-
-    Raises
-    ------
-    FileFormatError
-        If the file ends early, or its header says something impossible.
-    """
+    """Read what a binary SCAN file says, its values left alone."""
     header = _read_header(path)
     values = BinaryValues(path, header)
     single = header.shape[4] == 1

@@ -32,47 +32,20 @@ FORMAT = b"confusius seek index 1\n"
 
 @dataclass(frozen=True, slots=True)
 class FileVersion:
-    """What tells one content of a file from another without reading it.
-
-    Parameters
-    ----------
-    size : int
-        Bytes of the file.
-    mtime_ns : int
-        When it was last written, in nanoseconds.
-    """
+    """What tells one content of a file from another without reading it."""
 
     size: int
     mtime_ns: int
 
     @classmethod
     def of(cls, path: Path) -> FileVersion:
-        """Look at a file.
-
-        Parameters
-        ----------
-        path : pathlib.Path
-            The file.
-
-        Returns
-        -------
-        FileVersion
-            As it is now.
-        """
+        """Look at a file."""
         status = path.stat()
         return cls(status.st_size, status.st_mtime_ns)
 
 
 class SeekIndex:
-    """Reads a gzip file at any offset.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    length : int
-        Bytes that it holds, decompressed, or nearly.
-    """
+    """Reads a gzip file at any offset."""
 
     def __init__(self, path: Path, length: int) -> None:
         self.path = path
@@ -81,27 +54,7 @@ class SeekIndex:
 
     @classmethod
     def open(cls, path: Path, length: int, *, kept: bool = True) -> SeekIndex:
-        """Take the index from disk, or build it and leave it there for the next time.
-
-        Parameters
-        ----------
-        path : pathlib.Path
-            The file.
-        length : int
-            Bytes that it holds, decompressed.
-        kept : bool, default: True
-            Whether indexes are kept on disk.
-
-        Returns
-        -------
-        SeekIndex
-            An index of the whole file.
-
-        Raises
-        ------
-        FileFormatError
-            If the file is damaged.
-        """
+        """Take the index from disk, or build it and leave it there for the next time."""
         if not kept:
             return cls(path, length)._built()
         saved = index_path(path)
@@ -116,20 +69,7 @@ class SeekIndex:
 
     @classmethod
     def saved(cls, path: Path, length: int) -> SeekIndex | None:
-        """Take the index from disk, if a good one is there.
-
-        Parameters
-        ----------
-        path : pathlib.Path
-            The file.
-        length : int
-            Bytes that it holds, decompressed.
-
-        Returns
-        -------
-        SeekIndex or None
-            An index of the whole file, made of its present version.
-        """
+        """Take the index from disk, if a good one is there."""
         try:
             content = index_path(path).read_bytes()
         except OSError:
@@ -146,20 +86,7 @@ class SeekIndex:
         return index
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
-        """Fill a buffer with the bytes that begin at an offset.
-
-        Parameters
-        ----------
-        offset : int
-            Position in the decompressed data.
-        buffer : memoryview
-            Where the bytes go; of single bytes.
-
-        Raises
-        ------
-        FileFormatError
-            If the file is damaged, or ends before.
-        """
+        """Fill a buffer with the bytes that begin at an offset."""
         try:
             self._file.seek(offset)
             filled = 0
@@ -193,18 +120,7 @@ class SeekIndex:
 
 
 def index_path(path: Path) -> Path:
-    """Say where the seek index of a file is kept.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Absolute path of the file.
-
-    Returns
-    -------
-    pathlib.Path
-        Below the outermost root that it lies in, or else below the cache folder.
-    """
+    """Say where the seek index of a file is kept."""
     roots = find_roots(path)
     # Relative to the root, so that a cache that is mounted elsewhere keeps its indexes.
     named = path.relative_to(roots[-1]) if roots else path

@@ -46,40 +46,14 @@ _BEFORE_CAPITAL = re.compile(r"([a-z0-9])([A-Z])")
 
 
 def find_roots(path: Path) -> list[Path]:
-    """Find the roots of the datasets that a file lies in.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Absolute path of the file.
-
-    Returns
-    -------
-    list of pathlib.Path
-        The parents that are marked as roots, the nearest first: a derivative's own, then that of
-        the dataset it was derived from.
-    """
+    """Find the roots of the datasets that a file lies in."""
     return [
         folder for folder in path.parents if any((folder / mark).is_file() for mark in ROOT_MARKS)
     ]
 
 
 def find_sidecars(path: Path, *, stem: str) -> list[Path]:
-    """List the JSON sidecars that apply to an image.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Absolute path of the image.
-    stem : str
-        Its name without the extension.
-
-    Returns
-    -------
-    list of pathlib.Path
-        From the dataset's root down, the most specific last: the one beside the image that is
-        named as it is. Outside of a dataset there is only that one.
-    """
+    """List the JSON sidecars that apply to an image."""
     own = path.with_name(f"{stem}.json")
     roots = find_roots(path)
     inherited = _inherited_sidecars(path, roots[0]) if roots else []
@@ -100,23 +74,7 @@ def _inherited_sidecars(path: Path, root: Path) -> list[Path]:
 
 
 def read_sidecars(paths: Iterable[Path]) -> dict[str, Any]:
-    """Read sidecars into one, the later ones winning key by key.
-
-    Parameters
-    ----------
-    paths : iterable of pathlib.Path
-        The files, the most specific last.
-
-    Returns
-    -------
-    dict of str to Any
-        The fields as JSON has them.
-
-    Raises
-    ------
-    FileFormatError
-        If a file is no JSON object.
-    """
+    """Read sidecars into one, the later ones winning key by key."""
     fields: dict[str, Any] = {}
     for path in paths:
         for key, value in _read_object(path).items():
@@ -129,39 +87,12 @@ def read_sidecars(paths: Iterable[Path]) -> dict[str, Any]:
 
 
 def to_attributes(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Rename the fields of a sidecar to the attributes they become.
-
-    Parameters
-    ----------
-    fields : mapping of str to Any
-        Values by JSON's names.
-
-    Returns
-    -------
-    dict of str to Any
-        The same values by the names of attributes.
-    """
+    """Rename the fields of a sidecar to the attributes they become."""
     return {attribute_name(field): value for field, value in fields.items()}
 
 
 def attribute_name(field: str) -> str:
-    """Name the attribute of a field.
-
-    Parameters
-    ----------
-    field : str
-        Name in the JSON sidecar.
-
-    Returns
-    -------
-    str
-        Name in `attrs`; an unknown field keeps its own.
-
-    Examples
-    --------
-    >>> [attribute_name(field) for field in ("CogAtlasID", "ConfUSIusCmap", "CustomField")]
-    ['cog_atlas_id', 'cmap', 'CustomField']
-    """
+    """Name the attribute of a field."""
     if field.startswith(PREFIX):
         bare = field.removeprefix(PREFIX)
         return _snake_case(bare) if bare in PREFIXED_FIELDS else field

@@ -32,17 +32,7 @@ SLICE_DIMENSIONS = {"i": "x", "j": "y", "k": "z"}
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """What a header says about time.
-
-    Parameters
-    ----------
-    size : int, optional
-        Number of volumes; `None` without a time axis.
-    step : float
-        `pixdim[4]`.
-    unit : str, optional
-        `s`, `ms`, `us`, or `None` when the header does not say.
-    """
+    """What a header says about time."""
 
     size: int | None
     step: float
@@ -56,19 +46,7 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Coordinate:
-    """A coordinate to be, and the sidecar fields that it replaces.
-
-    Parameters
-    ----------
-    values : numpy.ndarray, optional
-        The values; `None` when there is nothing to make a coordinate of.
-    dims : tuple of str
-        Its dimensions.
-    attrs : dict of str to Any
-        Its attributes.
-    consumed : frozenset of str
-        Names of the sidecar fields that it says as well.
-    """
+    """A coordinate to be, and the sidecar fields that it replaces."""
 
     values: NDArray[np.float64] | None
     dims: tuple[str, ...] = ()
@@ -77,21 +55,7 @@ class Coordinate:
 
 
 def acquisition_times(clock: Clock, fields: Mapping[str, Any]) -> Coordinate:
-    """Find the time of each volume, or of the only one.
-
-    Parameters
-    ----------
-    clock : Clock
-        What the header says.
-    fields : mapping of str to Any
-        The sidecar, by JSON's names.
-
-    Returns
-    -------
-    Coordinate
-        `time`: one value a volume, or a scalar where there is no time axis and the sidecar says
-        when the volume was acquired.
-    """
+    """Find the time of each volume, or of the only one."""
     if clock.size is None:
         values, consumed = _scalar_time(clock, fields)
         duration = None
@@ -196,32 +160,7 @@ def slice_times(
     *,
     name: str,
 ) -> Coordinate:
-    """Find the time of each slice.
-
-    Parameters
-    ----------
-    time : Coordinate
-        Times of the volumes.
-    clock : Clock
-        What the header says.
-    fields : mapping of str to Any
-        The sidecar, by JSON's names.
-    sizes : mapping of str to int
-        Sizes of the array by dimension.
-    name : str
-        The file, for messages.
-
-    Returns
-    -------
-    Coordinate
-        `slice_time` over volumes and slices; without values unless the sidecar has both
-        `SliceTiming` and `SliceEncodingDirection`, and there is a time to add them to.
-
-    Raises
-    ------
-    FileFormatError
-        If the direction is unknown, or there is not one time a slice.
-    """
+    """Find the time of each slice."""
     if time.values is None or not {"SliceTiming", "SliceEncodingDirection"} <= fields.keys():
         return Coordinate(None)
     timing, direction = fields["SliceTiming"], fields["SliceEncodingDirection"]

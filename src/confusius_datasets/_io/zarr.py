@@ -37,34 +37,7 @@ LONGEST_COORDINATE = 1 << 28
 
 
 def load_zarr(path: Path, *, variable: str | None = None, **kwargs: Any) -> xr.DataArray:
-    """Load one array of a Zarr store, lazily.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Absolute path of a `.zarr` folder.
-    variable : str, optional
-        Name of the array. If not provided, the first data variable in the dataset's order.
-    **kwargs
-        Arguments of `xarray.open_zarr`.
-
-    Returns
-    -------
-    xarray.DataArray
-        Dimensions, coordinates, name and attributes as stored, matrices in `attrs["affines"]` as
-        NumPy arrays. In Dask chunks, those of the store, where Dask is installed.
-
-    Raises
-    ------
-    MissingFileError
-        If there is no such folder.
-    FileFormatError
-        If it is no Zarr store of labelled arrays, or a damaged one.
-    UnknownKeyError
-        If the store has no such `variable`.
-    MissingDependencyError
-        If Zarr is not installed.
-    """
+    """Load one array of a Zarr store, lazily."""
     _check_folder(path)
     if importlib.util.find_spec("zarr") is None:
         raise MissingDependencyError("zarr", extra="zarr", purpose="Loading a .zarr store")

@@ -35,23 +35,7 @@ def open_layout(
     *,
     ensure_local: Callable[[Sequence[str]], None] | None = None,
 ) -> CatalogueLayout:
-    """Open the layout of a dataset: its index and what is on disk.
-
-    Parameters
-    ----------
-    root : pathlib.Path
-        The dataset's root, an absolute path.
-    index : callable, or None
-        Gives the paths of all files the host has, below the root; not called while a database that
-        was kept is still true. `None` for a folder of one's own.
-    ensure_local : callable, optional
-        Makes files local, given their paths below the root. If not provided, nothing is remote.
-
-    Returns
-    -------
-    CatalogueLayout
-        A `bids.BIDSLayout`, with every derivative as a PyBIDS derivative.
-    """
+    """Open the layout of a dataset: its index and what is on disk."""
 
     def indexed() -> frozenset[str]:
         return frozenset(map(whole, index())) if index else frozenset()

@@ -36,17 +36,6 @@ def associate(relpaths: Iterable[str]) -> Iterator[Association]:
 
     These are the associations of PyBIDS's own indexer, and one more: events, physiological
     recordings and stimuli belong to functional ultrasound images as they do to BOLD ones.
-
-    Parameters
-    ----------
-    relpaths : iterable of str
-        The dataset's files below the root, in PyBIDS's order.
-
-    Yields
-    ------
-    tuple of str
-        Two paths, and what the first is to the second: `Metadata`, `Child`, `Parent`,
-        `IntendedFor` or `InformedBy`.
     """
     files = [file for file in map(_read, relpaths) if file is not None]
     by_folder: dict[tuple[str, str, str], list[_File]] = defaultdict(list)
@@ -67,21 +56,7 @@ def associate(relpaths: Iterable[str]) -> Iterator[Association]:
 
 
 def intended_for(relpath: str, field: object) -> Iterator[Association]:
-    """Find the files that a file names in its field `IntendedFor`.
-
-    Parameters
-    ----------
-    relpath : str
-        The file, below the root.
-    field : object
-        The field: a BIDS URI, a path below the subject's folder, or a list of these; both count
-        from the root of the file's own dataset.
-
-    Yields
-    ------
-    tuple of str
-        As `associate` gives them.
-    """
+    """Find the files that a file names in its field `IntendedFor`."""
     subject = parse_entities(relpath).get("subject", "")
     root = f"{prefix}/" if (prefix := dataset_prefix(relpath)) else ""
     for target in field if isinstance(field, list) else [field]:

@@ -47,11 +47,6 @@ def fusi_config() -> dict[str, Any]:
     """Return PyBIDS's configuration `bids`, extended for fUSI.
 
     It keeps the name `bids`: under another, PyBIDS would no longer add the dot to an extension.
-
-    Returns
-    -------
-    dict
-        As `bids.layout.BIDSLayout` takes it in `config`.
     """
     installed = Path(bids.layout.__file__).parent / "config" / "bids.json"
     config: dict[str, Any] = json.loads(installed.read_text(encoding="utf-8"))

@@ -88,15 +88,6 @@ class PrivateDatabase(ConnectionManager):  # type: ignore[misc]
     """PyBIDS's connection to a database of this layout alone, which vanishes with it.
 
     SQLite keeps it in a file without a name, so that a large dataset costs little memory.
-
-    Parameters
-    ----------
-    root : pathlib.Path
-        Root of the layout's own dataset.
-    config : list of dict or str
-        The configuration, as `bids.BIDSLayout` takes it.
-    kept : pathlib.Path, optional
-        A database to begin with. If not provided, an empty one is made.
     """
 
     def __init__(
@@ -213,21 +204,7 @@ def add_files(
     *,
     kinds: Iterable[str],
 ) -> None:
-    """Write the rows of files and of the entities in their paths.
-
-    Parameters
-    ----------
-    connection : sqlite3.Connection
-        Connection to PyBIDS's database.
-    relpaths : sequence of str
-        Paths below the root.
-    root : pathlib.Path
-        The root.
-    names : set of str
-        Entities that the layout's configuration has; others are left out.
-    kinds : iterable of str
-        The kinds of files that PyBIDS's database is told of, those of `file_class` at their ends.
-    """
+    """Write the rows of files and of the entities in their paths."""
     connection.executescript(COMPACT_TAGS)
     kind_of = {kind.removeprefix("catalogue_"): kind for kind in kinds}
     base = os.path.join(root, "")  # noqa: PTH118 - text, with the separator at its end
@@ -254,22 +231,7 @@ def _insert(connection: sqlite3.Connection, into: str, rows: Sequence[tuple[Any,
 
 
 def labels(relpath: str, base: str, names: Container[str]) -> list[tuple[str, str, str]]:
-    """List the entities of a path as PyBIDS's database has them.
-
-    Parameters
-    ----------
-    relpath : str
-        Path below the root.
-    base : str
-        The root, with a separator at its end.
-    names : container of str
-        Entities that the layout's configuration has; others are left out.
-
-    Returns
-    -------
-    list of tuple
-        Name, value as text, type.
-    """
+    """List the entities of a path as PyBIDS's database has them."""
     return [
         (
             name,
@@ -284,37 +246,14 @@ def labels(relpath: str, base: str, names: Container[str]) -> list[tuple[str, st
 def add_metadata(
     connection: sqlite3.Connection, rows: Sequence[tuple[str, str, str, str, int]]
 ) -> None:
-    """Write the rows of metadata fields.
-
-    Parameters
-    ----------
-    connection : sqlite3.Connection
-        Connection to PyBIDS's database.
-    rows : sequence of tuple
-        As `metadata_row` makes them.
-    """
+    """Write the rows of metadata fields."""
     fields = dict.fromkeys(row[1] for row in rows)
     _insert(connection, INTO_ENTITIES, [(field, False, "str") for field in fields])
     _insert(connection, INTO_TAGS, rows)
 
 
 def metadata_row(path: str, field: str, value: object) -> tuple[str, str, str, str, int]:
-    """Make the row of one field of a file's metadata, in PyBIDS's encoding.
-
-    Parameters
-    ----------
-    path : str
-        Absolute path of the file.
-    field : str
-        Name of the field.
-    value : object
-        Its value, out of JSON and not null.
-
-    Returns
-    -------
-    tuple
-        Path, field, value as text, type, and 1 for metadata.
-    """
+    """Make the row of one field of a file's metadata, in PyBIDS's encoding."""
     if isinstance(value, list | dict):
         return (path, field, json.dumps(value), "json", 1)
     return (path, field, str(value), type(value).__name__, 1)
@@ -323,34 +262,13 @@ def metadata_row(path: str, field: str, value: object) -> tuple[str, str, str, s
 def add_associations(
     connection: sqlite3.Connection, associations: Iterable[tuple[str, str, str]], root: Path
 ) -> None:
-    """Write the rows of files that belong together.
-
-    Parameters
-    ----------
-    connection : sqlite3.Connection
-        Connection to PyBIDS's database.
-    associations : iterable of tuple
-        Two paths below the root, and what the first is to the second.
-    root : pathlib.Path
-        The root.
-    """
+    """Write the rows of files that belong together."""
     rows = [(str(root / first), str(root / second), kind) for first, second, kind in associations]
     _insert(connection, INTO_ASSOCIATIONS, rows)
 
 
 def merge(contents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Merge sidecars, the later ones winning; a null is as good as absent.
-
-    Parameters
-    ----------
-    contents : iterable of mapping
-        Sidecars, the most specific last.
-
-    Returns
-    -------
-    dict
-        The fields that have a value.
-    """
+    """Merge sidecars, the later ones winning; a null is as good as absent."""
     merged: dict[str, Any] = {}
     for content in contents:
         merged.update(content)

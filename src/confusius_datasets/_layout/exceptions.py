@@ -23,15 +23,7 @@ class UnknownGetterError(UnknownEntityError, BIDSEntityError):  # type: ignore[m
 
 
 class InvalidPatternError(FilterError, OperationalError):
-    """A filter is no regular expression; PyBIDS passes on what its database says of that.
-
-    Parameters
-    ----------
-    message : str
-        What is wrong.
-    error : sqlalchemy.exc.OperationalError
-        What the database says.
-    """
+    """A filter is no regular expression; PyBIDS passes on what its database says of that."""
 
     def __init__(self, message: str, error: OperationalError) -> None:
         orig = error.orig if error.orig is not None else error

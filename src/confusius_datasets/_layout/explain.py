@@ -46,21 +46,7 @@ BIDS_KEYS = {
 
 
 def explain(layout: Any, query: Mapping[str, Any]) -> pd.DataFrame:
-    """Count what each filter of a query leaves.
-
-    Parameters
-    ----------
-    layout : bids.BIDSLayout
-        The files.
-    query : mapping of str to Any
-        As `BIDSLayout.get` takes it; the scope counts as a filter.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row for each filter: `filter`, `value`, `alone` (files it leaves by itself), `together`
-        (files it leaves with those before it).
-    """
+    """Count what each filter of a query leaves."""
     import pandas as pd
 
     options = {name: query[name] for name in OPTIONS if name in query}
@@ -77,20 +63,7 @@ def explain(layout: Any, query: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def explain_empty(layout: Any, query: Mapping[str, Any]) -> str:
-    """Say which filter of a query leaves no file.
-
-    Parameters
-    ----------
-    layout : bids.BIDSLayout
-        The files.
-    query : mapping of str to Any
-        As `BIDSLayout.get` takes it; it matches nothing.
-
-    Returns
-    -------
-    str
-        The sentences of an error.
-    """
+    """Say which filter of a query leaves no file."""
     asked = ", ".join(f"{name}={value!r}" for name, value in query.items()) or "an empty query"
     counts = explain(layout, query)
     empty = counts[counts["together"] == 0]
@@ -118,21 +91,7 @@ def _values_there_are(layout: Any, name: str) -> list[str]:
 
 
 def is_slip(name: str, entities: Iterable[str]) -> bool:
-    """Say whether a name is all but certainly meant for an entity, and not for a metadata field.
-
-    Parameters
-    ----------
-    name : str
-        What was written.
-    entities : iterable of str
-        The entities there are.
-
-    Returns
-    -------
-    bool
-        Whether it is BIDS's key of an entity, or an entity's name with a slip. Metadata fields
-        begin with a capital.
-    """
+    """Say whether a name is all but certainly meant for an entity, and not for a metadata field."""
     if name in BIDS_KEYS:
         return True
     near = difflib.get_close_matches(name, list(entities), n=1, cutoff=NEARLY)
@@ -140,20 +99,7 @@ def is_slip(name: str, entities: Iterable[str]) -> bool:
 
 
 def word_unknown(name: str, known: Iterable[str]) -> str:
-    """Say that a name is no entity, and what may have been meant.
-
-    Parameters
-    ----------
-    name : str
-        What was written.
-    known : iterable of str
-        The entities and metadata fields there are.
-
-    Returns
-    -------
-    str
-        A sentence or two, with a space at the end.
-    """
+    """Say that a name is no entity, and what may have been meant."""
     if name in BIDS_KEYS:
         hint = f"PyBIDS calls it '{BIDS_KEYS[name]}'. "
     else:
@@ -163,18 +109,7 @@ def word_unknown(name: str, known: Iterable[str]) -> str:
 
 
 def word_pattern(filters: Mapping[str, Any]) -> str | None:
-    """Say which value of a query is no regular expression, though it is to be one.
-
-    Parameters
-    ----------
-    filters : mapping of str to Any
-        The filters.
-
-    Returns
-    -------
-    str or None
-        A sentence or two, or `None` where all are.
-    """
+    """Say which value of a query is no regular expression, though it is to be one."""
     for name, value in filters.items():
         for pattern in map(str, value if isinstance(value, list | tuple) else [value]):
             try:

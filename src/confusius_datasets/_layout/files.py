@@ -32,34 +32,14 @@ _RELEASE = re.compile(r"\d[A-Za-z0-9._+-]*")
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What was found below a root.
-
-    Parameters
-    ----------
-    files : frozenset of str
-        Paths below the root; a Zarr store counts as a file.
-    folders : dict of str to int
-        Time of the last change of each folder that was looked into, in ns; the root is empty text.
-    """
+    """What was found below a root."""
 
     files: frozenset[str]
     folders: dict[str, int]
 
 
 def files_by_dataset(relpaths: Iterable[str]) -> dict[str, list[str]]:
-    """Sort files by the dataset they belong to: the raw one, or a derivative.
-
-    Parameters
-    ----------
-    relpaths : iterable of str
-        Paths below the root.
-
-    Returns
-    -------
-    dict of str to list of str
-        Sorted paths below the root by the dataset's own folder, that of the raw one being empty
-        text; what PyBIDS leaves out is left out.
-    """
+    """Sort files by the dataset they belong to: the raw one, or a derivative."""
     datasets: dict[str, list[str]] = {"": []}
     for relpath in sorted(relpaths):
         prefix = dataset_prefix(relpath)
@@ -76,22 +56,7 @@ def files_by_dataset(relpaths: Iterable[str]) -> dict[str, list[str]]:
 def scan(
     root: Path, *, start: str = "", descend: Callable[[str], bool] = lambda folder: True
 ) -> Scan:
-    """Walk the files on disk, but for hidden folders and releases that another program keeps.
-
-    Parameters
-    ----------
-    root : pathlib.Path
-        A dataset's root.
-    start : str, default: ""
-        The folder to walk, below the root.
-    descend : callable, optional
-        Says of a folder below `start` whether to enter it. If not provided, all are entered.
-
-    Returns
-    -------
-    Scan
-        Files and folders.
-    """
+    """Walk the files on disk, but for hidden folders and releases that another program keeps."""
     releases = (root / RELEASES_INDEX).exists()
     files: set[str] = set()
     folders: dict[str, int] = {}
@@ -120,18 +85,7 @@ def scan(
 
 
 def is_derivative(root: Path) -> bool:
-    """Say whether a dataset's own description, as far as it is on disk, calls it a derivative.
-
-    Parameters
-    ----------
-    root : pathlib.Path
-        The dataset's root.
-
-    Returns
-    -------
-    bool
-        Whether it does; PyBIDS knows more entities then.
-    """
+    """Say whether a dataset's own description, as far as it is on disk, calls it a derivative."""
     try:
         description = json.loads((root / "dataset_description.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -140,35 +94,13 @@ def is_derivative(root: Path) -> bool:
 
 
 def whole(relpath: str) -> str:
-    """Return the Zarr store that a file is part of, or the file itself.
-
-    Parameters
-    ----------
-    relpath : str
-        Path below the root.
-
-    Returns
-    -------
-    str
-        The path that a layout has.
-    """
+    """Return the Zarr store that a file is part of, or the file itself."""
     head, store, _ = relpath.partition(".zarr/")
     return f"{head}.zarr" if store else relpath
 
 
 def file_class(name: str) -> str:
-    """Say as which of PyBIDS's kinds of files a name is known.
-
-    Parameters
-    ----------
-    name : str
-        File name.
-
-    Returns
-    -------
-    str
-        `image_file`, `data_file`, `json_file` or `file`.
-    """
+    """Say as which of PyBIDS's kinds of files a name is known."""
     # As `"".join(Path(name).suffixes)`, at a tenth of the cost.
     _, dot, rest = name.lstrip(".").partition(".")
     extension = "" if name.endswith(".") else dot + rest

@@ -81,22 +81,7 @@ class _Signature:
 def load_databases(
     root: Path, key: str, indexed: Callable[[], frozenset[str]]
 ) -> dict[str, Path] | None:
-    """Return the databases that were kept, if the dataset is as it was then.
-
-    Parameters
-    ----------
-    root : pathlib.Path
-        The dataset's root.
-    key : str
-        Stands for everything but the files on disk: index, versions, configuration.
-    indexed : callable
-        Gives the files of the index; called only when a folder changed.
-
-    Returns
-    -------
-    dict of str to pathlib.Path, or None
-        The database of each dataset by its folder, or `None` when they are to be made anew.
-    """
+    """Return the databases that were kept, if the dataset is as it was then."""
     folder = hidden_folder(root) / "layout"
     try:
         signature = _Signature.read(folder / NAME)
@@ -119,21 +104,7 @@ def save_databases(
     unknown: Iterable[str],
     keep: Mapping[str, Callable[[Path], None]],
 ) -> None:
-    """Keep databases for the next time; where the root cannot be written to, do nothing.
-
-    Parameters
-    ----------
-    root : pathlib.Path
-        The dataset's root.
-    key : str
-        As for `load_databases`.
-    found : Scan
-        What was on disk.
-    unknown : iterable of str
-        The files on disk that the index does not have.
-    keep : mapping of str to callable
-        What writes the database of each dataset to a path, by the dataset's folder.
-    """
+    """Keep databases for the next time; where the root cannot be written to, do nothing."""
     folder = hidden_folder(root) / "layout"
     token = uuid.uuid4().hex
     files = {}

@@ -79,20 +79,6 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
 
     Metadata are read when they are asked for, of the files they are asked of, and sidecars that are
     not here are made local first.
-
-    Parameters
-    ----------
-    root : pathlib.Path
-        Root of the whole dataset.
-    datasets : mapping of str to sequence of str or pathlib.Path
-        For each dataset, by its folder, its paths below the root; or its database, as `keep` wrote
-        it.
-    prefix : str, default: ""
-        Folder of the dataset that this layout is of; the raw one has the others as derivatives.
-    ensure_local : callable, optional
-        Makes files local, given their paths below the root. If not provided, all are local.
-    sources : CatalogueLayout, optional
-        The layout that this one's dataset is derived from.
     """
 
     def __init__(
@@ -147,13 +133,7 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         return database
 
     def keep(self, path: Path) -> None:
-        """Write the database of this layout's own dataset to a new file.
-
-        Parameters
-        ----------
-        path : pathlib.Path
-            Where.
-        """
+        """Write the database of this layout's own dataset to a new file."""
         with contextlib.closing(sqlite3.connect(path)) as target:
             target.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")
             self.connection_manager.connection.backup(target)
@@ -514,13 +494,7 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
 
     @_one_at_a_time
     def read_metadata(self, paths: Iterable[str]) -> None:
-        """Read the metadata of files into the database, making sidecars local where needed.
-
-        Parameters
-        ----------
-        paths : iterable of str
-            Absolute paths; those of other layouts are passed on to these.
-        """
+        """Read the metadata of files into the database, making sidecars local where needed."""
         asked = [path for path in dict.fromkeys(map(str, paths)) if path not in self._with_metadata]
         new = [] if self._has_all_metadata else self._sidecars.own(asked)
         self._sidecars.make_local(map(self._sidecars.of, new))
@@ -563,11 +537,6 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
 
         Most of it follows from the paths. What sidecars say with `IntendedFor` counts of those
         that are on disk, and of those of the files asked for, which are made local.
-
-        Parameters
-        ----------
-        paths : iterable of str
-            Absolute paths of the files asked for.
         """
         asked = list(paths)
         self.read_metadata(asked)

@@ -30,17 +30,7 @@ KEPT = 1000
 
 
 class Sidecars:
-    """The sidecars of a layout's own dataset.
-
-    Parameters
-    ----------
-    root : pathlib.Path
-        Root of the whole dataset, below which all paths are.
-    database : PrivateDatabase
-        The files of the layout's own dataset.
-    ensure_local : callable, optional
-        Makes files local. If not provided, all are.
-    """
+    """The sidecars of a layout's own dataset."""
 
     def __init__(
         self, root: Path, database: PrivateDatabase, ensure_local: EnsureLocal | None

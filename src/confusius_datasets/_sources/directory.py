@@ -21,31 +21,12 @@ PIECE = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class DirectorySource:
-    """The source of a dataset that lies in a folder.
-
-    Parameters
-    ----------
-    root : pathlib.Path
-        The folder. Its `dataset_index.json` is the index; without one, the files are.
-    """
+    """The source of a dataset that lies in a folder."""
 
     root: Path
 
     def fetch_index(self) -> DatasetIndex:
-        """Read the index, or list the files.
-
-        Returns
-        -------
-        DatasetIndex
-            Every file of the folder.
-
-        Raises
-        ------
-        RemoteNotFoundError
-            If there is no such folder.
-        DatasetIndexError
-            If the index is damaged.
-        """
+        """Read the index, or list the files."""
         if not self.root.is_dir():
             raise RemoteNotFoundError(f"There is no folder {self.root}.", url=str(self.root))
         path = self.root / INDEX_NAME
@@ -64,30 +45,7 @@ class DirectorySource:
         stop: int | None = None,
         validator: str | None = None,
     ) -> DirectoryStream:
-        """Open a file at an offset.
-
-        Parameters
-        ----------
-        entry : FileEntry
-            The file.
-        start : int, default: 0
-            Offset of the first byte wanted.
-        stop : int, optional
-            Offset behind the last byte wanted. If not provided, to the end.
-        validator : str, optional
-            Time and size of the file when it was opened before; if they are others by now, the
-            stream starts at 0.
-
-        Returns
-        -------
-        DirectoryStream
-            The bytes.
-
-        Raises
-        ------
-        RemoteNotFoundError
-            If the folder has no such file.
-        """
+        """Open a file at an offset."""
         path = resolve_below(self.root, entry.relpath)
         try:
             file = path.open("rb")

@@ -46,50 +46,18 @@ NOT_ANY_MORE = (400, 401, 403, 404, 410)
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A token, and where it may be sent.
-
-    Parameters
-    ----------
-    token : str
-        The token.
-    origins : frozenset of str
-        Scheme, host and port of each address that may see it, as in `https://osf.io`.
-    """
+    """A token, and where it may be sent."""
 
     token: str = field(repr=False)
     origins: frozenset[str]
 
     @classmethod
     def for_addresses(cls, token: str, *urls: str) -> Credentials:
-        """Let a token be sent to the hosts of some addresses.
-
-        Parameters
-        ----------
-        token : str
-            The token; with none, nothing is sent.
-        *urls : str
-            The addresses.
-
-        Returns
-        -------
-        Credentials
-            For exactly these schemes, hosts and ports.
-        """
+        """Let a token be sent to the hosts of some addresses."""
         return cls(token, frozenset(map(origin, urls) if token else ()))
 
     def headers_for(self, url: str) -> dict[str, str]:
-        """Return the headers that prove who asks, for hosts that may know.
-
-        Parameters
-        ----------
-        url : str
-            The address that is about to be asked.
-
-        Returns
-        -------
-        dict of str to str
-            Empty for every other host.
-        """
+        """Return the headers that prove who asks, for hosts that may know."""
         return {"Authorization": f"Bearer {self.token}"} if origin(url) in self.origins else {}
 
 
@@ -132,37 +100,7 @@ def open_stream(
     size: int | None = None,
     page: bool = False,
 ) -> HttpStream:
-    """Open the bytes behind an address at an offset.
-
-    Parameters
-    ----------
-    url : str
-        The address; redirects are followed.
-    start : int, default: 0
-        Offset of the first byte wanted.
-    stop : int, optional
-        Offset behind the last byte wanted. If not provided, to the end.
-    validator : str, optional
-        Validator of the bytes already here.
-    credentials : Credentials, optional
-        Who asks. If not provided, nobody in particular.
-    size : int, optional
-        Bytes of the whole file, where they are known.
-    page : bool, default: False
-        Whether a web page is what is wanted; otherwise it is a failure.
-
-    Returns
-    -------
-    HttpStream
-        An open stream.
-
-    Raises
-    ------
-    SourceError
-        If the host cannot be reached, refuses, has no such file, or wants no more requests.
-    OfflineError
-        If the network may not be used.
-    """
+    """Open the bytes behind an address at an offset."""
     ranged = bool(start) or stop is not None
     headers = _range_headers(start, stop, validator) if ranged else {}
     response = _ask_again(url, headers, credentials) if ranged else None
@@ -224,30 +162,7 @@ def _walk(url: str, headers: Mapping[str, str], credentials: Credentials) -> req
 
 
 def next_address(url: str, location: str) -> str:
-    """Say where a redirect leads, if it may be followed.
-
-    Parameters
-    ----------
-    url : str
-        The address that redirects.
-    location : str
-        Where to; it may be relative.
-
-    Returns
-    -------
-    str
-        An absolute address.
-
-    Raises
-    ------
-    SourceError
-        If it leads from https to something less, or to something that is no web address.
-
-    Examples
-    --------
-    >>> next_address("https://osf.io/download/a/", "/elsewhere")
-    'https://osf.io/elsewhere'
-    """
+    """Say where a redirect leads, if it may be followed."""
     target = urllib.parse.urljoin(url, location)
     scheme = urllib.parse.urlsplit(target).scheme
     if scheme == "https" or (scheme == "http" and urllib.parse.urlsplit(url).scheme == "http"):

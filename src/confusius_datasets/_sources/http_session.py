@@ -59,13 +59,7 @@ _sessions_lock = threading.Lock()
 
 
 def session() -> requests.Session:
-    """Return this process's session; its pools keep the connections of each host for all threads.
-
-    Returns
-    -------
-    requests.Session
-        One that knows our headers, and keeps connections.
-    """
+    """Return this process's session; its pools keep connections for all threads."""
     with _sessions_lock:
         # A forked process must not share its parent's sockets.
         if os.getpid() not in _sessions:
@@ -89,25 +83,6 @@ def ask(url: str, headers: Mapping[str, str], timeout_s: float) -> requests.Resp
     """Send one request, past the session, which would look for proxies up to four times for each.
 
     Nor are hosts looked up in ~/.netrc, or cookies taken: these are credentials too.
-
-    Parameters
-    ----------
-    url : str
-        What is asked; redirects are not followed.
-    headers : mapping of str to str
-        Headers besides the session's.
-    timeout_s : float
-        Seconds a host has for each step.
-
-    Returns
-    -------
-    requests.Response
-        The answer, its body not read yet.
-
-    Raises
-    ------
-    requests.RequestException
-        If there is none.
     """
     here = session()
     request = _template(origin(url)).copy()
@@ -126,35 +101,11 @@ def _template(origin: str) -> requests.PreparedRequest:
 
 @functools.lru_cache(maxsize=64)
 def _surroundings(origin: str, told: tuple[str | None, ...]) -> Mapping[str, Any]:
-    """Find the proxy and the certificates that a host is to be asked with.
-
-    Parameters
-    ----------
-    origin : str
-        Scheme, host and port.
-    told : tuple of str or None
-        Values of the variables that decide; new ones are looked at again.
-
-    Returns
-    -------
-    mapping of str to Any
-        Arguments of an adapter of requests.
-    """
+    """Find the proxy and the certificates that a host is to be asked with."""
     return session().merge_environment_settings(f"{origin}/", {}, True, None, None)
 
 
 def origin(url: str) -> str:
-    """Return scheme, host and port of an address.
-
-    Parameters
-    ----------
-    url : str
-        The address.
-
-    Returns
-    -------
-    str
-        As in `https://osf.io`.
-    """
+    """Return scheme, host and port of an address."""
     parts = urllib.parse.urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"

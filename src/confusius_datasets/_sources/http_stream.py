@@ -40,23 +40,7 @@ _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 @dataclass(slots=True)
 class HttpStream:
-    """Bytes of one file as they arrive; a context manager that frees the connection.
-
-    Parameters
-    ----------
-    response : requests.Response
-        The answer, its body not read yet.
-    start : int
-        Offset of the first byte.
-    total : int or None
-        Size of the whole file, where the host says it.
-    validator : str or None
-        A strong validator, where the host gives one.
-    ranges : bool
-        Whether the host honours ranges.
-    decoded : bool, default: False
-        Whether the body is compressed on the way, and is given decompressed.
-    """
+    """Bytes of one file as they arrive; a context manager that frees the connection."""
 
     response: requests.Response
     start: int
@@ -125,29 +109,7 @@ class HttpStream:
 def make_stream(
     response: requests.Response, start: int, size: int | None, *, page: bool
 ) -> HttpStream | None:
-    """Make a stream of an answer, if it is one to what was asked.
-
-    Parameters
-    ----------
-    response : requests.Response
-        The answer.
-    start : int
-        Offset that was asked for.
-    size : int or None
-        Bytes of the whole file, where they are known.
-    page : bool
-        Whether a web page is what is wanted.
-
-    Returns
-    -------
-    HttpStream or None
-        Nothing where the answer is another range than was asked for.
-
-    Raises
-    ------
-    RemoteAccessError
-        If the answer is a web page.
-    """
+    """Make a stream of an answer, if it is one to what was asked."""
     if response.status_code == 206:
         return _make_ranged(response, start)
     if response.status_code == 416:
@@ -191,23 +153,7 @@ def _strong(response: requests.Response) -> str | None:
 
 
 def shorten(url: str) -> str:
-    """Leave out of an address what must not be shown: a signature, a name and password.
-
-    Parameters
-    ----------
-    url : str
-        An address.
-
-    Returns
-    -------
-    str
-        Scheme, host and path.
-
-    Examples
-    --------
-    >>> shorten("https://me:secret@store.org/bucket/a?Signature=abc")
-    'https://store.org/bucket/a'
-    """
+    """Leave out of an address what must not be shown: a signature, a name and password."""
     address = url.partition("?")[0].partition("#")[0]
     scheme, colon, rest = address.partition("://")
     host, slash, path = rest.partition("/")
@@ -216,24 +162,7 @@ def shorten(url: str) -> str:
 
 @contextlib.contextmanager
 def map_errors(url: str, *, asking: bool = False) -> Iterator[None]:
-    """Turn the exceptions of the libraries below into ours; the only place that knows them.
-
-    Parameters
-    ----------
-    url : str
-        The address that is asked.
-    asking : bool, default: False
-        Whether there is no answer yet.
-
-    Raises
-    ------
-    SourceError
-        If the address, a proxy's address or a certificate is wrong.
-    HostUnreachableError
-        If there is no answer.
-    RemoteConnectionError
-        If the answer ends early.
-    """
+    """Turn the exceptions of the libraries below into ours; the only place that knows them."""
     try:
         yield
     # An exception of requests is an OSError too, as those of sockets are.

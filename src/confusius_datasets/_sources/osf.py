@@ -55,39 +55,14 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, slots=True)
 class OSFSource:
-    """A dataset on OSF: a folder with an index, or one file.
-
-    Parameters
-    ----------
-    project : str
-        Id of the project.
-    folder : str, optional
-        Name of the dataset's root folder, which lies at the root of the project's storage.
-    file : str, optional
-        Name of the one file the dataset consists of, at the root of the project's storage.
-    """
+    """A dataset on OSF: a folder with an index, or one file."""
 
     project: str
     folder: str | None = None
     file: str | None = None
 
     def fetch_index(self) -> DatasetIndex:
-        """Get the index, in three requests where the API knows filters.
-
-        Returns
-        -------
-        DatasetIndex
-            Every file of the dataset.
-
-        Raises
-        ------
-        SourceError
-            If OSF cannot be reached, refuses, or has no such project, folder or file.
-        OfflineError
-            If the network may not be used.
-        DatasetIndexError
-            If the index is damaged.
-        """
+        """Get the index, in three requests where the API knows filters."""
         top = f"{_api_url()}/nodes/{self.project}/files/osfstorage/"
         if self.file is not None:
             return DatasetIndex([_describe(self._find(top, self.file, "file"), top)])
@@ -108,33 +83,7 @@ class OSFSource:
         stop: int | None = None,
         validator: str | None = None,
     ) -> HttpStream:
-        """Open a file at an offset.
-
-        Parameters
-        ----------
-        entry : FileEntry
-            The file; its locator is OSF's path of it.
-        start : int, default: 0
-            Offset of the first byte wanted.
-        stop : int, optional
-            Offset behind the last byte wanted. If not provided, to the end.
-        validator : str, optional
-            The validator of the bytes already here.
-
-        Returns
-        -------
-        HttpStream
-            The bytes.
-
-        Raises
-        ------
-        SourceError
-            If OSF cannot be reached, refuses, or has no such file.
-        OfflineError
-            If the network may not be used.
-        DatasetIndexError
-            If the entry's locator is none of OSF's.
-        """
+        """Open a file at an offset."""
         match = _LOCATOR.fullmatch(entry.locator)
         if match is None:
             raise DatasetIndexError(

@@ -51,19 +51,7 @@ _VARIABLE = "CONFUSIUS_DOWNLOAD_{}"
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How patient to be with a host.
-
-    Parameters
-    ----------
-    retries : int, default: 4
-        Attempts in a row that may fail without any progress before something is given up.
-    backoff_s : float, default: 1
-        Seconds before the first retry; doubled with each, with jitter.
-    stall_timeout_s : float, default: 30
-        Seconds without progress after which an attempt is given up.
-    longest_wait_s : float, default: 3600
-        Longest time to wait because a host asks for it.
-    """
+    """How patient to be with a host."""
 
     retries: int = 4
     backoff_s: float = 1.0
@@ -72,19 +60,7 @@ class Patience:
 
     @classmethod
     def from_environment(cls) -> Self:
-        """Take the values that environment variables set, and the defaults for the rest.
-
-        Returns
-        -------
-        Patience
-            With `CONFUSIUS_DOWNLOAD_RETRIES`, `_BACKOFF`, `_STALL_TIMEOUT` and `_LONGEST_WAIT`, the
-            last three in seconds.
-
-        Raises
-        ------
-        FilterError
-            If a variable is no number, or negative.
-        """
+        """Take the values that environment variables set, and the defaults for the rest."""
         given: dict[str, Any] = {}
         for field in fields(cls):
             variable = _VARIABLE.format(field.name.removesuffix("_s").upper())
@@ -109,25 +85,13 @@ _current: contextvars.ContextVar[Patience | None] = contextvars.ContextVar("pati
 
 
 def current_patience() -> Patience:
-    """Return the patience of this thread, or else of the environment.
-
-    Returns
-    -------
-    Patience
-        What `use_patience` set.
-    """
+    """Return the patience of this thread, or else of the environment."""
     return _current.get() or Patience.from_environment()
 
 
 @contextlib.contextmanager
 def use_patience(patience: Patience) -> Iterator[None]:
-    """Let this thread be as patient as said.
-
-    Parameters
-    ----------
-    patience : Patience
-        How patient.
-    """
+    """Let this thread be as patient as said."""
     token = _current.set(patience)
     try:
         yield
@@ -136,70 +100,20 @@ def use_patience(patience: Patience) -> Iterator[None]:
 
 
 def most_retries(error: Exception, patience: Patience, *, reached: bool) -> int:
-    """Return how many attempts in a row may fail as one just has.
-
-    Parameters
-    ----------
-    error : Exception
-        How it failed.
-    patience : Patience
-        With the number for hosts that are there.
-    reached : bool
-        Whether anything was received before.
-
-    Returns
-    -------
-    int
-        How many.
-    """
+    """Return how many attempts in a row may fail as one just has."""
     if isinstance(error, NoRouteError) and not reached:
         return min(NO_ROUTE_RETRIES, patience.retries)
     return patience.retries
 
 
 def backoff_s(failed: int, patience: Patience) -> float:
-    """Return how long to wait after some failures in a row.
-
-    Parameters
-    ----------
-    failed : int
-        How many; the first is 1.
-    patience : Patience
-        With the time after the first.
-
-    Returns
-    -------
-    float
-        Seconds; doubled with each failure within bounds, and spread by half so that many who failed
-        together do not come back together.
-    """
+    """Return how long to wait after some failures in a row."""
     seconds = patience.backoff_s * 2.0 ** min(failed - 1, 16)
     return min(seconds, max(LONGEST_BACKOFF_S, patience.backoff_s)) * random.uniform(0.5, 1.0)
 
 
 def parse_retry_after(headers: Mapping[str, str], *, now: float | None = None) -> float | None:
-    """Read how long a host asks to wait.
-
-    Parameters
-    ----------
-    headers : mapping of str to str
-        Headers of its answer. A date in `Retry-After` is compared with the host's own `Date`, so
-        that a clock that is wrong on this machine does no harm.
-    now : float, optional
-        Seconds since the epoch. If not provided, the time it is.
-
-    Returns
-    -------
-    float or None
-        Seconds, never negative; `None` where the host says nothing that makes sense.
-
-    Examples
-    --------
-    >>> parse_retry_after({"Retry-After": "120"})
-    120.0
-    >>> parse_retry_after({"Retry-After": "soon"}) is None
-    True
-    """
+    """Read how long a host asks to wait."""
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:12])
@@ -233,37 +147,11 @@ class HostPauses:
         self._strikes: dict[str, int] = {}
 
     def left(self, host: str) -> float:
-        """Say how long a host is still to be left alone.
-
-        Parameters
-        ----------
-        host : str
-            Its name and port.
-
-        Returns
-        -------
-        float
-            Seconds; 0 if it may be asked.
-        """
+        """Say how long a host is still to be left alone."""
         return max(self._until.get(host, 0.0) - time.monotonic(), 0.0)
 
     def pause(self, host: str, seconds: float | None, patience: Patience) -> float:
-        """Leave a host alone for as long as it asks, or longer each time if it does not say.
-
-        Parameters
-        ----------
-        host : str
-            Its name and port.
-        seconds : float or None
-            What it asks for.
-        patience : Patience
-            With the time to begin with where it asks for none.
-
-        Returns
-        -------
-        float
-            Seconds it is left alone from now.
-        """
+        """Leave a host alone for as long as it asks, or longer each time if it does not say."""
         with self._lock:
             self._strikes[host] = self._strikes.get(host, 0) + 1
             # Asked to come back at once, one still leaves a moment: it has just refused.
@@ -273,13 +161,7 @@ class HostPauses:
         return self.left(host)
 
     def relax(self, host: str) -> None:
-        """Take note that a host answers.
-
-        Parameters
-        ----------
-        host : str
-            Its name and port.
-        """
+        """Take note that a host answers."""
         if host in self._strikes:
             with self._lock:
                 self._strikes.pop(host, None)
