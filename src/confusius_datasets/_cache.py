@@ -9,16 +9,19 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+import threading
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import platformdirs
 
+from confusius_datasets._paths import HIDDEN_FOLDER, absolute_path
 from confusius_datasets.errors import CacheError
 
 __all__ = [
-    "HIDDEN_FOLDER",
-    "absolute",
+    "PerProcess",
     "cache_folder",
     "current_umask",
     "get_datasets_dir",
@@ -36,9 +39,6 @@ DATA_VARIABLE = "CONFUSIUS_DATA"
 OFFLINE_VARIABLE = "CONFUSIUS_OFFLINE"
 """Environment variable that forbids the network when it is set to a true value."""
 
-HIDDEN_FOLDER = ".confusius"
-"""Folder of a root that is ours: partial files, locks, databases. PyBIDS skips dot folders."""
-
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 """What counts as true in an environment variable, in any case."""
 
@@ -47,7 +47,7 @@ def cache_folder(data_dir: str | os.PathLike[str] | None = None) -> Path:
     """Say which folder holds the datasets, without touching the disk."""
     given = "" if data_dir is None else os.fspath(data_dir)
     chosen = given or os.environ.get(DATA_VARIABLE, "")
-    return absolute(chosen or _platform_folder())
+    return absolute_path(chosen or _platform_folder())
 
 
 def _platform_folder() -> str:
@@ -60,18 +60,6 @@ def _platform_folder() -> str:
             f"This user has no home folder ({error}), so there is no cache in it. Pass data_dir=, "
             f"or set {DATA_VARIABLE}."
         ) from error
-
-
-def absolute(folder: str | os.PathLike[str]) -> Path:
-    """Make a folder's path absolute, with a leading `~` expanded and symbolic links kept."""
-    try:
-        expanded = Path(folder).expanduser()
-    except RuntimeError as error:
-        raise CacheError(
-            f"The folder {folder} is in the home of a user that is not known here. Give its path "
-            "from the root of the file system on."
-        ) from error
-    return Path(os.path.abspath(expanded))  # noqa: PTH100 - keeps symbolic links
 
 
 def get_datasets_dir(data_dir: str | os.PathLike[str] | None = None) -> Path:
@@ -207,3 +195,50 @@ def lock(path: Path, *, timeout: float = -1) -> Iterator[bool | None]:
         yield True
     finally:
         held.release()
+
+
+Made = TypeVar("Made")
+
+
+class PerProcess(Generic[Made]):
+    """State of one process, made anew after a fork; the one mechanism of the package for that.
+
+    A forked process has copies of its parent's sockets, open databases, and locks that nobody will
+    ever release.
+    """
+
+    def __init__(self, make: Callable[[], Made]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._made: list[Made] = []
+        _made_per_process.add(self)
+
+    def get(self) -> Made:
+        """Return this process's state, made when it is first asked for."""
+        with self._lock:
+            if not self._made:
+                self._made.append(self._make())
+            return self._made[0]
+
+    def forget(self) -> None:
+        """Begin anew in a child; what the parent uses is neither closed nor freed here."""
+        self._lock = threading.Lock()
+        _of_parents.extend(self._made)
+        self._made = []
+
+
+_made_per_process: weakref.WeakSet[PerProcess[Any]] = weakref.WeakSet()
+"""All there is to make anew. Module state, since `os.register_at_fork` knows no instances."""
+
+_of_parents: list[object] = []
+"""What a child took over by a fork, kept so that nothing closes it there."""
+
+
+def _forget_all() -> None:
+    """Let everything be made anew in a forked process."""
+    for state in list(_made_per_process):
+        state.forget()
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_forget_all)

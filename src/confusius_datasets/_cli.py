@@ -13,7 +13,13 @@ from typing import Any
 
 import confusius_datasets
 from confusius_datasets._catalog import LISTED, SAMPLE, DatasetSpec
-from confusius_datasets.errors import ConfusiusDatasetsError, FilterError, did_you_mean
+from confusius_datasets._text import did_you_mean
+from confusius_datasets.errors import (
+    ArgumentError,
+    ConfusiusDatasetsError,
+    FilterError,
+    SettingError,
+)
 
 __all__ = ["main"]
 
@@ -39,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.run(options)
         print(end="", flush=True)  # what cannot be written shows itself here at the latest
-    except FilterError as error:
+    except (ArgumentError, SettingError) as error:
         return _fail(error, 2)
     except BrokenPipeError:  # whoever read the output has had enough, as `head` has
         _drop_output()

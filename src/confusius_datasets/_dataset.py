@@ -13,24 +13,19 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from confusius_datasets._cache import HIDDEN_FOLDER, is_here
+from confusius_datasets._cache import is_here
 from confusius_datasets._catalog import DatasetSpec
 from confusius_datasets._entities import applicable_sidecars, parse_entities
 from confusius_datasets._folder import Folder
-from confusius_datasets._index import (
-    INDEX_NAME,
-    DatasetIndex,
-    FileEntry,
-    format_nbytes,
-    lock_index,
-)
+from confusius_datasets._index import INDEX_NAME, DatasetIndex, FileEntry, lock_index
+from confusius_datasets._paths import HIDDEN_FOLDER
+from confusius_datasets._text import format_nbytes, list_some
 from confusius_datasets.errors import (
     AmbiguousMatchError,
     CacheError,
     ConfusiusDatasetsError,
     FilterError,
     NoMatchError,
-    list_some,
 )
 
 if TYPE_CHECKING:

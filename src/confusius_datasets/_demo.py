@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from confusius_datasets._fetchers import fetch_sample, list_datasets
-from confusius_datasets._index import format_nbytes
 from confusius_datasets._plot import (
     add_colorbar,
     check_figure_path,
@@ -20,6 +19,7 @@ from confusius_datasets._plot import (
     plot_template_with_atlas,
     save_figure,
 )
+from confusius_datasets._text import format_nbytes
 
 if TYPE_CHECKING:
     import pandas as pd

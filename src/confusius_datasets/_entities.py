@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 __all__ = [
     "DATATYPES",
+    "DESCRIPTION_NAME",
     "FUSI_ENTITIES",
     "INTEGER_ENTITIES",
     "applicable_sidecars",
@@ -34,6 +35,9 @@ FUSI_ENTITIES: Mapping[str, str] = MappingProxyType(
 
 INTEGER_ENTITIES = frozenset({"run", "pose"})
 """Entities whose values are numbers, whatever their padding."""
+
+DESCRIPTION_NAME = "dataset_description.json"
+"""File whose folder is the root of a dataset."""
 
 PATHS_KEPT = 8192
 """Paths whose entities are remembered: a sidecar is held against every file of its folder."""

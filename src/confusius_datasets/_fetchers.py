@@ -11,13 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from confusius_datasets._cache import (
-    HIDDEN_FOLDER,
-    cache_folder,
-    get_datasets_dir,
-    is_here,
-    is_offline,
-)
+from confusius_datasets._cache import cache_folder, get_datasets_dir, is_here, is_offline
 from confusius_datasets._catalog import (
     CYBIS_PEREIRA_2026,
     LISTED,
@@ -27,7 +21,8 @@ from confusius_datasets._catalog import (
     DatasetSpec,
 )
 from confusius_datasets._dataset import BIDSDataset, make_local
-from confusius_datasets._index import INDEX_NAME, DatasetIndex, format_nbytes, lock_index
+from confusius_datasets._index import INDEX_NAME, DatasetIndex, lock_index
+from confusius_datasets._paths import HIDDEN_FOLDER
 from confusius_datasets._selection import (
     FILTER_ENTITIES,
     Filters,
@@ -35,7 +30,8 @@ from confusius_datasets._selection import (
     parse_filters,
     select,
 )
-from confusius_datasets.errors import DatasetIndexError, OfflineError, list_some
+from confusius_datasets._text import format_nbytes, list_some
+from confusius_datasets.errors import DatasetIndexError, OfflineError
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from confusius_datasets._cache import absolute
+from confusius_datasets._paths import absolute_path
 from confusius_datasets.errors import CacheError
 
 __all__ = ["Folder"]
@@ -41,7 +41,7 @@ class Folder:
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
-        self._root = absolute(root)
+        self._root = absolute_path(root)
         if not self._root.is_dir():
             raise CacheError(f"There is no folder {self._root}, so it holds no dataset.")
 

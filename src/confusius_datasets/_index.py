@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from confusius_datasets._cache import HIDDEN_FOLDER, lock, lock_folder, write_atomic
+from confusius_datasets._cache import lock, lock_folder, write_atomic
+from confusius_datasets._paths import check_coexistence, check_relpath
+from confusius_datasets._text import quote_short
 from confusius_datasets.errors import DatasetIndexError, UnsafePathError
 
 __all__ = [
@@ -23,10 +23,7 @@ __all__ = [
     "Checksum",
     "DatasetIndex",
     "FileEntry",
-    "check_relpath",
-    "format_nbytes",
     "lock_index",
-    "resolve_below",
 ]
 
 INDEX_NAME = "dataset_index.json"
@@ -34,10 +31,6 @@ INDEX_NAME = "dataset_index.json"
 
 DIGEST_LENGTHS = {"sha256": 64, "md5": 32, "crc32": 8}
 """Hexadecimal digits of each algorithm an entry may carry, the strongest first."""
-
-_DRIVE = re.compile(r"^[A-Za-z]:")
-_PLAIN = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_+.-]*(?:/[A-Za-z0-9_+.-]+)*")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +99,7 @@ class DatasetIndex(Mapping[str, FileEntry]):
 
     def __init__(self, entries: Iterable[FileEntry], *, origin: str = "the index") -> None:
         listed = sorted(entries, key=lambda entry: entry.relpath)
-        _check_together([entry.relpath for entry in listed], origin)
+        check_coexistence([entry.relpath for entry in listed], origin)
         self._entries = {entry.relpath: entry for entry in listed}
 
     def __getitem__(self, relpath: str) -> FileEntry:
@@ -310,65 +303,6 @@ def lock_index(root: Path) -> contextlib.AbstractContextManager[bool | None]:
     return lock(lock_folder(root) / "index.lock")
 
 
-def check_relpath(relpath: str) -> None:
-    """Refuse a path that would not stay below the root, on any operating system."""
-    parts = relpath.split("/")
-    is_reserved = parts[0].casefold() == INDEX_NAME
-    if _PLAIN.fullmatch(relpath) and ".." not in parts and "." not in parts and not is_reserved:
-        return  # the usual case, decided in one pass: an index has tens of thousands of paths
-    reasons = {
-        "is empty": not relpath,
-        "is absolute": relpath.startswith("/"),
-        "has a drive letter": _DRIVE.match(relpath) is not None,
-        "has a backslash": "\\" in relpath,
-        "has a control character": _CONTROL.search(relpath) is not None,
-        "cannot be encoded": not _is_encodable(relpath),
-        "climbs out of the root with '..'": ".." in parts,
-        "has an empty or '.' part": "" in parts or "." in parts,
-        "names the folder kept for partial files": parts[0].casefold() == HIDDEN_FOLDER,
-        "stands where the index belongs": is_reserved,
-    }
-    for reason, holds in reasons.items():
-        if holds:
-            raise UnsafePathError(f"the path {relpath!r} {reason}")
-
-
-def resolve_below(root: Path, relpath: str) -> Path:
-    """Turn a path of the index into one on this machine that is sure to lie below the root."""
-    check_relpath(relpath)
-    path = root / relpath
-    leads_out = _may_lead_away(root, relpath) and not path.parent.resolve().is_relative_to(
-        root.resolve()
-    )
-    if leads_out:
-        raise UnsafePathError(
-            f"{path} lies behind a symbolic link that leads out of {root}; nothing is written "
-            "there. Replace the link by a folder."
-        )
-    return path
-
-
-def _may_lead_away(root: Path, relpath: str) -> bool:
-    """Say whether a folder on the way to a file may be a link; resolving paths takes far longer."""
-    if os.name == "nt":
-        return True  # folders can be mounted elsewhere there without being links
-    folder = os.fspath(root)
-    for name in relpath.split("/")[:-1]:
-        folder = f"{folder}/{name}"
-        if os.path.islink(folder):  # noqa: PTH114 - thousands of files, and `Path` is slow
-            return True
-    return False
-
-
-def _is_encodable(relpath: str) -> bool:
-    """Say whether a text is valid Unicode (JSON can smuggle in lone surrogates)."""
-    try:
-        relpath.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _parse_json(data: bytes | str, origin: str) -> dict[str, object]:
     """Read a JSON object that has no key twice."""
     try:
@@ -430,10 +364,8 @@ def _parse_checksum(relpath: str, record: Mapping[str, object], origin: str) -> 
 
 def _wrong(origin: str, relpath: str, what: str, value: object) -> DatasetIndexError:
     """Word what is wrong with an entry."""
-    shown = repr(value)
-    shown = shown if len(shown) <= 60 else f"{shown[:57]}…"
     return DatasetIndexError(
-        f"{origin}: the entry {relpath!r} {what} ({shown}). Nothing was written."
+        f"{origin}: the entry {relpath!r} {what} ({quote_short(value)}). Nothing was written."
     )
 
 
@@ -451,43 +383,6 @@ def _format_entry(entry: FileEntry) -> dict[str, object]:
     return record
 
 
-def _check_together(relpaths: list[str], origin: str) -> None:
-    """Refuse paths that could not exist beside each other on every file system."""
-    by_folded: dict[str, str] = {}
-    for relpath in relpaths:
-        folded = _fold(relpath)
-        if folded in by_folded:
-            raise DatasetIndexError(
-                f"{origin}: the entries {by_folded[folded]!r} and {relpath!r} are the same file "
-                "where case, or the way accents are written, does not count. Nothing was written."
-            )
-        by_folded[folded] = relpath
-    for folder in _folders(by_folded):
-        if folder in by_folded:
-            below = next(path for path in relpaths if _fold(path).startswith(f"{folder}/"))
-            raise DatasetIndexError(
-                f"{origin}: the entry {below!r} runs through {by_folded[folder]!r}, which is a "
-                "file. Nothing was written."
-            )
-
-
-def _fold(relpath: str) -> str:
-    """Write a path as the least discerning file system does: without case, accents composed."""
-    folded = relpath.casefold()
-    return folded if folded.isascii() else unicodedata.normalize("NFC", folded)
-
-
-def _folders(relpaths: Iterable[str]) -> set[str]:
-    """Collect every folder that some path lies in, at any depth."""
-    folders: set[str] = set()
-    for relpath in relpaths:
-        parent = relpath.rpartition("/")[0]
-        while parent and parent not in folders:
-            folders.add(parent)
-            parent = parent.rpartition("/")[0]
-    return folders
-
-
 def _as_on_disk(entry: FileEntry) -> FileEntry:
     """Describe the version of a file that is on this machine."""
     return replace(entry, checksum=entry.superseded) if entry.superseded else entry
@@ -498,13 +393,3 @@ def _differ(old: FileEntry, new: FileEntry) -> bool:
     if old.checksum and new.checksum and old.checksum.algorithm == new.checksum.algorithm:
         return old.checksum != new.checksum
     return old.size is not None and new.size is not None and old.size != new.size
-
-
-def format_nbytes(nbytes: int) -> str:
-    """Write a number of bytes for people, in SI units with four significant digits."""
-    size = float(nbytes)
-    units = ["B", "KB", "MB", "GB", "TB"]
-    while abs(size) >= 1000 and len(units) > 1:
-        size /= 1000
-        units.pop(0)
-    return f"{size:.4g} {units[0]}"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from confusius_datasets._atlas import Atlas
-from confusius_datasets._cache import absolute
-from confusius_datasets.errors import FilterError, MissingDependencyError
+from confusius_datasets._paths import absolute_path
+from confusius_datasets.errors import ArgumentError, FilterError, MissingDependencyError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -253,11 +253,11 @@ def new_figure(width: float, height: float) -> Figure:
 def check_figure_path(path: str | os.PathLike[str]) -> Path:
     """Check where a picture is to be written, before it is drawn."""
     kinds = new_figure(1, 1).canvas.get_supported_filetypes()
-    target = absolute(path)
+    target = absolute_path(path)
     if target.is_dir():
-        raise FilterError(f"{target} is a folder: name the picture, such as {target / 'a.png'}.")
+        raise ArgumentError(f"{target} is a folder: name the picture, such as {target / 'a.png'}.")
     if target.suffix[1:].lower() not in kinds:
-        raise FilterError(
+        raise ArgumentError(
             f"{target.name}: the extension {target.suffix!r} is not that of a picture. It must be "
             f"one of {', '.join(f'.{kind}' for kind in sorted(kinds))}."
         )

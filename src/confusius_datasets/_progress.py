@@ -16,9 +16,8 @@ from confusius_datasets._download import (
     PlanFinished,
     PlanStarted,
     Waiting,
-    count_files,
 )
-from confusius_datasets._index import format_nbytes
+from confusius_datasets._text import count_files, format_nbytes
 
 if TYPE_CHECKING:
     from rich.progress import Progress

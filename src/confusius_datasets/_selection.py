@@ -13,7 +13,8 @@ from types import MappingProxyType
 
 from confusius_datasets._entities import parse_entities
 from confusius_datasets._index import DatasetIndex
-from confusius_datasets.errors import FilterError, UnknownLabelError, did_you_mean, list_some
+from confusius_datasets._text import did_you_mean, list_some
+from confusius_datasets.errors import FilterError, UnknownLabelError
 
 __all__ = [
     "FILTER_ENTITIES",

@@ -1,83 +1,102 @@
-"""The exceptions of the package, and the one way to suggest what was meant.
+"""The exceptions of the package, all of them.
 
 Every error is a `ConfusiusDatasetsError` and also the builtin a caller would guess::
 
     ConfusiusDatasetsError
-    ├── FilterError (ValueError)          an argument of a fetcher or query is wrong
-    │   ├── UnknownLabelError             … a label, dataset or datatype that exists nowhere
-    │   ├── UnknownEntityError            … an entity that no file has
-    │   └── UnknownKeyError (KeyError)    … a variable or a structure that a file lacks
-    ├── MatchError (LookupError)          a query that had to match exactly one file did not
-    │   ├── NoMatchError                  … matched none
-    │   └── AmbiguousMatchError           … matched several
-    ├── DatasetIndexError (ValueError)    an index that cannot be trusted
-    │   └── UnsafePathError               … for an entry that would leave the root
-    ├── CacheError (OSError)              the local folder cannot do what is asked
-    │   └── NotEnoughSpaceError           … for lack of space
-    ├── SourceError (OSError)             a host did not give what was asked
-    │   ├── RemoteNotFoundError           … because it has no such file (FileNotFoundError)
-    │   ├── RemoteAccessError             … because it refuses (PermissionError)
-    │   ├── RemoteConnectionError         … because it cannot be reached (ConnectionError)
-    │   └── RateLimitError                … because it was asked too often
-    ├── OfflineError (ConnectionError)    files are missing and the network may not be used
-    ├── DownloadError (OSError)           a file could not be downloaded
-    │   ├── ChecksumError                 … its bytes are not those the index promises
-    │   └── DownloadsFailedError          … several of them, each with its reason
-    ├── FileFormatError (ValueError)      a local file is not what its name says
-    │   └── MissingFileError              … or is not there at all (FileNotFoundError)
+    ├── ArgumentError (ValueError)            an argument of a function cannot be used
+    │   └── FilterError                       … a filter of a fetcher or of a query
+    │       ├── UnknownLabelError             … … a label, dataset or datatype that exists nowhere
+    │       ├── UnknownEntityError            … … an entity that no file has
+    │       │   ├── UnknownGetterError        … … … asked for as a method (PyBIDS: BIDSEntityError)
+    │       │   └── UnknownTargetError        … … … asked for as a target (PyBIDS: TargetError)
+    │       ├── InvalidPatternError           … … not a regular expression (SQLAlchemy's, too)
+    │       └── UnknownKeyError (KeyError)    … … a variable or a structure that a file lacks
+    ├── SettingError (ValueError)             an environment variable has an unusable value
+    ├── MatchError (LookupError)              a query that had to match exactly one file did not
+    │   ├── NoMatchError                      … matched none
+    │   └── AmbiguousMatchError               … matched several
+    ├── DatasetIndexError (ValueError)        an index that cannot be trusted
+    │   └── UnsafePathError                   … for an entry that would leave the root
+    ├── CacheError (OSError)                  the local folder cannot do what is asked
+    │   └── NotEnoughSpaceError               … for lack of space
+    ├── SourceError (OSError)                 a host did not give what was asked
+    │   ├── RemoteNotFoundError               … because it has no such file (FileNotFoundError)
+    │   ├── RemoteAccessError                 … because it refuses (PermissionError)
+    │   ├── RemoteConnectionError             … because it cannot be reached (ConnectionError)
+    │       └── HostUnreachableError          … … since it never answered
+    │           └── NoRouteError              … … … there is no network, name or listener
+    │   └── RateLimitError                    … because it was asked too often
+    ├── OfflineError (ConnectionError)        files are missing and the network may not be used
+    ├── DownloadError (OSError)               a file could not be downloaded
+    │   ├── ChecksumError                     … its bytes are not those the index promises
+    │   └── DownloadsFailedError              … several of them, each with its reason
+    ├── FileFormatError (ValueError)          a local file is not what its name says
+    │   ├── DamagedSidecarError (OSError)     … a JSON sidecar that cannot be read
+    │   └── MissingFileError                  … or is missing (FileNotFoundError)
     └── MissingDependencyError (ImportError)  an optional package is needed
 
-A layout has four more, each the one here and that of PyBIDS for the same trouble, so that either
-can be caught.
+The three that are PyBIDS's or SQLAlchemy's too, so that either can be caught, are made when they
+are first used: importing PyBIDS takes a second.
 
 This module imports nothing of ours.
 """
 
 from __future__ import annotations
 
-import difflib
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "AmbiguousMatchError",
+    "ArgumentError",
     "CacheError",
     "ChecksumError",
     "ConfusiusDatasetsError",
+    "DamagedSidecarError",
     "DatasetIndexError",
     "DownloadError",
     "DownloadsFailedError",
     "FileFormatError",
     "FilterError",
+    "HostUnreachableError",
+    "InvalidPatternError",
     "MatchError",
     "MissingDependencyError",
     "MissingFileError",
     "NoMatchError",
+    "NoRouteError",
     "NotEnoughSpaceError",
     "OfflineError",
     "RateLimitError",
     "RemoteAccessError",
     "RemoteConnectionError",
     "RemoteNotFoundError",
+    "SettingError",
     "SourceError",
     "UnknownEntityError",
+    "UnknownGetterError",
     "UnknownKeyError",
     "UnknownLabelError",
+    "UnknownTargetError",
     "UnsafePathError",
-    "did_you_mean",
-    "list_some",
 ]
-
-LONGEST_LIST = 10
-"""How many items a message lists before it only counts the rest."""
 
 
 class ConfusiusDatasetsError(Exception):
     """Base of every error this package raises on purpose."""
 
 
-class FilterError(ConfusiusDatasetsError, ValueError):
-    """An argument of a fetcher or of a query is wrong; nothing was done."""
+class ArgumentError(ConfusiusDatasetsError, ValueError):
+    """An argument of a function cannot be used; nothing was done."""
+
+
+class SettingError(ConfusiusDatasetsError, ValueError):
+    """An environment variable has a value that makes no sense; nothing was done."""
+
+
+class FilterError(ArgumentError):
+    """A filter of a fetcher or of a query is wrong; nothing was done."""
 
 
 class UnknownLabelError(FilterError):
@@ -148,6 +167,14 @@ class RemoteAccessError(SourceError, PermissionError):
 
 class RemoteConnectionError(SourceError, ConnectionError):
     """The host cannot be reached."""
+
+
+class HostUnreachableError(RemoteConnectionError):
+    """The host does not answer at all."""
+
+
+class NoRouteError(HostUnreachableError):
+    """There is no connection to the host: no network, no such name, or nobody listens."""
 
 
 class RateLimitError(SourceError):
@@ -252,6 +279,10 @@ class MissingFileError(FileFormatError, FileNotFoundError):
     """A local file that was to be loaded does not exist."""
 
 
+class DamagedSidecarError(FileFormatError, OSError):
+    """A JSON sidecar cannot be read; PyBIDS calls that an `OSError`."""
+
+
 class MissingDependencyError(ConfusiusDatasetsError, ImportError):
     """An optional package is needed for what was asked.
 
@@ -279,64 +310,69 @@ class MissingDependencyError(ConfusiusDatasetsError, ImportError):
         return (rebuild, (self.package,))
 
 
-def list_some(items: Iterable[str], *, limit: int = LONGEST_LIST) -> str:
-    """Join items for a message, cut at a length a reader still takes in.
+def _make_unknown_getter_error() -> type[Exception]:
+    from bids.exceptions import BIDSEntityError
 
-    Parameters
-    ----------
-    items : iterable of str
-        What to list, in order.
-    limit : int, default: 10
-        How many to show before the rest is only counted.
+    class UnknownGetterError(UnknownEntityError, BIDSEntityError):  # type: ignore[misc]
+        """A layout has no such method, as no file has such an entity."""
 
-    Returns
-    -------
-    str
-        The items separated by commas.
-
-    Examples
-    --------
-    >>> list_some(["a", "b", "c"], limit=2)
-    'a, b, … (3 in all)'
-    """
-    listed = list(items)
-    if len(listed) <= limit:
-        return ", ".join(listed)
-    return f"{', '.join(listed[:limit])}, … ({len(listed)} in all)"
+    return UnknownGetterError
 
 
-def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """Suggest the valid words nearest to a wrong one.
+def _make_unknown_target_error() -> type[Exception]:
+    from bids.exceptions import TargetError
 
-    Parameters
-    ----------
-    word : str
-        What was given.
-    candidates : iterable of str
-        What would have been valid.
+    class UnknownTargetError(UnknownEntityError, TargetError):  # type: ignore[misc]
+        """A query wants the values of an entity that no file has."""
 
-    Returns
-    -------
-    str
-        A question that ends in one space, or nothing when no candidate is near.
+    return UnknownTargetError
 
-    Examples
-    --------
-    >>> did_you_mean("CR02", ["CR017", "CR020"])
-    "Did you mean 'CR020'? "
-    >>> did_you_mean("zebra", ["CR017", "CR020"])
-    ''
-    """
-    by_folded = {candidate.casefold(): candidate for candidate in candidates}
-    near = set(difflib.get_close_matches(word.casefold(), by_folded, n=len(by_folded) or 1))
-    if not near:
-        return ""
-    # Of equally near ones the first, where difflib would take the last.
-    matcher = difflib.SequenceMatcher(b=word.casefold())
 
-    def ratio(candidate: str) -> float:
-        matcher.set_seq1(candidate)
-        return matcher.ratio()
+def _make_invalid_pattern_error() -> type[Exception]:
+    from sqlalchemy.exc import OperationalError
 
-    nearest = max((folded for folded in by_folded if folded in near), key=ratio)
-    return f"Did you mean {by_folded[nearest]!r}? "
+    class InvalidPatternError(FilterError, OperationalError):
+        """A filter is not a regular expression; plain PyBIDS passes on its database's error."""
+
+        def __init__(self, message: str, error: OperationalError) -> None:
+            orig = error.orig if error.orig is not None else error
+            OperationalError.__init__(self, error.statement, error.params, orig)
+            self.args = (message,)
+
+        def __str__(self) -> str:
+            return str(self.args[0])
+
+    return InvalidPatternError
+
+
+_MADE_WHEN_USED = {
+    "InvalidPatternError": _make_invalid_pattern_error,
+    "UnknownGetterError": _make_unknown_getter_error,
+    "UnknownTargetError": _make_unknown_target_error,
+}
+
+if TYPE_CHECKING:
+    from sqlalchemy.exc import OperationalError
+
+    class UnknownGetterError(UnknownEntityError, AttributeError):
+        """A layout has no such method, as no file has such an entity."""
+
+    class UnknownTargetError(UnknownEntityError):
+        """A query wants the values of an entity that no file has."""
+
+    class InvalidPatternError(FilterError, OperationalError):
+        """A filter is not a regular expression; plain PyBIDS passes on its database's error."""
+
+        def __init__(self, message: str, error: OperationalError) -> None: ...
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MADE_WHEN_USED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    made = _MADE_WHEN_USED[name]()
+    made.__qualname__ = name  # pickled by this name
+    return globals().setdefault(name, made)
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

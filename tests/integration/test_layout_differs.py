@@ -164,7 +164,7 @@ def test_sidecar_that_cannot_be_read_stops_only_who_needs_it(tmp_path: Path) -> 
     with pytest.raises(OSError, match="decode JSON"):
         plain_layout(root)
     assert len(layout.get(RepetitionTime=0.4, task="other")) == 1
-    with pytest.raises(OSError, match=r"sub-01_task-rest_pwd\.json: this JSON sidecar cannot be"):
+    with pytest.raises(OSError, match=r"sub-01_task-rest_pwd\.json: this sidecar is not valid JSON"):
         layout.get(RepetitionTime=0.4)
 
 
@@ -176,7 +176,7 @@ def test_sidecar_that_is_gone_is_missed_for_files_that_are_here(tmp_path: Path) 
 
     with pytest.raises(FileNotFoundError):
         plain_layout(root)
-    with pytest.raises(FileNotFoundError, match="sidecar is not there"):
+    with pytest.raises(FileNotFoundError, match="JSON sidecar is missing"):
         open_dataset(root).layout.get(Known=1)
     (root / IMAGE).unlink()
     (root / IMAGE).symlink_to("nowhere")

@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from hypothesis import given
 from hypothesis import strategies as st
 
-from confusius_datasets._index import Checksum, DatasetIndex, FileEntry, check_relpath
+from confusius_datasets._index import Checksum, DatasetIndex, FileEntry
+from confusius_datasets._paths import check_relpath
 from confusius_datasets.errors import DatasetIndexError, UnsafePathError
 
 parts = st.text(st.characters(codec="utf-8", exclude_characters="/\\\x00"), min_size=1, max_size=8)

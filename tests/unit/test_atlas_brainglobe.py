@@ -237,7 +237,7 @@ def test_user_without_home_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "expanduser", refuse)
     monkeypatch.delenv("BRAINGLOBE_CONFIG_DIR", raising=False)
 
-    with pytest.raises(CacheError, match="Give its path from the root"):
+    with pytest.raises(CacheError, match="does not exist on this machine"):
         Atlas.from_brainglobe(NAME)
 
 

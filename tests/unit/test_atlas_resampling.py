@@ -13,7 +13,7 @@ import xarray as xr
 from atlas_folders import point_brainglobe_at, tiny_atlas, write_atlas
 from confusius_datasets import Atlas, load
 from confusius_datasets._atlas.phantom import phantom_atlas
-from confusius_datasets.errors import FilterError
+from confusius_datasets.errors import ArgumentError, FilterError
 
 NAME = "tiny_mouse_100um"
 ROW = [55, 148, 545, 819, 69, 683, 759, 787]
@@ -301,7 +301,7 @@ def test_arguments_that_do_not_fit_are_refused(fault: str, atlas: Atlas) -> None
     change, transform, message = FAULTY[fault]
     target = change(volume([0, 0.1], [0, 0.1], [0, 0.1]))
 
-    with pytest.raises(FilterError) as caught:
+    with pytest.raises(ArgumentError) as caught:
         atlas.resample_like(target, transform)
 
     assert message in str(caught.value)

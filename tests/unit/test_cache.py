@@ -113,7 +113,7 @@ def test_datasets_dir_without_a_home_says_what_to_set(tmp_path: Path) -> None:
 
 def test_datasets_dir_in_the_home_of_nobody_is_an_error_of_ours() -> None:
     """A user that there is not has no home, and the message names the folder."""
-    with pytest.raises(CacheError, match="~no-such-user/data is in the home of a user"):
+    with pytest.raises(CacheError, match="~no-such-user/data: '~' names the home of a user"):
         get_datasets_dir("~no-such-user/data")
 
 

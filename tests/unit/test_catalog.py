@@ -17,9 +17,9 @@ from confusius_datasets._catalog import (
     TEMPLATE_PEPE_MARIANI_2026,
     DatasetSpec,
 )
-from confusius_datasets._index import format_nbytes
 from confusius_datasets._selection import FILTER_ENTITIES
 from confusius_datasets._sources.osf import OSFSource
+from confusius_datasets._text import format_nbytes
 
 ALL = [*LISTED.values(), SAMPLE]
 

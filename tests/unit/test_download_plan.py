@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from confusius_datasets._download import plan_download
-from confusius_datasets._download.plan import SMALL, name_unfit
+from confusius_datasets._download.plan import SMALL
 from confusius_datasets._index import FileEntry
+from confusius_datasets._paths import find_unfit_names
 from confusius_datasets.errors import CacheError
 
 
@@ -68,14 +69,14 @@ def test_plan_of_a_file_below_a_file_is_refused(tmp_path: Path) -> None:
 )
 def test_names_that_windows_refuses_are_named(relpath: str, reason: str) -> None:
     """What cannot exist there is found before the download, and is fine elsewhere."""
-    assert reason in name_unfit([relpath], windows=True)[relpath]
-    assert name_unfit([relpath], windows=False) == {}
+    assert reason in find_unfit_names([relpath], windows=True)[relpath]
+    assert find_unfit_names([relpath], windows=False) == {}
 
 
 @pytest.mark.parametrize("relpath", ["console.json", "com10.tsv", "sub-01/a.nii.gz", "conx/y"])
 def test_names_that_only_look_reserved_are_fine(relpath: str) -> None:
     """No file is refused without need."""
-    assert name_unfit([relpath], windows=True) == {}
+    assert find_unfit_names([relpath], windows=True) == {}
 
 
 def test_plan_of_a_name_that_cannot_be_is_an_error_of_ours(tmp_path: Path) -> None:
@@ -86,5 +87,5 @@ def test_plan_of_a_name_that_cannot_be_is_an_error_of_ours(tmp_path: Path) -> No
 
 def test_names_are_measured_in_bytes() -> None:
     """File systems count bytes, not letters."""
-    assert name_unfit(["é" * 127], windows=False) == {}
-    assert name_unfit(["é" * 128], windows=False) != {}
+    assert find_unfit_names(["é" * 127], windows=False) == {}
+    assert find_unfit_names(["é" * 128], windows=False) != {}

@@ -9,6 +9,7 @@ import re
 import pytest
 
 from confusius_datasets import errors
+from confusius_datasets._text import did_you_mean, list_some
 from confusius_datasets.errors import (
     ChecksumError,
     ConfusiusDatasetsError,
@@ -16,13 +17,11 @@ from confusius_datasets.errors import (
     MissingDependencyError,
     OfflineError,
     SourceError,
-    did_you_mean,
-    list_some,
 )
 
 CLASSES = [
     value
-    for value in vars(errors).values()
+    for value in (getattr(errors, name) for name in errors.__all__)
     if inspect.isclass(value) and issubclass(value, ConfusiusDatasetsError)
 ]
 

@@ -9,14 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from confusius_datasets._index import (
-    Checksum,
-    DatasetIndex,
-    FileEntry,
-    check_relpath,
-    format_nbytes,
-    resolve_below,
-)
+from confusius_datasets._index import Checksum, DatasetIndex, FileEntry
+from confusius_datasets._paths import check_relpath, resolve_below
+from confusius_datasets._text import format_nbytes
 from confusius_datasets.errors import DatasetIndexError, UnsafePathError
 
 MD5 = "90bc4b3d7b4bd1b0e8e7a1f8a2b3c4d5"

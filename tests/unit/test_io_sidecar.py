@@ -140,7 +140,7 @@ def test_load_sidecar_that_is_no_json_is_named(tmp_path: Path, content: str) -> 
     file = write_nifti(tmp_path / "a_pwd.nii", counting(SHAPE), sform=DIAGONAL)
     (tmp_path / "a_pwd.json").write_bytes(content.encode("latin-1"))
 
-    with pytest.raises(FileFormatError, match=r"a_pwd\.json: this sidecar is no valid JSON"):
+    with pytest.raises(FileFormatError, match=r"a_pwd\.json: this sidecar is not valid JSON"):
         load(file)
 
 
@@ -153,7 +153,8 @@ def test_load_sidecar_that_is_no_object_is_named(tmp_path: Path) -> None:
         load(file)
 
     assert str(caught.value) == (
-        f"{tmp_path / 'a_pwd.json'}: a sidecar holds one JSON object, and this one holds a list."
+        f"{tmp_path / 'a_pwd.json'}: a sidecar holds one JSON object, and this one holds a list. "
+        "Correct it, or fetch it again."
     )
 
 

@@ -9,8 +9,6 @@ import pytest
 from confusius_datasets._download import DownloadSettings
 from confusius_datasets._sources.patience import (
     HostPauses,
-    HostUnreachableError,
-    NoRouteError,
     Patience,
     backoff_s,
     current_patience,
@@ -18,7 +16,7 @@ from confusius_datasets._sources.patience import (
     parse_retry_after,
     use_patience,
 )
-from confusius_datasets.errors import FilterError
+from confusius_datasets.errors import HostUnreachableError, NoRouteError, SettingError
 
 NOON = "Wed, 25 Nov 2026 12:00:00 GMT"
 NOON_S = 1795608000.0
@@ -111,7 +109,7 @@ def test_setting_that_is_no_number_is_named(monkeypatch: pytest.MonkeyPatch, tex
     """A wrong variable is an error that says which, and what it has."""
     monkeypatch.setenv("CONFUSIUS_DOWNLOAD_RETRIES", text)
 
-    with pytest.raises(FilterError, match=f"CONFUSIUS_DOWNLOAD_RETRIES='{text}' is no whole"):
+    with pytest.raises(SettingError, match=f"CONFUSIUS_DOWNLOAD_RETRIES='{text}' must be a whole"):
         DownloadSettings.from_environment()
 
 

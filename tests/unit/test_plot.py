@@ -13,7 +13,12 @@ import xarray as xr
 from confusius_datasets import Atlas
 from confusius_datasets._atlas.phantom import phantom_atlas, phantom_template
 from confusius_datasets._plot import draw_template_with_atlas, plot_template_with_atlas
-from confusius_datasets.errors import FilterError, MissingDependencyError, UnknownKeyError
+from confusius_datasets.errors import (
+    ArgumentError,
+    FilterError,
+    MissingDependencyError,
+    UnknownKeyError,
+)
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +151,7 @@ def test_path_that_is_no_picture_is_refused(
     (tmp_path / "folder").mkdir()
     message = "is a folder: name the picture" if name == "folder" else "is not that of a picture"
 
-    with pytest.raises(FilterError, match=message):
+    with pytest.raises(ArgumentError, match=message):
         plot_template_with_atlas(template, atlas, tmp_path / name)
 
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]

@@ -18,9 +18,12 @@ PROJECT = PACKAGE.parents[1]
 
 ROOMS = [
     "errors",
+    "_text",
+    "_paths",
     "_cache",
     "_folder",
     "_entities",
+    "_sidecars",
     "_index",
     "_sources",
     "_sample",
@@ -41,13 +44,16 @@ ROOMS = [
 
 MUST_NOT_KNOW = {
     "_cache": {"_index", "_sources", "_catalog"},
-    "_folder": set(ROOMS) - {"_cache", "errors"},
+    "_text": set(ROOMS),
+    "_paths": set(ROOMS) - {"errors"},
+    "_folder": set(ROOMS) - {"_cache", "_paths", "errors"},
     "_entities": set(ROOMS),
+    "_sidecars": set(ROOMS) - {"errors"},
     "_index": {"_sources"},
     "_sources": {"_selection", "_entities", "_layout"},
     "_selection": {"_sources", "_sample"},
     "_download": {"_layout", "_progress", "_entities", "_selection"},
-    "_progress": set(ROOMS) - {"_download", "_index"},
+    "_progress": set(ROOMS) - {"_download", "_text"},
     "_layout": {"_sources", "_download"},
     "_io": {"_sources", "_download", "_layout", "_selection"},
     "_atlas": {"_sources", "_download", "_layout", "_selection", "_index"},

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from confusius_datasets._cache import absolute, is_offline
+from confusius_datasets._cache import is_offline
+from confusius_datasets._paths import absolute_path
 from confusius_datasets.errors import (
     ConfusiusDatasetsError,
     FileFormatError,
@@ -58,13 +59,13 @@ class BrainGlobeFolder:
     ) -> BrainGlobeFolder:
         """Find the folder without making anything."""
         given = config_dir or os.environ.get(CONFIG_VARIABLE)
-        config = absolute(given or DEFAULT_CONFIG) / CONFIG_NAME
+        config = absolute_path(given or DEFAULT_CONFIG) / CONFIG_NAME
         if brainglobe_dir is None:
             parser = configparser.ConfigParser()
             with contextlib.suppress(configparser.Error, OSError):
                 parser.read(config)
             brainglobe_dir = parser.get("default_dirs", "brainglobe_dir", fallback=DEFAULT_FOLDER)
-        return cls(absolute(brainglobe_dir), config)
+        return cls(absolute_path(brainglobe_dir), config)
 
     def find_atlas(self, name: str, version: str | None, *, release: int) -> Path | None:
         """Find the newest local copy of an atlas in the layout of a release."""

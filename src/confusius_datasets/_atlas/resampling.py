@@ -15,7 +15,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from confusius_datasets.errors import FilterError, did_you_mean
+from confusius_datasets._text import did_you_mean
+from confusius_datasets.errors import ArgumentError, FilterError
 
 __all__ = ["Grid", "Interpolation", "Resampler", "as_transform", "check_interpolation", "grid_of"]
 
@@ -121,18 +122,18 @@ def as_transform(transform: ArrayLike) -> Matrix:
     try:
         matrix = np.array(transform, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise FilterError(f"'transform' is no matrix of numbers: {error}.") from error
+        raise ArgumentError(f"'transform' is no matrix of numbers: {error}.") from error
     if matrix.shape != (4, 4):
-        raise FilterError(
+        raise ArgumentError(
             f"'transform' has the shape {matrix.shape}; for a volume of three dimensions it must "
             "have (4, 4)."
         )
     if not np.isfinite(matrix).all():
-        raise FilterError(f"'transform' holds entries that are no finite numbers:\n{matrix}")
+        raise ArgumentError(f"'transform' holds entries that are no finite numbers:\n{matrix}")
     if not np.allclose(matrix[3], [0, 0, 0, 1], rtol=0, atol=1e-9):
-        raise FilterError(f"'transform' is not affine: its last row is {matrix[3].tolist()}.")
+        raise ArgumentError(f"'transform' is not affine: its last row is {matrix[3].tolist()}.")
     if np.linalg.matrix_rank(matrix[:3, :3]) < 3:
-        raise FilterError(f"'transform' cannot be inverted:\n{matrix}")
+        raise ArgumentError(f"'transform' cannot be inverted:\n{matrix}")
     return matrix
 
 

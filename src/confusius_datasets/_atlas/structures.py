@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from confusius_datasets.errors import FilterError, UnknownKeyError, did_you_mean
+from confusius_datasets._text import did_you_mean
+from confusius_datasets.errors import FilterError, UnknownKeyError
 
 __all__ = ["Regions"]
 

@@ -21,7 +21,6 @@ from confusius_datasets._download.plan import DownloadPlan, plan_download
 from confusius_datasets._download.run import run_plan
 from confusius_datasets._download.settings import DownloadSettings
 from confusius_datasets._download.verify import verify_files
-from confusius_datasets._download.wording import count_files
 
 __all__ = [
     "BytesReceived",
@@ -34,7 +33,6 @@ __all__ = [
     "PlanFinished",
     "PlanStarted",
     "Waiting",
-    "count_files",
     "plan_download",
     "run_plan",
     "verify_files",

@@ -22,7 +22,8 @@ from confusius_datasets._cache import current_umask, hidden_folder
 from confusius_datasets._download.background import BackgroundHash
 from confusius_datasets._download.hashes import Hash, new_hash, read_blocks
 from confusius_datasets._download.wording import word_mismatch
-from confusius_datasets._index import Checksum, FileEntry, resolve_below
+from confusius_datasets._index import Checksum, FileEntry
+from confusius_datasets._paths import resolve_below
 from confusius_datasets.errors import DownloadError
 
 __all__ = ["PartialFile", "find_leftovers", "make_folders", "partial_folder"]

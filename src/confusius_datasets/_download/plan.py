@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from confusius_datasets._cache import is_here
-from confusius_datasets._index import FileEntry, format_nbytes, resolve_below
-from confusius_datasets.errors import CacheError, NotEnoughSpaceError, list_some
+from confusius_datasets._index import FileEntry
+from confusius_datasets._paths import find_unfit_names, resolve_below
+from confusius_datasets._text import format_nbytes, list_some
+from confusius_datasets.errors import CacheError, NotEnoughSpaceError
 
-__all__ = ["SMALL", "DownloadPlan", "check_space", "name_unfit", "plan_download"]
+__all__ = ["SMALL", "DownloadPlan", "check_space", "plan_download"]
 
 SMALL = 1 << 20
 """Files up to this size are sidecars and tables rather than recordings: they come first."""
-
-LONGEST_NAME = 255
-"""Bytes of a file's name on every file system in use."""
-
-_RESERVED = re.compile(r"(con|prn|aux|nul|com[1-9]|lpt[1-9])(\..*)?", re.IGNORECASE)
-_REFUSED = re.compile(r'[<>:"|?*]|[. ]$')
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +54,7 @@ def _turn(entry: FileEntry) -> tuple[int, int]:
 
 def _check_places(relpaths: list[str], root: Path) -> None:
     """Refuse files that cannot be where they belong, before anything is downloaded."""
-    if unfit := name_unfit(relpaths, windows=os.name == "nt"):
+    if unfit := find_unfit_names(relpaths, windows=os.name == "nt"):
         reasons = [f"{relpath!r} {reason}" for relpath, reason in unfit.items()]
         raise CacheError(
             f"{len(unfit)} files cannot exist on this file system: {list_some(reasons)}. Use "
@@ -72,20 +67,6 @@ def _check_places(relpaths: list[str], root: Path) -> None:
         raise CacheError(
             f"{root}: where {list_some(folders)} should be, there is a folder. Move it away."
         )
-
-
-def name_unfit(relpaths: Iterable[str], *, windows: bool) -> dict[str, str]:
-    """Find paths that a file system cannot have."""
-    unfit = {}
-    for relpath in relpaths:
-        for name in relpath.split("/"):
-            if len(name.encode()) > LONGEST_NAME:
-                unfit[relpath] = f"has a name of more than {LONGEST_NAME} bytes"
-            elif windows and _RESERVED.fullmatch(name):
-                unfit[relpath] = f"has the reserved name {name!r}"
-            elif windows and _REFUSED.search(name):
-                unfit[relpath] = f"has the name {name!r} that Windows refuses"
-    return unfit
 
 
 def check_space(plan: DownloadPlan, here: int) -> None:

@@ -38,11 +38,12 @@ from confusius_datasets._download.wording import (
 )
 from confusius_datasets._index import FileEntry
 from confusius_datasets._sources import Source
-from confusius_datasets._sources.patience import HostUnreachableError, use_patience
+from confusius_datasets._sources.patience import use_patience
 from confusius_datasets.errors import (
     CacheError,
     DatasetIndexError,
     DownloadError,
+    HostUnreachableError,
     OfflineError,
     RateLimitError,
     RemoteConnectionError,

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from confusius_datasets._cache import OFFLINE_VARIABLE
-from confusius_datasets._index import FileEntry, format_nbytes
+from confusius_datasets._index import FileEntry
+from confusius_datasets._text import count_files, format_nbytes
 from confusius_datasets.errors import (
     CacheError,
     ChecksumError,
@@ -18,7 +19,6 @@ from confusius_datasets.errors import (
 )
 
 __all__ = [
-    "count_files",
     "word_disk",
     "word_failures",
     "word_interruption",
@@ -29,11 +29,6 @@ __all__ = [
 
 LONGEST_LIST = 10
 """Failures that are listed; the rest is counted."""
-
-
-def count_files(number: int) -> str:
-    """Write a number of files."""
-    return f"{number} file{'' if number == 1 else 's'}"
 
 
 def word_offline(

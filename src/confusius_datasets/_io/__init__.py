@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from confusius_datasets.errors import FileFormatError, MissingFileError, did_you_mean
+from confusius_datasets._text import did_you_mean
+from confusius_datasets.errors import FileFormatError, MissingFileError
 
 if TYPE_CHECKING:
     import xarray as xr

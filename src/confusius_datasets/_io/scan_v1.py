@@ -26,7 +26,8 @@ from confusius_datasets._io.scan_parts import (
     clock_attrs,
     to_lab,
 )
-from confusius_datasets.errors import FileFormatError, MissingDependencyError, list_some
+from confusius_datasets._text import list_some
+from confusius_datasets.errors import FileFormatError, MissingDependencyError
 
 __all__ = ["read_brain_to_lab", "read_scan_v1"]
 

@@ -5,21 +5,20 @@ Inheritance goes from the root of the image's dataset down, the most specific la
 
 from __future__ import annotations
 
-import json
 import re
-import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from confusius_datasets._entities import applicable_sidecars
-from confusius_datasets._index import INDEX_NAME
+from confusius_datasets._entities import DESCRIPTION_NAME, applicable_sidecars
 from confusius_datasets._io.fields import KNOWN_FIELDS, problems_of
-from confusius_datasets.errors import FileFormatError
+from confusius_datasets._paths import INDEX_NAMES
+from confusius_datasets._sidecars import merge_sidecars, read_sidecar
+from confusius_datasets._text import warn_user
 
 __all__ = ["attribute_name", "find_roots", "find_sidecars", "read_sidecars", "to_attributes"]
 
-ROOT_MARKS = ("dataset_description.json", INDEX_NAME)
+ROOT_MARKS = (DESCRIPTION_NAME, *INDEX_NAMES)
 """A folder that holds one of these is the root of a dataset."""
 
 PREFIX = "ConfUSIus"
@@ -75,14 +74,10 @@ def _inherited_sidecars(path: Path, root: Path) -> list[Path]:
 
 def read_sidecars(paths: Iterable[Path]) -> dict[str, Any]:
     """Read sidecars into one, the later ones winning key by key."""
-    fields: dict[str, Any] = {}
-    for path in paths:
-        for key, value in _read_object(path).items():
-            fields.pop(key, None)  # so that the order, too, is that of the last word
-            fields[key] = value
+    fields = merge_sidecars(map(read_sidecar, paths))
     if problems := problems_of(fields):
         lines = "".join(f"\n  - {field}: {reason}" for field, reason in problems)
-        warnings.warn(f"fUSI-BIDS validation warning:{lines}", UserWarning, stacklevel=2)
+        warn_user(f"fUSI-BIDS validation warning:{lines}")
     return fields
 
 
@@ -104,21 +99,3 @@ def attribute_name(field: str) -> str:
 def _snake_case(field: str) -> str:
     """Put underscores between the words of a name, capitals in a row being one word."""
     return _BEFORE_CAPITAL.sub(r"\1_\2", _BEFORE_WORD.sub(r"\1_\2", field)).lower()
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    """Read one JSON object."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:  # ValueError: no JSON, or no UTF-8
-        raise FileFormatError(
-            f"{path}: this sidecar is no valid JSON: {error}. Correct it, or fetch it again."
-        ) from error
-    except OSError as error:
-        raise FileFormatError(f"{path}: this sidecar cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise FileFormatError(
-            f"{path}: a sidecar holds one JSON object, and this one holds a "
-            f"{type(content).__name__}."
-        )
-    return content

@@ -15,13 +15,12 @@ import xarray as xr
 
 from confusius_datasets._io.chunks import in_chunks
 from confusius_datasets._io.colors import with_colors
+from confusius_datasets._text import did_you_mean, list_some
 from confusius_datasets.errors import (
     FileFormatError,
     MissingDependencyError,
     MissingFileError,
     UnknownKeyError,
-    did_you_mean,
-    list_some,
 )
 
 __all__ = ["load_zarr"]

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import sqlite3
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ __all__ = [
     "add_files",
     "add_metadata",
     "labels",
-    "merge",
     "metadata_row",
 ]
 
@@ -265,11 +264,3 @@ def add_associations(
     """Write the rows of files that belong together."""
     rows = [(str(root / first), str(root / second), kind) for first, second, kind in associations]
     _insert(connection, INTO_ASSOCIATIONS, rows)
-
-
-def merge(contents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Merge sidecars, the later ones winning; a null is as good as absent."""
-    merged: dict[str, Any] = {}
-    for content in contents:
-        merged.update(content)
-    return {field: value for field, value in merged.items() if value is not None}

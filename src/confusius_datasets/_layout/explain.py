@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from confusius_datasets.errors import did_you_mean, list_some
+from confusius_datasets._text import did_you_mean, list_some
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -33,19 +33,17 @@ from confusius_datasets._layout.database import (
     labels,
     metadata_row,
 )
-from confusius_datasets._layout.exceptions import (
-    DamagedSidecarError,
-    InvalidPatternError,
-    UnknownGetterError,
-    UnknownTargetError,
-)
 from confusius_datasets._layout.explain import is_slip, word_pattern, word_unknown
 from confusius_datasets._layout.files import is_derivative
 from confusius_datasets._layout.sidecars import EnsureLocal, Sidecars, parts
 from confusius_datasets.errors import (
     ConfusiusDatasetsError,
+    DamagedSidecarError,
+    InvalidPatternError,
     MissingFileError,
     UnknownEntityError,
+    UnknownGetterError,
+    UnknownTargetError,
 )
 
 if TYPE_CHECKING:

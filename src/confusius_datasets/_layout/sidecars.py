@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,9 +12,8 @@ import sqlalchemy as sa
 from bids.layout.models import BIDSFile
 
 from confusius_datasets._entities import applicable_sidecars
-from confusius_datasets._layout.database import PrivateDatabase, merge
-from confusius_datasets._layout.exceptions import DamagedSidecarError
-from confusius_datasets.errors import MissingFileError
+from confusius_datasets._layout.database import PrivateDatabase
+from confusius_datasets._sidecars import merge_sidecars, read_sidecar
 
 __all__ = ["EnsureLocal", "Sidecars"]
 
@@ -74,24 +72,15 @@ class Sidecars:
     def fields_of(self, path: str) -> dict[str, Any]:
         """Merge the sidecars of a file; where it is not here itself, they need not be either."""
         try:
-            return merge(map(self._content, self.of(path)))
+            return merge_sidecars(map(self._content, self.of(path)))
         except FileNotFoundError:
             if Path(path).exists():
                 raise
             return {}
 
     def read(self, relpath: str) -> dict[str, Any]:
-        """Read a JSON file; what holds no object says nothing."""
-        path = self._root / relpath
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise MissingFileError(f"{path}: this JSON sidecar is not there.") from error
-        except (OSError, ValueError) as error:
-            raise DamagedSidecarError(
-                f"{path}: this JSON sidecar cannot be read: {error}"
-            ) from error
-        return content if isinstance(content, dict) else {}
+        """Read a JSON file of the dataset."""
+        return read_sidecar(self._root / relpath)
 
     def _is_local(self, relpath: str) -> bool:
         """Say whether a file is on disk."""

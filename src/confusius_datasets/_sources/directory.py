@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from confusius_datasets._cache import HIDDEN_FOLDER
-from confusius_datasets._index import INDEX_NAME, DatasetIndex, FileEntry, resolve_below
+from confusius_datasets._index import INDEX_NAME, DatasetIndex, FileEntry
+from confusius_datasets._paths import HIDDEN_FOLDER, resolve_below
 from confusius_datasets.errors import RemoteConnectionError, RemoteNotFoundError
 
 __all__ = ["DirectorySource", "DirectoryStream"]

@@ -16,12 +16,10 @@ from typing import Self
 import requests
 import urllib3.exceptions
 
-from confusius_datasets._sources.patience import (
+from confusius_datasets._sources.patience import current_patience
+from confusius_datasets.errors import (
     HostUnreachableError,
     NoRouteError,
-    current_patience,
-)
-from confusius_datasets.errors import (
     RemoteAccessError,
     RemoteConnectionError,
     SourceError,

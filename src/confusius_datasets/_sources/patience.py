@@ -17,12 +17,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from confusius_datasets.errors import FilterError, RemoteConnectionError
+from confusius_datasets.errors import NoRouteError, SettingError
 
 __all__ = [
     "HostPauses",
-    "HostUnreachableError",
-    "NoRouteError",
     "Patience",
     "backoff_s",
     "current_patience",
@@ -30,14 +28,6 @@ __all__ = [
     "parse_retry_after",
     "use_patience",
 ]
-
-
-class HostUnreachableError(RemoteConnectionError):
-    """The host does not answer at all."""
-
-
-class NoRouteError(HostUnreachableError):
-    """There is no connection to the host: no network, no such name, or nobody listens."""
 
 
 NO_ROUTE_RETRIES = 1
@@ -77,7 +67,7 @@ def _parse_number(variable: str, text: str, *, whole: bool) -> float:
         number = -1
     if not 0 <= number < float("inf"):
         kind = "whole number" if whole else "number"
-        raise FilterError(f"{variable}={text!r} is no {kind} from 0 up. Set another, or unset it.")
+        raise SettingError(f"{variable}={text!r} must be a {kind}, 0 or more. Change or unset it.")
     return number
 
 
