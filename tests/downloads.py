@@ -16,13 +16,14 @@ from pathlib import Path
 
 from confusius_datasets._download import DownloadSettings, Event, plan_download, run_plan
 from confusius_datasets._index import DatasetIndex, FileEntry
-from confusius_datasets._sources.osf import OSFSource
+from confusius_datasets._sources import OSFSource, get_client
+from confusius_datasets._sources.osf import OSF_FORMAT
 from confusius_datasets.testing import LocalOSF
 
 PROJECT, FOLDER = "43skw", "small-bids"
 
 FAST = DownloadSettings(retries=2, backoff_s=0.02, stall_timeout_s=1.0, longest_wait_s=5.0)
-"""Patience for a host on this machine."""
+"""Settings for a host on this machine."""
 
 SMALL_FILES = {f"sub-{number:02d}/sub-{number:02d}_pwd.json": 50 + number for number in range(12)}
 LARGE = "sub-01/fusi/sub-01_task-rest_pwd.nii.gz"
@@ -64,7 +65,7 @@ class Lab:
     def index(self) -> DatasetIndex:
         """Get the index, leaving no trace in the log of requests."""
         seen = len(self.osf.requests)
-        index = self.source.fetch_index()
+        index = self.source.list_files(get_client())
         del self.osf.requests[seen:]
         return index
 
@@ -81,6 +82,7 @@ class Lab:
         run_plan(
             plan_download(wanted, self.root, force=force),
             self.source,
+            get_client(),
             settings=settings,
             on_event=on_event or self.events.append,
         )
@@ -109,7 +111,7 @@ class Lab:
 
     def write_listing(self, path: Path) -> Path:
         """Write the index as a file that `start_fetching` reads, and return where it is."""
-        path.write_bytes(self.index().to_json())
+        path.write_bytes(OSF_FORMAT.format(self.index()))
         return path
 
 
@@ -117,16 +119,17 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from confusius_datasets._download import DownloadSettings, plan_download, run_plan
-from confusius_datasets._index import DatasetIndex
-from confusius_datasets._sources.osf import OSFSource
+from confusius_datasets._sources import OSFSource, get_client
 listing, root, options = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
 {setup}
-index = DatasetIndex.read(listing)
+source = OSFSource("43skw", "small-bids")
+index = source.read_index(listing.read_bytes(), "listing")
 print("ready", flush=True)
 {wait}
 run_plan(
     plan_download(index.values(), root),
-    OSFSource("43skw", "small-bids"),
+    source,
+    get_client(),
     settings=DownloadSettings(**options),
     on_event=lambda event: print(type(event).__name__, flush=True),
 )
@@ -153,7 +156,7 @@ def start_fetching(
     setup, wait : str, optional
         Code that runs first, and right before the download.
     settings : DownloadSettings, optional
-        The process's patience.
+        How the process downloads.
     """
     names = ("retries", "backoff_s", "stall_timeout_s", "longest_wait_s", "workers")
     options = json.dumps({name: getattr(settings, name) for name in names})

@@ -11,7 +11,7 @@ import bids.layout
 from bids import BIDSLayout
 
 from confusius_datasets._layout.config import fusi_config
-from confusius_datasets._sample import SampleSource
+from confusius_datasets._sources import SampleSource, get_client
 from replicas import CYBIS_PATHS, NUNEZ_PATHS, replica_files
 
 PUBLIC_TREES = Path(__file__).parents[2] / "shared" / "data" / "bids-examples"
@@ -184,10 +184,10 @@ def sample_files() -> dict[str, bytes]:
     """Return the sample dataset, images left empty."""
     source = SampleSource()
     files = {}
-    for relpath, entry in source.fetch_index().items():
+    for relpath, entry in source.list_files(get_client()).items():
         files[relpath] = b""
         if not relpath.endswith(".nii.gz"):
-            with source.open(entry) as stream:
+            with source.open(entry, client=get_client()) as stream:
                 files[relpath] = b"".join(stream)
     return files
 

@@ -7,6 +7,7 @@ atomic writing, and locks between processes. Nothing here knows what a dataset i
 from __future__ import annotations
 
 import contextlib
+import enum
 import os
 import tempfile
 import threading
@@ -21,6 +22,7 @@ from confusius_datasets._paths import HIDDEN_FOLDER, absolute_path
 from confusius_datasets.errors import CacheError
 
 __all__ = [
+    "LockState",
     "PerProcess",
     "cache_folder",
     "current_umask",
@@ -169,8 +171,21 @@ def current_umask() -> int:
     return mask
 
 
+class LockState(enum.Enum):
+    """What came of asking for a lock."""
+
+    HELD = "held"
+    """We have it."""
+
+    TAKEN = "taken"
+    """Another process has it."""
+
+    UNAVAILABLE = "unavailable"
+    """The file system or its permissions allow no lock."""
+
+
 @contextlib.contextmanager
-def lock(path: Path, *, timeout: float = -1) -> Iterator[bool | None]:
+def lock(path: Path, *, timeout: float = -1) -> Iterator[LockState]:
     """Keep other processes that ask for the same lock waiting, as far as the file system can.
 
     A lock saves work; it guarantees nothing: on some cluster file systems it succeeds for
@@ -186,13 +201,13 @@ def lock(path: Path, *, timeout: float = -1) -> Iterator[bool | None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         held.acquire()
     except filelock.Timeout:
-        yield False
+        yield LockState.TAKEN
         return
     except (OSError, NotImplementedError):
-        yield None
+        yield LockState.UNAVAILABLE
         return
     try:
-        yield True
+        yield LockState.HELD
     finally:
         held.release()
 

@@ -9,9 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from confusius_datasets._sample import SampleSource
-from confusius_datasets._sources import Source
-from confusius_datasets._sources.osf import OSFSource
+from confusius_datasets._sources import OSFSource, SampleSource, Source
 
 __all__ = [
     "CYBIS_PEREIRA_2026",

@@ -17,8 +17,15 @@ from confusius_datasets._cache import is_here
 from confusius_datasets._catalog import DatasetSpec
 from confusius_datasets._entities import applicable_sidecars, parse_entities
 from confusius_datasets._folder import Folder
-from confusius_datasets._index import INDEX_NAME, DatasetIndex, FileEntry, lock_index
+from confusius_datasets._index import (
+    INDEX_NAME,
+    DatasetIndex,
+    FileEntry,
+    LocalVersion,
+    lock_index,
+)
 from confusius_datasets._paths import HIDDEN_FOLDER
+from confusius_datasets._sources import get_client, read_index_file, write_index_file
 from confusius_datasets._text import format_nbytes, list_some
 from confusius_datasets.errors import (
     AmbiguousMatchError,
@@ -129,7 +136,7 @@ class BIDSDataset(Folder):
         if self._spec is None:
             return DatasetIndex(())
         try:
-            return DatasetIndex.read(self._root / INDEX_NAME)
+            return read_index_file(self._spec.source, self._root)
         except FileNotFoundError as error:
             raise CacheError(
                 f"{self._root / INDEX_NAME} is gone, so what {self.name} consists of is not known. "
@@ -522,19 +529,19 @@ class BIDSDataset(Folder):
         """
         import pandas as pd
 
-        from confusius_datasets._download import verify_files
+        from confusius_datasets._download import FileStatus, verify_files
 
         statuses = verify_files(self.index.values(), self._root)
-        corrupt = [relpath for relpath, status in statuses.items() if status == "corrupt"]
+        corrupt = [relpath for relpath, status in statuses.items() if status is FileStatus.CORRUPT]
         if repair and corrupt:
             self._ensure_local(corrupt, progress, force=True)
             statuses |= verify_files((self.index[relpath] for relpath in corrupt), self._root)
         unknown = sorted(set(self._files_on_disk()) - set(self.index))
-        statuses |= dict.fromkeys(unknown, "not in index")
+        statuses |= dict.fromkeys(unknown, FileStatus.NOT_IN_INDEX)
         return pd.DataFrame(
             {
                 "path": pd.Series(list(statuses), dtype="str"),
-                "status": pd.Series(list(statuses.values()), dtype="str"),
+                "status": pd.Series([str(status) for status in statuses.values()], dtype="str"),
             }
         )
 
@@ -610,7 +617,7 @@ class BIDSDataset(Folder):
         try:
             make_local(entries, self._root, self._spec.source, progress=shown, force=force)
         finally:
-            if any(entry.superseded for entry in entries):
+            if any(entry.local for entry in entries):
                 self.__dict__.pop("index", None)  # the one on disk says which are new by now
             if force and any(entry.relpath.endswith(".json") for entry in entries):
                 self._renew_layout()
@@ -696,25 +703,30 @@ def make_local(
             show(event)
 
         try:
-            run_plan(plan, source, on_event=on_event)
+            run_plan(plan, source, get_client(), on_event=on_event)
         finally:
-            _note_renewed([entry for entry in plan.entries if entry.relpath in finished], root)
+            renewed = [entry for entry in plan.entries if entry.relpath in finished]
+            _note_renewed(renewed, root, source)
 
 
-def _note_renewed(entries: Iterable[FileEntry], root: Path) -> None:
+def _note_renewed(entries: Iterable[FileEntry], root: Path, source: Source) -> None:
     """Note in the index on disk which versions of files, once older ones, are here by now."""
-    renewed = {entry.relpath: entry.checksum for entry in entries if entry.superseded}
+    renewed = {
+        entry.relpath: LocalVersion(entry.size, entry.checksums) for entry in entries if entry.local
+    }
     if not renewed:
         return
     with lock_index(root):
         # Another process may have written a newer index than the one the download went by.
-        index = DatasetIndex.read(root / INDEX_NAME)
+        index = read_index_file(source, root)
         index = index.updated(
-            replace(index[relpath], superseded=here if here != index[relpath].checksum else None)
+            replace(
+                index[relpath], local=here if here.checksums != index[relpath].checksums else None
+            )
             for relpath, here in renewed.items()
             if relpath in index
         )
-        index.write(root / INDEX_NAME)
+        write_index_file(source, root, index)
 
 
 def _word_ambiguity(matches: Sequence[BIDSFile], query: dict[str, Any]) -> str:

@@ -30,6 +30,7 @@ from confusius_datasets._selection import (
     parse_filters,
     select,
 )
+from confusius_datasets._sources import get_client, read_index_file, write_index_file
 from confusius_datasets._text import format_nbytes, list_some
 from confusius_datasets.errors import DatasetIndexError, OfflineError
 
@@ -478,18 +479,18 @@ def _ensure_index(spec: DatasetSpec, root: Path, *, refresh: bool) -> DatasetInd
     """Return a dataset's index, from the disk where it is there, else from the host."""
     path = root / INDEX_NAME
     if path.exists() and not refresh:
-        return DatasetIndex.read(path)
+        return read_index_file(spec.source, root)
     newest = _fetch_index(spec, root)
     with lock_index(root):
-        index = _merge_with_local(newest, path)
-        index.write(path)
+        index = _merge_with_local(spec, newest, path)
+        write_index_file(spec.source, root, index)
     return index
 
 
 def _fetch_index(spec: DatasetSpec, root: Path) -> DatasetIndex:
     """Get a dataset's index from its host, saying which dataset it is where that is forbidden."""
     try:
-        return spec.source.fetch_index()
+        return spec.source.list_files(get_client())
     except OfflineError as error:
         what = spec.name if spec.file else f"the index of {spec.name}"
         known = (root / (spec.file or INDEX_NAME)).exists()
@@ -500,14 +501,16 @@ def _fetch_index(spec: DatasetSpec, root: Path) -> DatasetIndex:
         ) from error
 
 
-def _merge_with_local(newest: DatasetIndex, path: Path) -> DatasetIndex:
+def _merge_with_local(spec: DatasetSpec, newest: DatasetIndex, path: Path) -> DatasetIndex:
     """Merge the host's index with the one on disk, and warn of what changed upstream."""
     try:
-        local = DatasetIndex.read(path)
+        local = read_index_file(spec.source, path.parent)
     except FileNotFoundError:
         return newest
     except DatasetIndexError:
         return newest  # a damaged index is what refresh=True repairs
+    from confusius_datasets._download import FileStatus, verify_files
+
     root = path.parent
     changed = [relpath for relpath in local.changed(newest) if is_here(root / relpath)]
     if changed:
@@ -518,7 +521,11 @@ def _merge_with_local(newest: DatasetIndex, path: Path) -> DatasetIndex:
             "on the dataset, with a query that matches it.",
             stacklevel=5,
         )
-    return local.merged(newest, on_disk=lambda relpath: is_here(root / relpath))
+    return local.merged(
+        newest,
+        on_disk=lambda relpath: is_here(root / relpath),
+        is_same=lambda entry: verify_files([entry], root)[entry.relpath] is FileStatus.OK,
+    )
 
 
 def _describes(relpath: str) -> bool:

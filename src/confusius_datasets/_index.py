@@ -1,36 +1,30 @@
-"""The index of a dataset: every file it has, where or not it is on this machine.
+"""The index of a dataset: every file it has, whether or not it is on this machine.
 
-`dataset_index.json` comes from the network and is not trusted: it is read into `DatasetIndex`, or
-refused with an error that names the entry. Nothing here knows HTTP.
+Entries say what a host promises of a file. How a host writes that down is known to the host alone
+(`_sources`); nothing here knows JSON or HTTP.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from confusius_datasets._cache import lock, lock_folder, write_atomic
-from confusius_datasets._paths import check_coexistence, check_relpath
-from confusius_datasets._text import quote_short
-from confusius_datasets.errors import DatasetIndexError, UnsafePathError
+from confusius_datasets._cache import LockState, lock, lock_folder
+from confusius_datasets._paths import check_coexistence
 
 __all__ = [
     "INDEX_NAME",
     "Checksum",
     "DatasetIndex",
     "FileEntry",
+    "LocalVersion",
     "lock_index",
 ]
 
 INDEX_NAME = "dataset_index.json"
-"""Name of the index in a dataset's root, as the hosts and the ConfUSIus package have it."""
-
-DIGEST_LENGTHS = {"sha256": 64, "md5": 32, "crc32": 8}
-"""Hexadecimal digits of each algorithm an entry may carry, the strongest first."""
+"""Name of the index in a dataset's root, as the ConfUSIus package has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +34,7 @@ class Checksum:
     Parameters
     ----------
     algorithm : str
-        `md5`, `sha256` or `crc32`.
+        `md5`, `sha1`, `sha256`, `sha512`, `crc32`, or `git` for the id of a git blob.
     hexdigest : str
         Lower-case hexadecimal.
     """
@@ -53,6 +47,22 @@ class Checksum:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalVersion:
+    """The version of a file that is on disk, where the host has a newer one.
+
+    Parameters
+    ----------
+    size : int, optional
+        Bytes, where they are known.
+    checksums : tuple of Checksum, default: none
+        Its hashes, as far as they are known.
+    """
+
+    size: int | None = None
+    checksums: tuple[Checksum, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class FileEntry:
     """One file of a dataset, as its host describes it.
 
@@ -60,21 +70,38 @@ class FileEntry:
     ----------
     relpath : str
         Path below the root, with `/`.
-    size : int or None
+    size : int, optional
         Bytes, where the host says it.
-    checksum : Checksum or None
-        Hash of the content, where the host says it.
-    locator : str
-        What the source needs to find the file; on OSF its `osf_path`.
-    superseded : Checksum, optional
-        Hash of the older version that is on this machine, where a refresh found a newer one.
+    checksums : tuple of Checksum, default: none
+        Hashes of the content where the host gives them, the strongest first.
+    etag : str, optional
+        Strong entity tag of the content, where the host's listing has one.
+    locators : mapping of str to str, default: none
+        What each host needs to find the file, by the name of the host.
+    local : LocalVersion, optional
+        The version that is on disk, where a refresh found another one on the host.
     """
 
     relpath: str
-    size: int | None
-    checksum: Checksum | None
-    locator: str
-    superseded: Checksum | None = None
+    size: int | None = None
+    checksums: tuple[Checksum, ...] = ()
+    etag: str | None = None
+    locators: Mapping[str, str] = field(default_factory=dict, hash=False)
+    local: LocalVersion | None = None
+
+    @property
+    def checksum(self) -> Checksum | None:
+        """The strongest checksum that can be computed."""
+        for checksum in self.checksums:
+            # git hashes the size before the content, so it must be known when hashing begins.
+            if checksum.algorithm != "git" or self.size is not None:
+                return checksum
+        return None
+
+    @property
+    def local_checksum(self) -> Checksum | None:
+        """Hash of the older version on disk, where the host has a newer one."""
+        return self.local.checksums[0] if self.local and self.local.checksums else None
 
 
 class DatasetIndex(Mapping[str, FileEntry]):
@@ -83,7 +110,7 @@ class DatasetIndex(Mapping[str, FileEntry]):
     Parameters
     ----------
     entries : iterable of FileEntry
-        The files. They are checked together: see `from_json`.
+        The files.
     origin : str, default: "the index"
         Where they come from, for messages.
 
@@ -97,7 +124,7 @@ class DatasetIndex(Mapping[str, FileEntry]):
 
     __slots__ = ("_entries",)
 
-    def __init__(self, entries: Iterable[FileEntry], *, origin: str = "the index") -> None:
+    def __init__(self, entries: Iterable[FileEntry] = (), *, origin: str = "the index") -> None:
         listed = sorted(entries, key=lambda entry: entry.relpath)
         check_coexistence([entry.relpath for entry in listed], origin)
         self._entries = {entry.relpath: entry for entry in listed}
@@ -119,277 +146,70 @@ class DatasetIndex(Mapping[str, FileEntry]):
         """Bytes of all files whose size is known."""
         return sum(entry.size or 0 for entry in self.values())
 
-    @classmethod
-    def from_json(cls, data: bytes | str, *, origin: str) -> DatasetIndex:
-        """Read and check the text of a `dataset_index.json`.
-
-        Parameters
-        ----------
-        data : bytes or str
-            JSON text: an object of `{relpath: {"osf_path": str, "size": int or null, "md5": str or
-            null}}`, `md5` optional.
-        origin : str
-            The file or URL it comes from, for messages.
-
-        Returns
-        -------
-        DatasetIndex
-            The entries, the index's own entry left out.
-
-        Raises
-        ------
-        UnsafePathError
-            If a path is absolute, climbs with `..`, has a drive letter, a backslash, an empty part
-            or a control character, or names our own hidden folder or the index.
-        DatasetIndexError
-            If the text is no such JSON object, or a value is of the wrong type.
-        """
-        document = _parse_json(data, origin)
-        entries = [
-            _parse_entry(relpath, record, origin)
-            for relpath, record in document.items()
-            if relpath != INDEX_NAME
-        ]
-        return cls(entries, origin=origin)
-
-    @classmethod
-    def read(cls, path: Path) -> DatasetIndex:
-        """Read the index at a path.
-
-        Parameters
-        ----------
-        path : pathlib.Path
-            A `dataset_index.json`.
-
-        Returns
-        -------
-        DatasetIndex
-            Its entries.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is none.
-        DatasetIndexError
-            If it is damaged; the message says how to get a new one.
-        """
-        try:
-            return cls.from_json(path.read_bytes(), origin=str(path))
-        except DatasetIndexError as error:
-            raise type(error)(f"{error} Fetch again with refresh=True to replace it.") from error
-
-    def to_json(self) -> bytes:
-        """Write the index in the form `from_json` reads.
-
-        Returns
-        -------
-        bytes
-            UTF-8 JSON with sorted keys, two spaces of indent and a final newline.
-        """
-        document = {relpath: _format_entry(entry) for relpath, entry in self.items()}
-        return (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
-
-    def write(self, path: Path) -> None:
-        """Put the index at a path, atomically; one that says the same is left alone.
-
-        So a refresh that finds nothing new works in a read-only folder too, and what was made from
-        the index stays younger than it.
-
-        Parameters
-        ----------
-        path : pathlib.Path
-            Where it belongs.
-
-        Raises
-        ------
-        CacheError
-            If it cannot be written there; what was there is untouched.
-        """
-        data = self.to_json()
-        with contextlib.suppress(OSError):
-            if path.read_bytes() == data:
-                return
-        write_atomic(path, data)
-
     def restricted(self, keep: Callable[[FileEntry], bool]) -> DatasetIndex:
-        """Return the part of the index that a rule keeps.
-
-        Parameters
-        ----------
-        keep : callable
-            Says of an entry whether it stays.
-
-        Returns
-        -------
-        DatasetIndex
-            The entries that stay.
-        """
+        """Return the entries for which `keep` is true."""
         return DatasetIndex(entry for entry in self.values() if keep(entry))
 
-    def merged(self, newer: DatasetIndex, *, on_disk: Callable[[str], bool]) -> DatasetIndex:
-        """Take over what a newer index says, and forget nothing that is here.
+    def merged(
+        self,
+        newer: DatasetIndex,
+        *,
+        on_disk: Callable[[str], bool],
+        is_same: Callable[[FileEntry], bool] = lambda entry: False,
+    ) -> DatasetIndex:
+        """Take over what a newer index of the host says, without forgetting what is on disk.
 
-        Files the host no longer lists stay in the index only while they are on disk. A file that
-        is on disk in an older version gets the new record and keeps the old checksum beside it.
-
-        Parameters
-        ----------
-        newer : DatasetIndex
-            The index as the host has it now.
-        on_disk : callable
-            Says of a path below the root whether its file is on this machine.
-
-        Returns
-        -------
-        DatasetIndex
-            The union.
-
-        Raises
-        ------
-        DatasetIndexError
-            If old and new paths exclude each other on disk.
+        Files the host no longer lists stay only while they are on disk. A file of which another
+        version is on disk gets the new facts, and `local` says which version is here. `is_same` is
+        asked to hash a file where the indexes alone cannot tell whether it is the host's.
         """
         entries = dict(newer)
         for relpath, old in self.items():
-            new = newer.get(relpath)
             if not on_disk(relpath):
                 continue
+            new = newer.get(relpath)
             if new is None:
                 entries[relpath] = old
-            elif old.superseded or _differ(old, new):
-                here = old.superseded or old.checksum
-                entries[relpath] = replace(new, superseded=None if here == new.checksum else here)
+            else:
+                same = _compare(_version_on_disk(old), new)
+                if not (is_same(new) if same is None else same):
+                    entries[relpath] = replace(new, local=_version_on_disk(old))
         return DatasetIndex(entries.values(), origin="the old and the new index together")
 
     def changed(self, newer: DatasetIndex) -> list[str]:
-        """List the files whose content is another one in a newer index.
+        """List the files of both indexes of which the newer one has another version than is here.
 
-        Parameters
-        ----------
-        newer : DatasetIndex
-            The index as the host has it now.
-
-        Returns
-        -------
-        list of str
-            Paths in both whose checksums, or else sizes, are known and differ; of a file that is on
-            disk in an older version, that version's checksum counts.
+        Only what is known counts: checksums of the same algorithm, or else sizes.
         """
         return [
             relpath
             for relpath, entry in self.items()
-            if relpath in newer and _differ(_as_on_disk(entry), newer[relpath])
+            if relpath in newer and _compare(_version_on_disk(entry), newer[relpath]) is False
         ]
 
     def updated(self, entries: Iterable[FileEntry]) -> DatasetIndex:
-        """Return the index with some entries put in the place of those of the same path.
-
-        Parameters
-        ----------
-        entries : iterable of FileEntry
-            The new records.
-
-        Returns
-        -------
-        DatasetIndex
-            A new index.
-        """
+        """Return the index with some entries put in the place of those of the same path."""
         new = {entry.relpath: entry for entry in entries}
         return DatasetIndex((dict(self) | new).values())
 
 
-def lock_index(root: Path) -> contextlib.AbstractContextManager[bool | None]:
+def _version_on_disk(entry: FileEntry) -> LocalVersion:
+    """Describe the version that is on disk, if there is a file."""
+    return entry.local or LocalVersion(entry.size, entry.checksums)
+
+
+def _compare(local: LocalVersion, entry: FileEntry) -> bool | None:
+    """Say whether a local version is the host's; `None` where that is not known."""
+    listed = {checksum.algorithm: checksum for checksum in entry.checksums}
+    pairs = [(listed[here.algorithm], here) for here in local.checksums if here.algorithm in listed]
+    if pairs:
+        return all(there == here for there, here in pairs)
+    if local.size is not None and entry.size is not None and local.size != entry.size:
+        return False
+    # A checksum on one side is no proof: the index on disk must not claim it of the local file.
+    return None if local.checksums or entry.checksums else True
+
+
+def lock_index(root: Path) -> contextlib.AbstractContextManager[LockState]:
     """Keep other processes from changing a root's index between reading and writing it."""
     return lock(lock_folder(root) / "index.lock")
-
-
-def _parse_json(data: bytes | str, origin: str) -> dict[str, object]:
-    """Read a JSON object that has no key twice."""
-    try:
-        document = json.loads(data, object_pairs_hook=_refuse_repeated_keys)
-    except DatasetIndexError as error:
-        raise DatasetIndexError(f"{origin}: {error}.") from None
-    except (ValueError, RecursionError) as error:
-        raise DatasetIndexError(
-            f"{origin} is not a whole JSON document: {error}. "
-            "It was cut short, or is something else."
-        ) from error
-    if not isinstance(document, dict):
-        raise DatasetIndexError(
-            f"{origin} holds a JSON {type(document).__name__}, not an object of files."
-        )
-    return document
-
-
-def _refuse_repeated_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Build a JSON object, refusing a key that comes twice (Python would keep the last)."""
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        keys = [key for key, _ in pairs]
-        repeated = next(key for key in keys if keys.count(key) > 1)
-        raise DatasetIndexError(f"the key {repeated!r} comes twice")
-    return document
-
-
-def _parse_entry(relpath: str, record: object, origin: str) -> FileEntry:
-    """Read one entry, refusing what is not of the schema."""
-    try:
-        check_relpath(relpath)
-    except UnsafePathError as error:
-        raise UnsafePathError(f"{origin}: {error}. Nothing was written.") from None
-    if not isinstance(record, dict):
-        raise _wrong(origin, relpath, "is no object", record)
-    locator = record.get("osf_path", "")
-    if not isinstance(locator, str):
-        raise _wrong(origin, relpath, "has an 'osf_path' that is no text", locator)
-    size = record.get("size")
-    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 0):
-        raise _wrong(origin, relpath, "has a 'size' that is no number of bytes", size)
-    older = record.get("superseded")
-    superseded = _parse_checksum(relpath, older, origin) if isinstance(older, dict) else None
-    return FileEntry(relpath, size, _parse_checksum(relpath, record, origin), locator, superseded)
-
-
-def _parse_checksum(relpath: str, record: Mapping[str, object], origin: str) -> Checksum | None:
-    """Read the checksum of an entry; of several, the strongest."""
-    for algorithm, length in DIGEST_LENGTHS.items():
-        digest = record.get(algorithm)
-        if digest is None:
-            continue
-        if not isinstance(digest, str) or not re.fullmatch(rf"[0-9a-fA-F]{{{length}}}", digest):
-            raise _wrong(origin, relpath, f"has an {algorithm!r} that is no such checksum", digest)
-        return Checksum(algorithm, digest.lower())
-    return None
-
-
-def _wrong(origin: str, relpath: str, what: str, value: object) -> DatasetIndexError:
-    """Word what is wrong with an entry."""
-    return DatasetIndexError(
-        f"{origin}: the entry {relpath!r} {what} ({quote_short(value)}). Nothing was written."
-    )
-
-
-def _format_entry(entry: FileEntry) -> dict[str, object]:
-    """Turn an entry into its JSON object."""
-    record: dict[str, object] = {"size": entry.size}
-    if entry.locator:
-        record["osf_path"] = entry.locator
-    if entry.checksum is None:
-        record["md5"] = None  # releases of ConfUSIus refuse an index without the key
-    else:
-        record[entry.checksum.algorithm] = entry.checksum.hexdigest
-    if entry.superseded is not None:
-        record["superseded"] = {entry.superseded.algorithm: entry.superseded.hexdigest}
-    return record
-
-
-def _as_on_disk(entry: FileEntry) -> FileEntry:
-    """Describe the version of a file that is on this machine."""
-    return replace(entry, checksum=entry.superseded) if entry.superseded else entry
-
-
-def _differ(old: FileEntry, new: FileEntry) -> bool:
-    """Say whether two entries are known to describe different bytes."""
-    if old.checksum and new.checksum and old.checksum.algorithm == new.checksum.algorithm:
-        return old.checksum != new.checksum
-    return old.size is not None and new.size is not None and old.size != new.size

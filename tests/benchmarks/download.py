@@ -67,13 +67,18 @@ def fetch_ours(url: str, files: Mapping[str, Mapping[str, str]], folder: Path) -
     """Fetch files with this library."""
     from confusius_datasets._download import plan_download, run_plan
     from confusius_datasets._index import Checksum, FileEntry
-    from confusius_datasets._sources.osf import OSFSource
+    from confusius_datasets._sources import OSFSource, get_client
 
     entries = [
-        FileEntry(relpath, int(file["size"]), Checksum("md5", file["md5"]), file["osf_path"])
+        FileEntry(
+            relpath,
+            int(file["size"]),
+            (Checksum("md5", file["md5"]),),
+            locators={"osf": file["osf_path"]},
+        )
         for relpath, file in files.items()
     ]
-    run_plan(plan_download(entries, folder), OSFSource(PROJECT, FOLDER))
+    run_plan(plan_download(entries, folder), OSFSource(PROJECT, FOLDER), get_client())
 
 
 def fetch_requests(
@@ -121,7 +126,7 @@ def run_alone(peer: str, url: str, listing: Path, folder: Path) -> None:
         "requests, md5": functools.partial(fetch_requests, check=True),
         "pooch": fetch_pooch,
     }[peer]
-    ours = ["confusius_datasets._download", "confusius_datasets._sources.osf", "filelock"]
+    ours = ["confusius_datasets._download", "confusius_datasets._sources", "requests", "filelock"]
     for name in ours if peer == "ours" else [peer.partition(",")[0]]:
         importlib.import_module(name)  # only the work is timed
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -270,7 +270,7 @@ def test_memory_does_not_grow_with_the_size_of_a_file(lab: Lab, tmp_path: Path) 
     setup = """
 import resource, atexit
 import requests
-import confusius_datasets._sources.http
+import confusius_datasets._sources
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 before = peak()

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from confusius_datasets._sources.http import Credentials, next_address, open_stream
+from confusius_datasets._sources import HttpClient, get_client
+from confusius_datasets._sources.http import Credentials, next_address
 from confusius_datasets.errors import DownloadsFailedError, OfflineError, SourceError
 from confusius_datasets.testing import Fault
 from downloads import LARGE, MEBIBYTE, SMALL_FILES, Lab
@@ -53,7 +54,7 @@ def test_token_is_sent_to_the_hosts_of_osf_only(lab: Lab, monkeypatch: pytest.Mo
     lab.serve({LARGE: MEBIBYTE} | SMALL_FILES)
     lab.osf.fail(NAME, Fault("drop", after=1000), Fault("status", status=403))
 
-    lab.fetch(list(lab.source.fetch_index().values()))
+    lab.fetch(list(lab.source.list_files(get_client()).values()))
 
     seen = {(request.role, request.headers.get("authorization")) for request in lab.osf.requests}
     assert ("api", "Bearer secret-token") in seen
@@ -117,7 +118,7 @@ def test_redirects_that_lead_nowhere_are_bounded(lab: Lab) -> None:
     """A circle of redirects ends after ten, with an error that says so."""
     lab.serve({LARGE: 1000})
     entries = list(lab.index().values())
-    locator = entries[0].locator.strip("/")
+    locator = entries[0].locators["osf"].strip("/")
     circle = {"Location": f"{lab.osf.url('download')}/download/{locator}/"}
     lab.osf.fail(NAME, Fault("status", status=302, headers=circle, times=0), role="download")
 
@@ -191,7 +192,7 @@ def test_certificate_that_nobody_vouches_for_is_refused(authority: trustme.CA) -
         run_server(_Page, serve_securely(authority)) as port,
         pytest.raises(SourceError, match=r"no secure connection.*REQUESTS_CA_BUNDLE"),
     ):
-        open_stream(f"https://localhost:{port}/")
+        HttpClient().get(f"https://localhost:{port}/")
 
 
 def test_certificates_of_requests_ca_bundle_are_believed(
@@ -202,10 +203,10 @@ def test_certificates_of_requests_ca_bundle_are_believed(
     authority.cert_pem.write_to_path(str(bundle))
     with run_server(_Page, serve_securely(authority)) as port:
         with pytest.raises(SourceError):
-            open_stream(f"https://localhost:{port}/")
+            HttpClient().get(f"https://localhost:{port}/")
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
 
-        with open_stream(f"https://localhost:{port}/") as stream:
+        with HttpClient().get(f"https://localhost:{port}/") as stream:
             assert b"".join(stream) == b"ok"
 
 
@@ -222,7 +223,7 @@ def test_redirect_to_an_insecure_host_is_not_followed(
     ):
         monkeypatch.setattr(_Page, "target", f"http://localhost:{insecure}/")
         with pytest.raises(SourceError, match="not secure; it was not followed"):
-            open_stream(f"https://localhost:{secure}/leave")
+            HttpClient().get(f"https://localhost:{secure}/leave")
 
 
 # Surroundings.
@@ -297,7 +298,7 @@ def test_user_agent_says_who_asks(lab: Lab) -> None:
 
     lab.serve(SMALL_FILES)
 
-    lab.fetch(list(lab.source.fetch_index().values()))
+    lab.fetch(list(lab.source.list_files(get_client()).values()))
 
     agents = {request.headers["user-agent"] for request in lab.osf.requests}
     assert agents == {f"confusius-datasets/{confusius_datasets.__version__} (+requests)"}

@@ -164,7 +164,9 @@ def test_sidecar_that_cannot_be_read_stops_only_who_needs_it(tmp_path: Path) -> 
     with pytest.raises(OSError, match="decode JSON"):
         plain_layout(root)
     assert len(layout.get(RepetitionTime=0.4, task="other")) == 1
-    with pytest.raises(OSError, match=r"sub-01_task-rest_pwd\.json: this sidecar is not valid JSON"):
+    with pytest.raises(
+        OSError, match=r"sub-01_task-rest_pwd\.json: this sidecar is not valid JSON"
+    ):
         layout.get(RepetitionTime=0.4)
 
 

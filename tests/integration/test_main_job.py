@@ -250,7 +250,7 @@ def test_refresh_warns_until_the_new_version_is_here(osf: LocalOSF) -> None:
     assert str(first[0].message) == str(second[0].message)
     assert first[0].filename == __file__
     assert (root / relpath).read_bytes() == b"new\n"
-    assert dataset.index[relpath].superseded is None
+    assert dataset.index[relpath].local is None
 
 
 def test_renewing_a_file_keeps_what_others_wrote_into_the_index(osf: LocalOSF) -> None:
@@ -269,7 +269,7 @@ def test_renewing_a_file_keeps_what_others_wrote_into_the_index(osf: LocalOSF) -
 
     on_disk = fetch_quick_start().index
     assert new in on_disk
-    assert on_disk[relpath].superseded is None
+    assert on_disk[relpath].local is None
     assert dataset.index == on_disk
 
 
@@ -289,8 +289,8 @@ def test_renewing_some_files_is_noted_when_others_fail(
     with pytest.raises(DownloadError, match=r"sessions\.json"):
         dataset.download(subject="CR020", suffix="sessions", force=True)
 
-    assert dataset.index[f"{folder}.tsv"].superseded is None
-    assert dataset.index[f"{folder}.json"].superseded is not None
+    assert dataset.index[f"{folder}.tsv"].local is None
+    assert dataset.index[f"{folder}.json"].local is not None
 
 
 def test_refresh_by_several_processes_at_once_ends_as_by_one(osf: LocalOSF) -> None:

@@ -9,9 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from confusius_datasets._sample import SampleSource
-from confusius_datasets._sources.directory import DirectorySource
-from confusius_datasets._sources.osf import OSFSource
+from confusius_datasets._index import FileEntry
+from confusius_datasets._sources import (
+    DirectorySource,
+    FromTo,
+    Last,
+    OSFSource,
+    SampleSource,
+    get_client,
+)
 from confusius_datasets.errors import DatasetIndexError, RemoteNotFoundError
 from confusius_datasets.testing import LocalOSF, SourceTests
 from downloads import Lab
@@ -66,13 +72,13 @@ class TestDirectorySource(SourceTests):
     def test_folder_that_is_not_there_is_named(self) -> None:
         """A mirror that is not mounted is an error with its path."""
         with pytest.raises(RemoteNotFoundError, match=r"There is no folder .*mirror"):
-            DirectorySource(self.folder).fetch_index()
+            DirectorySource(self.folder).list_files(get_client())
 
     def test_index_of_the_folder_is_taken_as_it_is(self) -> None:
         """A folder with an index is what the index says."""
         source = self.make_source({"README": b"x", "dataset_index.json": b'{"README": {}}'})
 
-        assert source.fetch_index()["README"].size is None
+        assert source.list_files(get_client())["README"].size is None
 
 
 def test_osf_locator_that_is_none_is_an_error_not_a_request(lab: Lab) -> None:
@@ -82,22 +88,33 @@ def test_osf_locator_that_is_none_is_an_error_not_a_request(lab: Lab) -> None:
 
     for locator in ("", "/../x", "https://evil.org/", "/a/b/", "/a?b"):
         with pytest.raises(DatasetIndexError, match="no usable 'osf_path'"):
-            lab.source.open(replace(entry, locator=locator))
+            lab.source.open(replace(entry, locators={"osf": locator}), client=get_client())
     assert lab.osf.requests == []
 
 
-def test_sample_source_opens_where_it_is_asked_to() -> None:
-    """The source that makes its files gives the same bytes from any offset, and names its size."""
-    source = SampleSource()
-    index = source.fetch_index()
-    entry = index["dataset_description.json"]
-    with source.open(entry) as stream:
-        whole = b"".join(stream)
+class TestSampleSource:
+    """The source that makes its files; the suite's files are not among them."""
 
-    with source.open(entry, start=5, stop=20) as stream:
-        part = b"".join(stream)
+    def test_part_is_that_of_the_whole(self) -> None:
+        """A file gives the same bytes from any offset, and its size is what the index says."""
+        source, client = SampleSource(), get_client()
+        entry = source.list_files(client)["dataset_description.json"]
+        with source.open(entry, client=client) as stream:
+            whole = b"".join(stream)
 
-    assert len(whole) == entry.size == stream.total
-    assert part == whole[5:20]
-    with pytest.raises(RemoteNotFoundError, match="has no file 'gone'"):
-        source.open(replace(entry, relpath="gone"))
+        for part, expected in ((FromTo(5, 20), whole[5:20]), (Last(7), whole[-7:])):
+            with source.open(entry, part, client=client) as stream:
+                assert b"".join(stream) == expected
+        assert len(whole) == entry.size == stream.total
+
+    def test_index_is_written_and_read(self) -> None:
+        """The index file says all that the source says."""
+        source = SampleSource()
+        index = source.list_files(get_client())
+
+        assert source.read_index(source.format_index(index), "x") == index
+
+    def test_file_that_is_gone_is_named(self) -> None:
+        """A file the sample does not have is an error."""
+        with pytest.raises(RemoteNotFoundError, match="has no file 'gone'"):
+            SampleSource().open(FileEntry("gone"), client=get_client())

@@ -38,7 +38,7 @@ def test_pieces_in_any_order_make_the_file(
     What is on disk is a beginning of the whole at every moment, and its hash is right.
     """
     digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    entry = FileEntry("a", len(data), Checksum("md5", digest), "/a")
+    entry = FileEntry("a", len(data), (Checksum("md5", digest),))
     with (
         tempfile.TemporaryDirectory() as folder,
         PartialFile(Path(folder), entry) as partial,

@@ -8,17 +8,23 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from hypothesis import given
 from hypothesis import strategies as st
 
-from confusius_datasets._index import Checksum, DatasetIndex, FileEntry
+from confusius_datasets._index import Checksum, DatasetIndex, FileEntry, LocalVersion
 from confusius_datasets._paths import check_relpath
+from confusius_datasets._sources.osf import OSF_FORMAT
 from confusius_datasets.errors import DatasetIndexError, UnsafePathError
 
 parts = st.text(st.characters(codec="utf-8", exclude_characters="/\\\x00"), min_size=1, max_size=8)
 relpaths = st.lists(parts, min_size=1, max_size=4).map("/".join)
 hostile = st.text(alphabet="ab./\\:C~ \x00\n", max_size=12)
 digests = st.text(alphabet="0123456789abcdef", min_size=32, max_size=32)
-checksums = st.none() | digests.map(lambda digest: Checksum("md5", digest))
+md5s = digests.map(lambda digest: (Checksum("md5", digest),))
+crcs = digests.map(lambda digest: (Checksum("crc32", digest[:8]),))
+checksums = st.just(()) | md5s | crcs | st.tuples(md5s, crcs).map(lambda both: both[0] + both[1])
 sizes = st.none() | st.integers(0, 2**50)
-entries = st.builds(FileEntry, relpaths, sizes, checksums, st.text(max_size=5), checksums)
+hosts = st.dictionaries(st.sampled_from(["osf", "s3"]), st.text(min_size=1, max_size=5))
+etags = st.none() | st.text(min_size=1, max_size=5)
+locals_ = st.none() | st.builds(LocalVersion, sizes, checksums)
+entries = st.builds(FileEntry, relpaths, sizes, checksums, etags, hosts, locals_)
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
@@ -54,7 +60,7 @@ def test_format_then_parse_gives_the_same_index(listed: list[FileEntry]) -> None
     except DatasetIndexError:
         return
 
-    again = DatasetIndex.from_json(index.to_json(), origin="x")
+    again = OSF_FORMAT.read(OSF_FORMAT.format(index), "x")
 
     assert again == index.restricted(lambda entry: entry.relpath != "dataset_index.json")
 
@@ -63,7 +69,7 @@ def test_format_then_parse_gives_the_same_index(listed: list[FileEntry]) -> None
 def test_any_json_is_read_or_refused_by_our_error(document: dict[str, object]) -> None:
     """No input leads to an error of another kind."""
     try:
-        DatasetIndex.from_json(json.dumps(document), origin="x")
+        OSF_FORMAT.read(json.dumps(document), "x")
     except DatasetIndexError as error:
         assert "x" in str(error)
 
@@ -72,7 +78,7 @@ def test_any_json_is_read_or_refused_by_our_error(document: dict[str, object]) -
 def test_any_bytes_are_read_or_refused_by_our_error(data: bytes) -> None:
     """Neither do bytes that are no JSON."""
     try:
-        DatasetIndex.from_json(data, origin="x")
+        OSF_FORMAT.read(data, "x")
     except DatasetIndexError as error:
         assert "x" in str(error)
 
@@ -83,14 +89,18 @@ def test_any_bytes_are_read_or_refused_by_our_error(data: bytes) -> None:
     st.sets(st.sampled_from("abcdef")),
 )
 def test_merge_loses_no_local_file_and_is_idempotent(
-    old: dict[str, Checksum | None], new: dict[str, Checksum | None], here: set[str]
+    old: dict[str, tuple[Checksum, ...]], new: dict[str, tuple[Checksum, ...]], here: set[str]
 ) -> None:
     """Everything the host lists and everything on disk is in the merged index, once and for all."""
-    before = DatasetIndex(FileEntry(path, 1, checksum, "/o") for path, checksum in old.items())
-    newest = DatasetIndex(FileEntry(path, 1, checksum, "/n") for path, checksum in new.items())
+    before = DatasetIndex(
+        FileEntry(path, 1, found, None, {"osf": "/o"}) for path, found in old.items()
+    )
+    newest = DatasetIndex(
+        FileEntry(path, 1, found, None, {"osf": "/n"}) for path, found in new.items()
+    )
 
     merged = before.merged(newest, on_disk=here.__contains__)
 
     assert set(merged) == set(newest) | (set(before) & here)
-    assert all(merged[path].locator == "/n" for path in newest)
+    assert all(merged[path].locators == {"osf": "/n"} for path in newest)
     assert merged.merged(newest, on_disk=here.__contains__) == merged

@@ -20,7 +20,7 @@ LABELS = {
 }
 
 PATHS = sorted({*NUNEZ_PATHS, *CYBIS_PATHS, "task-kalatsky_events.json", "code/sub-CR017_x.py"})
-BOTH = DatasetIndex(FileEntry(relpath, 1, None, "/a") for relpath in PATHS)
+BOTH = DatasetIndex(FileEntry(relpath, 1) for relpath in PATHS)
 
 filters = st.fixed_dictionaries(
     {},

@@ -14,6 +14,7 @@ import pytest
 
 from confusius_datasets import get_datasets_dir
 from confusius_datasets._cache import (
+    LockState,
     cache_folder,
     current_umask,
     is_here,
@@ -172,7 +173,7 @@ def test_lock_keeps_a_second_holder_out_until_it_is_freed(tmp_path: Path) -> Non
     """While one holds the lock, another process does not get it; afterwards it does."""
     script = (
         "import sys, pathlib; from confusius_datasets._cache import lock\n"
-        "with lock(pathlib.Path(sys.argv[1]), timeout=0.1) as held: print(held)"
+        "with lock(pathlib.Path(sys.argv[1]), timeout=0.1) as state: print(state.value)"
     )
     path = tmp_path / "locks" / "a.lock"
 
@@ -180,19 +181,19 @@ def test_lock_keeps_a_second_holder_out_until_it_is_freed(tmp_path: Path) -> Non
         command = [sys.executable, "-c", script, str(path)]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
-    with lock(path) as held:
+    with lock(path) as state:
         during = ask()
     after = ask()
 
-    assert (held, during, after) == (True, "False", "True")
+    assert (state, during, after) == (LockState.HELD, "taken", "held")
 
 
 def test_lock_where_none_can_be_made_says_so(tmp_path: Path) -> None:
     """Where there can be no lock, one is neither held nor somebody else's."""
     (tmp_path / "file").write_text("")
 
-    with lock(tmp_path / "file" / "a.lock") as held:
-        assert held is None
+    with lock(tmp_path / "file" / "a.lock") as state:
+        assert state is LockState.UNAVAILABLE
 
 
 def test_umask_is_read_and_left_alone() -> None:

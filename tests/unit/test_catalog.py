@@ -18,7 +18,7 @@ from confusius_datasets._catalog import (
     DatasetSpec,
 )
 from confusius_datasets._selection import FILTER_ENTITIES
-from confusius_datasets._sources.osf import OSFSource
+from confusius_datasets._sources import OSFSource
 from confusius_datasets._text import format_nbytes
 
 ALL = [*LISTED.values(), SAMPLE]

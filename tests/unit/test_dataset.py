@@ -12,7 +12,7 @@ import pytest
 
 from confusius_datasets import BIDSDataset, fetch_sample, open_dataset
 from confusius_datasets._catalog import SAMPLE, DatasetSpec
-from confusius_datasets._sources.directory import DirectorySource
+from confusius_datasets._sources import DirectorySource, get_client, write_index_file
 from confusius_datasets.errors import (
     AmbiguousMatchError,
     CacheError,
@@ -48,7 +48,7 @@ def dataset_from(files: dict[str, str], folder: Path) -> BIDSDataset:
         url="",
     )
     root.mkdir()
-    spec.source.fetch_index().write(root / "dataset_index.json")
+    write_index_file(spec.source, root, spec.source.list_files(get_client()))
     return BIDSDataset(root, spec=spec, progress=False)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from confusius_datasets._cache import LockState
 from confusius_datasets._download import verify_files
 from confusius_datasets._download.background import BATCH, BackgroundHash
 from confusius_datasets._download.hashes import new_hash
@@ -20,7 +21,7 @@ from confusius_datasets._download.locks import FileLocks, lock_name
 from confusius_datasets._download.partial import ABANDONED_S, PartialFile, find_leftovers
 from confusius_datasets._download.plan import SMALL
 from confusius_datasets._download.wording import word_disk, word_failures, word_mismatch
-from confusius_datasets._index import Checksum, FileEntry
+from confusius_datasets._index import Checksum, FileEntry, LocalVersion
 from confusius_datasets.errors import (
     CacheError,
     ChecksumError,
@@ -34,7 +35,7 @@ DATA = bytes(range(256)) * 40
 def describe(data: bytes, relpath: str = "sub-01/a.nii.gz", *, checksum: bool = True) -> FileEntry:
     """Make the entry of some bytes."""
     digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    return FileEntry(relpath, len(data), Checksum("md5", digest) if checksum else None, "/a")
+    return FileEntry(relpath, len(data), (Checksum("md5", digest),) if checksum else ())
 
 
 def leave(folder: Path, entry: FileEntry, data: bytes) -> Path:
@@ -145,8 +146,10 @@ def test_verify_tells_what_is_whole_from_what_is_not(tmp_path: Path) -> None:
         "missing": describe(DATA, "missing"),
         "changed": describe(DATA, "changed"),
         "short": describe(DATA, "short", checksum=False),
-        "unsaid": FileEntry("unsaid", None, None, "/a"),
-        "outdated": FileEntry("outdated", 1, older.checksum, "/a", describe(DATA).checksum),
+        "unsaid": FileEntry("unsaid"),
+        "outdated": FileEntry(
+            "outdated", 1, older.checksums, local=LocalVersion(None, describe(DATA).checksums)
+        ),
         "folder": describe(DATA, "folder"),
     }
     for name in ("whole", "unsaid", "outdated"):
@@ -238,12 +241,12 @@ def test_locks_of_small_files_are_shared_within_a_plan_only(tmp_path: Path) -> N
 
     for entry in entries[:-1]:
         with ours.hold(entry) as held, others.hold(entry) as theirs:
-            assert (held, theirs) == (True, False)
+            assert (held, theirs) == (LockState.HELD, LockState.TAKEN)
     with others.hold(entries[-1]) as theirs:
-        assert theirs is False  # the last of its lock is still to come
+        assert theirs is LockState.TAKEN  # the last of its lock is still to come
     ours.release()
     with others.hold(entries[0]) as theirs:
-        assert theirs is True
+        assert theirs is LockState.HELD
     others.release()
 
     assert len(names) <= 16

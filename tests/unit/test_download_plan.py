@@ -15,7 +15,7 @@ from confusius_datasets.errors import CacheError
 
 def entry(relpath: str, size: int | None = 10) -> FileEntry:
     """Make an entry without checksum."""
-    return FileEntry(relpath, size, None, "/a")
+    return FileEntry(relpath, size)
 
 
 def test_plan_has_what_is_missing_once(tmp_path: Path) -> None:

@@ -9,18 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from confusius_datasets._index import Checksum, DatasetIndex, FileEntry
+from confusius_datasets._index import Checksum, DatasetIndex, FileEntry, LocalVersion
 from confusius_datasets._paths import check_relpath, resolve_below
+from confusius_datasets._sources import OSFSource, read_index_file, write_index_file
+from confusius_datasets._sources.osf import OSF_FORMAT
 from confusius_datasets._text import format_nbytes
 from confusius_datasets.errors import DatasetIndexError, UnsafePathError
 
 MD5 = "90bc4b3d7b4bd1b0e8e7a1f8a2b3c4d5"
 OTHER = "f" * 32
+SOURCE = OSFSource("43skw", "small-bids")
 
 
 def entry(relpath: str, *, size: int | None = 1, md5: str | None = MD5) -> FileEntry:
     """Make an entry."""
-    return FileEntry(relpath, size, Checksum("md5", md5) if md5 else None, "/abc")
+    return FileEntry(
+        relpath, size, (Checksum("md5", md5),) if md5 else (), locators={"osf": "/abc"}
+    )
 
 
 def test_from_json_reads_the_schema_with_and_without_md5() -> None:
@@ -33,18 +38,18 @@ def test_from_json_reads_the_schema_with_and_without_md5() -> None:
         }
     )
 
-    index = DatasetIndex.from_json(text, origin="x")
+    index = OSF_FORMAT.read(text, "x")
 
     assert list(index.values()) == [
-        FileEntry("a.json", 3, Checksum("md5", MD5), "/66bb"),
-        FileEntry("b.json", None, None, "/66aa"),
+        FileEntry("a.json", 3, (Checksum("md5", MD5),), locators={"osf": "/66bb"}),
+        FileEntry("b.json", locators={"osf": "/66aa"}),
     ]
     assert index.nbytes == 3
 
 
 def test_to_json_is_sorted_indented_and_ends_a_line() -> None:
     """The file is the one other readers of this index know, which want every key."""
-    text = DatasetIndex([entry("b"), entry("a", size=None, md5=None)]).to_json().decode()
+    text = OSF_FORMAT.format(DatasetIndex([entry("b"), entry("a", size=None, md5=None)])).decode()
 
     assert (
         text
@@ -87,7 +92,7 @@ def test_hostile_path_is_refused_by_name(relpath: str, reason: str) -> None:
     text = json.dumps({"good.json": {"osf_path": "/a", "size": 1}, relpath: {"osf_path": "/a"}})
 
     with pytest.raises(UnsafePathError, match=reason) as caught:
-        DatasetIndex.from_json(text, origin="https://host/index")
+        OSF_FORMAT.read(text, "https://host/index")
 
     assert repr(relpath) in str(caught.value)
     assert str(caught.value).startswith("https://host/index: ")
@@ -99,8 +104,8 @@ def test_hostile_path_is_refused_by_name(relpath: str, reason: str) -> None:
         ("[]", "holds a JSON list"),
         ('{"a": {"osf_path": "/x"', "not a whole JSON document"),
         ("", "not a whole JSON document"),
-        ('{"a": 3}', "'a' is no object"),
-        ('{"a": {"osf_path": 3}}', "'a' has an 'osf_path' that is no text"),
+        ('{"a": 3}', "'a' must be an object"),
+        ('{"a": {"osf_path": 3}}', "'a' has a 'osf_path' that must be text"),
         ('{"a": {"size": "3"}}', "'a' has a 'size'"),
         ('{"a": {"size": -1}}', "'a' has a 'size'"),
         ('{"a": {"size": true}}', "'a' has a 'size'"),
@@ -119,13 +124,13 @@ def test_hostile_path_is_refused_by_name(relpath: str, reason: str) -> None:
 def test_damaged_index_is_refused_by_entry(document: str, reason: str) -> None:
     """What is not of the schema is an error that names the entry and the fault."""
     with pytest.raises(DatasetIndexError, match=reason):
-        DatasetIndex.from_json(document, origin="x")
+        OSF_FORMAT.read(document, "x")
 
 
 def test_bytes_that_are_no_text_are_refused() -> None:
     """An HTML page or a binary file in the index's place is an error of the index."""
     with pytest.raises(DatasetIndexError, match="not a whole JSON document"):
-        DatasetIndex.from_json(b"\xff\xfe\x00<html>", origin="x")
+        OSF_FORMAT.read(b"\xff\xfe\x00<html>", "x")
 
 
 def test_read_of_a_damaged_file_says_how_to_renew_it(tmp_path: Path) -> None:
@@ -134,7 +139,7 @@ def test_read_of_a_damaged_file_says_how_to_renew_it(tmp_path: Path) -> None:
     path.write_text("{")
 
     with pytest.raises(DatasetIndexError, match=r"dataset_index\.json is .* refresh=True"):
-        DatasetIndex.read(path)
+        read_index_file(SOURCE, tmp_path)
 
 
 def test_merge_adds_what_is_new_and_keeps_what_is_here() -> None:
@@ -160,11 +165,12 @@ def test_merge_remembers_the_version_on_disk_until_it_is_the_newest() -> None:
     assert once.changed(new) == ["a"]  # still not the newest
     assert once.changed(old) == ["b"]  # the host took the change back, and "a" is here unchanged
     assert once["a"].checksum == Checksum("md5", OTHER)
-    assert once["a"].superseded == Checksum("md5", MD5)
-    assert once["b"].superseded is None
+    assert once["a"].local == LocalVersion(1, (Checksum("md5", MD5),))
+    assert once["a"].local_checksum == Checksum("md5", MD5)
+    assert once["b"].local is None
     assert twice == once
-    assert back["a"].superseded is None
-    assert DatasetIndex.from_json(once.to_json(), origin="x") == once
+    assert back["a"].local is None
+    assert OSF_FORMAT.read(OSF_FORMAT.format(once), "x") == once
 
 
 def test_changed_needs_both_checksums_or_sizes() -> None:
@@ -180,16 +186,16 @@ def test_write_leaves_a_file_that_says_the_same_alone(tmp_path: Path) -> None:
     """What was made from the index stays younger than it, and a read-only folder will do."""
     path = tmp_path / "dataset_index.json"
     index = DatasetIndex([entry("a")])
-    index.write(path)
+    write_index_file(SOURCE, tmp_path, index)
     os.utime(path, (0, 0))
 
-    index.write(path)
+    write_index_file(SOURCE, tmp_path, index)
     same = path.stat().st_mtime
-    DatasetIndex([entry("b")]).write(path)
+    write_index_file(SOURCE, tmp_path, DatasetIndex([entry("b")]))
 
     assert same == 0
     assert path.stat().st_mtime > 0
-    assert list(DatasetIndex.read(path)) == ["b"]
+    assert list(read_index_file(SOURCE, tmp_path)) == ["b"]
 
 
 def test_index_pickles_and_compares_by_value() -> None:

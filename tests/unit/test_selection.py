@@ -16,7 +16,7 @@ from replicas import CYBIS_PATHS, NUNEZ_PATHS
 
 def index_of(relpaths: list[str]) -> DatasetIndex:
     """Make an index of some paths."""
-    return DatasetIndex(FileEntry(relpath, 1, None, "/a") for relpath in relpaths)
+    return DatasetIndex(FileEntry(relpath, 1) for relpath in relpaths)
 
 
 NUNEZ = index_of(NUNEZ_PATHS)

@@ -20,7 +20,7 @@ from confusius_datasets._download.events import (
 from confusius_datasets._download.plan import DownloadPlan, plan_download
 from confusius_datasets._download.run import run_plan
 from confusius_datasets._download.settings import DownloadSettings
-from confusius_datasets._download.verify import verify_files
+from confusius_datasets._download.verify import FileStatus, verify_files
 
 __all__ = [
     "BytesReceived",
@@ -30,6 +30,7 @@ __all__ = [
     "FileFailed",
     "FileFinished",
     "FileStarted",
+    "FileStatus",
     "PlanFinished",
     "PlanStarted",
     "Waiting",

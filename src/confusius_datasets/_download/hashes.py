@@ -41,9 +41,13 @@ class _CRC32:
         return f"{self._value:08x}"
 
 
-def new_hash(algorithm: str) -> Hash:
-    """Return a fresh hash."""
-    return _CRC32() if algorithm == "crc32" else hashlib.new(algorithm, usedforsecurity=False)
+def new_hash(algorithm: str, size: int | None = None) -> Hash:
+    """Return a fresh hash; that of git needs the size of what will be hashed."""
+    if algorithm == "crc32":
+        return _CRC32()
+    if algorithm == "git":  # https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
+        return hashlib.sha1(b"blob %d\0" % (size or 0), usedforsecurity=False)
+    return hashlib.new(algorithm, usedforsecurity=False)
 
 
 def read_blocks(path: Path) -> Iterator[bytes]:

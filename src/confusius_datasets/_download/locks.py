@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from confusius_datasets._cache import lock
+from confusius_datasets._cache import LockState, lock
 from confusius_datasets._download.plan import SMALL
 from confusius_datasets._index import FileEntry
 
@@ -37,20 +37,20 @@ class FileLocks:
     def __init__(self, folder: Path, entries: Iterable[FileEntry]) -> None:
         self._folder = folder
         self._left = Counter(map(lock_name, entries))
-        self._held: dict[str, bool | None] = {}
+        self._held: dict[str, LockState] = {}
         self._releases: dict[str, contextlib.ExitStack] = {}
         self._mutex = threading.Lock()
         self._works = _try_locks(folder)
 
     @contextlib.contextmanager
-    def hold(self, entry: FileEntry) -> Iterator[bool | None]:
+    def hold(self, entry: FileEntry) -> Iterator[LockState]:
         """Keep other processes from downloading a file, and note afterwards that it is done."""
         name = lock_name(entry)
-        held = self._take(name)
+        state = self._take(name)
         try:
-            yield held
+            yield state
         finally:
-            if held is not False:
+            if state is not LockState.TAKEN:
                 self._put_back(name)
 
     def release(self) -> None:
@@ -59,16 +59,17 @@ class FileLocks:
             for name in list(self._releases):
                 self._free(name)
 
-    def _take(self, name: str) -> bool | None:
+    def _take(self, name: str) -> LockState:
         """Take a lock, unless this plan has it."""
         with self._mutex:
             if name not in self._held:
                 stack = contextlib.ExitStack()
-                path = self._folder / name
-                held = stack.enter_context(lock(path, timeout=0)) if self._works else None
-                if held is False:
-                    return False
-                self._held[name], self._releases[name] = held, stack
+                state = LockState.UNAVAILABLE
+                if self._works:
+                    state = stack.enter_context(lock(self._folder / name, timeout=0))
+                if state is LockState.TAKEN:
+                    return state
+                self._held[name], self._releases[name] = state, stack
             return self._held[name]
 
     def _put_back(self, name: str) -> None:
@@ -88,8 +89,8 @@ class FileLocks:
 def _try_locks(folder: Path) -> bool:
     """Say whether a file system has locks at all."""
     path = folder / f"probe-{uuid.uuid4().hex}.lock"
-    with lock(path, timeout=0) as held:
-        works = bool(held)
+    with lock(path, timeout=0) as state:
+        works = state is LockState.HELD
     with contextlib.suppress(OSError):
         os.unlink(path)  # noqa: PTH108 - newer versions of the lock have done so
     return works

@@ -70,7 +70,7 @@ class PartialFile:
         self._settling = 0  # bytes that the system was told to put on disk
         self._entry = entry
         self._algorithm = entry.checksum.algorithm if entry.checksum else "md5"
-        self._hash: Hash = new_hash(self._algorithm)
+        self._hash: Hash = new_hash(self._algorithm, entry.size)
         with _here_lock:
             _here.add(self.path.name)
         # Without a checksum nothing would vouch for bytes of an earlier call.
@@ -131,7 +131,7 @@ class PartialFile:
         self.flush()
         self._file.truncate(0)
         self._end_hash()
-        self._hash = self._beside(new_hash(self._algorithm))
+        self._hash = self._beside(new_hash(self._algorithm, self._entry.size))
         self.position = self._settling = 0
         self.resumed = False
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from confusius_datasets._cache import lock_folder
+from confusius_datasets._cache import LockState, lock_folder
 from confusius_datasets._download.events import (
     Event,
     FileFailed,
@@ -28,7 +28,7 @@ from confusius_datasets._download.partial import (
 )
 from confusius_datasets._download.plan import SMALL, DownloadPlan, check_space
 from confusius_datasets._download.settings import DownloadSettings
-from confusius_datasets._download.transfer import Shared, StoppedError, Transfer
+from confusius_datasets._download.transfer import DownloadContext, StoppedError, Transfer
 from confusius_datasets._download.wording import (
     word_disk,
     word_failures,
@@ -37,8 +37,7 @@ from confusius_datasets._download.wording import (
     word_offline,
 )
 from confusius_datasets._index import FileEntry
-from confusius_datasets._sources import Source
-from confusius_datasets._sources.patience import use_patience
+from confusius_datasets._sources import HttpClient, Source
 from confusius_datasets.errors import (
     CacheError,
     DatasetIndexError,
@@ -77,6 +76,7 @@ FATAL = {errno.ENOSPC, errno.EROFS, errno.EIO, getattr(errno, "EDQUOT", errno.EN
 def run_plan(
     plan: DownloadPlan,
     source: Source,
+    client: HttpClient,
     *,
     on_event: Callable[[Event], None] = lambda event: None,
     settings: DownloadSettings | None = None,
@@ -93,9 +93,9 @@ def run_plan(
         make_folders(plan.root, lock_folder(plan.root))
     except OSError as error:
         raise word_disk(folder, error) from error
-    shared = Shared(source, settings, on_event)
-    shared.tell(PlanStarted(len(plan.entries), None if plan.unknown_sizes else plan.nbytes))
-    run = _Run(plan, shared, folder)
+    context = DownloadContext(source, client.with_policy(settings), settings, on_event)
+    context.tell(PlanStarted(len(plan.entries), None if plan.unknown_sizes else plan.nbytes))
+    run = _Run(plan, context, folder)
     try:
         run.start()
         run.wait()
@@ -103,16 +103,16 @@ def run_plan(
         raise KeyboardInterrupt(run.interrupt()) from None
     finally:
         run.release()
-    shared.tell(PlanFinished())
+    context.tell(PlanFinished())
     run.raise_failures()
 
 
 class _Run:
     """One plan being carried out, by several threads."""
 
-    def __init__(self, plan: DownloadPlan, shared: Shared, folder: Path) -> None:
+    def __init__(self, plan: DownloadPlan, context: DownloadContext, folder: Path) -> None:
         self._plan = plan
-        self._shared = shared
+        self._context = context
         self._folder = folder
         self._waiting = collections.deque(plan.entries)
         self._elsewhere: collections.deque[tuple[float, FileEntry]] = collections.deque()
@@ -120,14 +120,14 @@ class _Run:
         self._failures: dict[str, Exception] = {}
         self._n_left = len(plan.entries)
         self._n_done = 0
-        self._barren = 0  # files that failed in a row while nothing was received
+        self._failures_in_a_row = 0  # files that failed in a row while nothing was received
         self._fatal: BaseException | None = None
         self._lock = threading.Lock()
         # Large bodies share the connections; small files only wait for answers.
-        self._lines = threading.BoundedSemaphore(shared.settings.workers)
+        self._lines = threading.BoundedSemaphore(context.settings.workers)
         self._locks = FileLocks(lock_folder(plan.root), plan.entries)
         n_small = sum((entry.size or 0) <= SMALL for entry in plan.entries)
-        workers = shared.settings.workers
+        workers = context.settings.workers
         # Threads of our own, since those of an executor keep the interpreter from ending.
         self._threads = [
             threading.Thread(target=self._work, name=f"download-{number}", daemon=True)
@@ -139,7 +139,7 @@ class _Run:
         for thread in self._threads[:FIRST_THREADS]:
             thread.start()
         at, busy = time.monotonic(), time.process_time()
-        while not self._shared.stop.wait(TICK_S / 4):
+        while not self._context.stop.wait(TICK_S / 4):
             begun, spent = at, busy
             at, busy = time.monotonic(), time.process_time()
             if busy - spent < (1.0 - IDLE_SHARE) * (at - begun):
@@ -160,7 +160,7 @@ class _Run:
 
     def interrupt(self) -> str:
         """Stop, and say how much is done."""
-        self._shared.stop.set()
+        self._context.stop.set()
         until = time.monotonic() + LAST_BREATH_S
         for thread in self._threads:
             # One that waits for a silent host is left behind: it writes nothing any more.
@@ -170,7 +170,7 @@ class _Run:
             self._plan.root,
             n_done=self._n_done,
             n_files=len(self._plan.entries),
-            nbytes=self._shared.received,
+            nbytes=self._context.received,
         )
 
     def raise_failures(self) -> None:
@@ -201,13 +201,12 @@ class _Run:
     def _work(self) -> None:
         """Take files in turn, help others when there are none, and end when all is done."""
         try:
-            with use_patience(self._shared.settings):
-                while self._n_left and not self._shared.stop.is_set():
-                    entry = self._take_turn()
-                    if entry is not None:
-                        self._fetch(entry)
-                    elif not self._help():
-                        self._shared.sleep(TICK_S)
+            while self._n_left and not self._context.stop.is_set():
+                entry = self._take_turn()
+                if entry is not None:
+                    self._fetch(entry)
+                elif not self._help():
+                    self._context.sleep(TICK_S)
         except StoppedError:
             pass
         except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
@@ -234,9 +233,9 @@ class _Run:
     def _fetch(self, entry: FileEntry) -> None:
         """Download one file; what fails for good is noted, what is fatal for all is raised."""
         try:
-            with self._locks.hold(entry) as held:
-                # Without a lock of any kind one goes on: it only saves work.
-                if held is False:
+            with self._locks.hold(entry) as state:
+                # Where there are no locks the download goes on: they only save work.
+                if state is LockState.TAKEN:
                     # Another process has it: something else first.
                     with self._lock:
                         self._elsewhere.append((time.monotonic() + 2 * TICK_S, entry))
@@ -254,15 +253,15 @@ class _Run:
             worded.__cause__ = error
             self._fail(entry, worded, fatal=error.errno in FATAL)
         else:
-            self._barren = 0
+            self._failures_in_a_row = 0
         with self._lock:
             self._n_left -= 1
             if not self._n_left:
-                self._shared.stop.set()  # so that nobody sleeps on, or helps with what is whole
+                self._context.stop.set()  # so that nobody sleeps on, or helps with what is whole
 
     def _fetch_locked(self, entry: FileEntry) -> None:
         """Download one file that no other process is downloading, as far as locks can tell."""
-        tell = self._shared.tell
+        tell = self._context.tell
         if not self._plan.force and self._is_here(entry):
             tell(FileStarted(entry.relpath, entry.size or 0))
             self._finish(entry)
@@ -272,7 +271,7 @@ class _Run:
                 stack.enter_context(self._line())
             partial = stack.enter_context(PartialFile(self._folder, entry))
             tell(FileStarted(entry.relpath, partial.position))
-            transfer = Transfer(self._shared, entry, partial)
+            transfer = Transfer(self._context, entry, partial)
             stack.callback(transfer.close)
             self._active[entry.relpath] = transfer
             stack.callback(self._active.pop, entry.relpath)
@@ -284,7 +283,7 @@ class _Run:
     def _line(self) -> collections.abc.Iterator[None]:
         """Occupy one of the connections for large bodies."""
         while not self._lines.acquire(timeout=4 * TICK_S):
-            self._shared.sleep(0.0)
+            self._context.sleep(0.0)
         try:
             yield
         finally:
@@ -294,19 +293,19 @@ class _Run:
         """Note that a file is at its place."""
         with self._lock:
             self._n_done += 1
-        self._shared.tell(FileFinished(entry.relpath))
+        self._context.tell(FileFinished(entry.relpath))
 
     def _fail(self, entry: FileEntry, error: Exception, *, fatal: bool = False) -> None:
         """Note that a file failed for good, and stop if the others would fail as well."""
         with self._lock:
             self._failures[entry.relpath] = error
-            lost = isinstance(error, RemoteConnectionError) and not self._shared.received
-            self._barren = self._barren + 1 if lost else 0
-        self._shared.tell(FileFailed(entry.relpath, error))
+            lost = isinstance(error, RemoteConnectionError) and not self._context.received
+            self._failures_in_a_row = self._failures_in_a_row + 1 if lost else 0
+        self._context.tell(FileFailed(entry.relpath, error))
         if fatal or (isinstance(error, HostUnreachableError) and lost):
             self._give_up(error)
-        elif self._barren > self._shared.settings.workers:
-            self._shared.stop.set()
+        elif self._failures_in_a_row > self._context.settings.workers:
+            self._context.stop.set()
 
     def _begin_no_more(self, error: Exception) -> None:
         """Leave the files that nobody has begun; those under way may need no more requests."""
@@ -320,4 +319,4 @@ class _Run:
         """Stop all threads because of an error; the first one counts."""
         with self._lock:
             self._fatal = self._fatal or error
-        self._shared.stop.set()
+        self._context.stop.set()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from confusius_datasets._sources.patience import Patience
+from confusius_datasets._sources import RetryPolicy
 
 __all__ = ["DownloadSettings"]
 
 
 @dataclass(frozen=True, slots=True)
-class DownloadSettings(Patience):
+class DownloadSettings(RetryPolicy):
     """How downloads are carried out: how much at once, and how patiently."""
 
     workers: int = 8

@@ -13,8 +13,7 @@ from confusius_datasets._download.partial import PartialFile
 from confusius_datasets._download.settings import DownloadSettings
 from confusius_datasets._download.wording import word_mismatch
 from confusius_datasets._index import FileEntry
-from confusius_datasets._sources import ByteStream, Source
-from confusius_datasets._sources.patience import backoff_s, most_retries
+from confusius_datasets._sources import ByteStream, From, FromTo, HttpClient, Source, retry
 from confusius_datasets.errors import (
     ChecksumError,
     OfflineError,
@@ -23,10 +22,10 @@ from confusius_datasets.errors import (
     SourceError,
 )
 
-__all__ = ["Shared", "StoppedError", "Transfer"]
+__all__ = ["DownloadContext", "StoppedError", "Transfer"]
 
-SLOW = 100
-"""Bytes a second that are no progress of an attempt."""
+SLOW_BYTES_PER_S = 100
+"""An attempt that receives fewer makes no progress."""
 
 WORTH_HELP_S = 1.0
 """Seconds that a file must still take for others to help: each has to connect first."""
@@ -40,10 +39,11 @@ class StoppedError(Exception):
 
 
 @dataclass
-class Shared:
+class DownloadContext:
     """What all transfers of one call have in common."""
 
     source: Source
+    client: HttpClient
     settings: DownloadSettings
     on_event: Callable[[Event], None]
     stop: threading.Event = field(default_factory=threading.Event)
@@ -63,47 +63,38 @@ class Shared:
         if self.stop.wait(seconds):
             raise StoppedError
 
-    def announce(self, seconds: float, reason: str) -> None:
-        """Tell of a wait, once for all who wait for the same."""
+    def wait(self, seconds: float, error: SourceError) -> None:
+        """Wait before the next attempt, and tell of it once for all who wait for the same."""
+        if self.stop.is_set():
+            raise StoppedError
         until = time.monotonic() + seconds
         with self._telling:
             known = until <= self._announced + 1.0
             self._announced = max(self._announced, until)
         if not known:
-            self.tell(Waiting(seconds, reason))
+            self.tell(Waiting(seconds, str(error)))
+        self.sleep(seconds)
 
 
 class Transfer:
     """One file on its way."""
 
-    def __init__(self, shared: Shared, entry: FileEntry, partial: PartialFile) -> None:
-        self._shared = shared
+    def __init__(self, context: DownloadContext, entry: FileEntry, partial: PartialFile) -> None:
+        self._context = context
         self._entry = entry
         self._partial = partial
-        self._validator: str | None = None
+        self._etag: str | None = None
         self._ranges = False
         self._helped_in_vain = 0
         self._begun, self._here = time.monotonic(), partial.position
-        self._assembly = Assembly(partial, entry.size, window=2 * shared.settings.workers)
+        self._assembly = Assembly(partial, entry.size, window=2 * context.settings.workers)
 
     def run(self) -> None:
         """Receive the file, over as many attempts as it takes, and check it."""
-        failed, best, wrong = 0, self._partial.position, 0
+        wrong = 0
         while True:
-            begun, seen = time.monotonic(), self._shared.received
             try:
-                self._receive_all()
-                self._partial.check()
-            except RateLimitError as error:
-                # Others may have been answered meanwhile: then it is a matter of taking turns.
-                failed = 0 if self._shared.received > seen else failed + 1
-                self._hold(error, failed)
-            except RemoteConnectionError as error:
-                progress = self._partial.position - best
-                best = max(best, self._partial.position)
-                moved = progress > 0 and progress >= SLOW * (time.monotonic() - begun)
-                failed = 0 if moved else failed + 1
-                self._back_off(error, failed)
+                self._run_once()
             except ChecksumError:
                 resumed = self._partial.resumed
                 self._restart()
@@ -114,10 +105,39 @@ class Transfer:
             else:
                 return
 
+    def _run_once(self) -> None:
+        """Receive the file and check it, trying again after errors of the host."""
+        context = self._context
+        best = self._partial.position
+        begun, seen = time.monotonic(), context.received
+
+        def attempt() -> None:
+            nonlocal begun, seen
+            begun, seen = time.monotonic(), context.received
+            self._receive_all()
+            self._partial.check()
+
+        def moved(error: SourceError) -> bool:
+            nonlocal best
+            if isinstance(error, RateLimitError):
+                # Others may have been answered meanwhile: then it is a matter of taking turns.
+                return context.received > seen
+            progress = self._partial.position - best
+            best = max(best, self._partial.position)
+            return progress > 0 and progress >= SLOW_BYTES_PER_S * (time.monotonic() - begun)
+
+        retry(
+            attempt,
+            context.settings,
+            wait=context.wait,
+            moved=moved,
+            answered=lambda: bool(context.received),
+        )
+
     def help(self) -> bool:
         """Receive pieces that the one who runs this transfer has not come to yet."""
         # Without a validator or checksum, ranges of different contents could be mixed unnoticed.
-        vouched = self._validator is not None or self._entry.checksum is not None
+        vouched = self._etag is not None or self._entry.checksum is not None
         assembly = self._assembly
         if not (self._ranges and vouched) or self._helped_in_vain > 2:
             return False
@@ -164,8 +184,10 @@ class Transfer:
     def _receive(self, assembly: Assembly, piece: Piece, *, alone: bool = False) -> None:
         """Receive a piece, or as much of it as comes."""
         asked = None if piece.stop == assembly.size else piece.stop
-        with self._shared.source.open(
-            self._entry, start=piece.position, stop=asked, validator=self._validator
+        part = From(piece.position) if asked is None else FromTo(piece.position, asked)
+        context = self._context
+        with context.source.open(
+            self._entry, part, client=context.client, etag=self._etag
         ) as stream:
             if self._fits(stream, piece):
                 if alone:
@@ -178,7 +200,7 @@ class Transfer:
 
     def _fits(self, stream: ByteStream, piece: Piece) -> bool:
         """Say whether a stream goes on from where the piece is, with the same content."""
-        same = self._validator is None or stream.validator in (None, self._validator)
+        same = self._etag is None or stream.etag in (None, self._etag)
         return same and stream.start == piece.position
 
     def _start_again(self, stream: ByteStream) -> None:
@@ -197,11 +219,11 @@ class Transfer:
         """Take note of what the host says of the file."""
         if stream.total is not None and self._entry.size not in (None, stream.total):
             raise word_mismatch(
-                self._entry, f"{self._entry.size} bytes", f"{stream.total} bytes", url=_url(stream)
+                self._entry, f"{self._entry.size} bytes", f"{stream.total} bytes", url=stream.url
             )
         if stream.total is not None:
             assembly.learn_size(stream.total)
-        self._validator = stream.validator
+        self._etag = stream.etag
         self._ranges = stream.ranges
 
     def _pour(
@@ -211,11 +233,11 @@ class Transfer:
         for data in stream:
             self._check_stop()
             taken = assembly.take(piece, data)
-            self._shared.tell(BytesReceived(self._entry.relpath, taken))
+            self._context.tell(BytesReceived(self._entry.relpath, taken))
             to_the_end = asked is None and piece.stop in (None, assembly.size)
             if taken < len(data) and to_the_end and not assembly.is_closed:
                 raise word_mismatch(
-                    self._entry, f"{assembly.size} bytes", "more than that", url=_url(stream)
+                    self._entry, f"{assembly.size} bytes", "more than that", url=stream.url
                 )
             # A piece that was cut meanwhile is whole before its stream is.
             if taken < len(data) or (piece.is_whole and not to_the_end and piece.stop != asked):
@@ -230,49 +252,23 @@ class Transfer:
         if stream.total is None:
             # The host did not say how much would come, so this is what it takes for the file.
             expected, found = f"{piece.stop} bytes", f"{piece.position} bytes"
-            raise word_mismatch(self._entry, expected, found, url=_url(stream))
+            raise word_mismatch(self._entry, expected, found, url=stream.url)
         raise RemoteConnectionError(
             f"{self._entry.relpath}: the connection ended after {piece.position} of "
             f"{stream.total} bytes. Call again: it goes on from there.",
-            url=_url(stream),
+            url=stream.url,
         )
 
     def _restart(self) -> None:
         """Throw away what was received."""
         self._assembly.close()
-        self._shared.tell(BytesReceived(self._entry.relpath, -self._partial.position))
+        self._context.tell(BytesReceived(self._entry.relpath, -self._partial.position))
         self._partial.restart()
-        self._validator, self._ranges = None, False
-        window = 2 * self._shared.settings.workers
+        self._etag, self._ranges = None, False
+        window = 2 * self._context.settings.workers
         self._assembly = Assembly(self._partial, self._entry.size, window=window)
-
-    def _hold(self, error: RateLimitError, failed: int) -> None:
-        """Wait for as long as a host asks."""
-        settings = self._shared.settings
-        seconds = backoff_s(max(failed, 1), settings) if error.retry_after is None else None
-        seconds = error.retry_after if seconds is None else seconds
-        if seconds is None or seconds > settings.longest_wait_s or failed > settings.retries:
-            raise error
-        self._shared.announce(seconds, str(error))
-        self._shared.sleep(seconds)
-
-    def _back_off(self, error: RemoteConnectionError, failed: int) -> None:
-        """Wait longer after each failure in a row."""
-        self._check_stop()
-        settings = self._shared.settings
-        if failed > most_retries(error, settings, reached=bool(self._shared.received)):
-            raise error
-        seconds = backoff_s(max(failed, 1), settings)
-        self._shared.announce(seconds, str(error))
-        self._shared.sleep(seconds)
 
     def _check_stop(self) -> None:
         """Give up if the download is stopped."""
-        if self._shared.stop.is_set():
+        if self._context.stop.is_set():
             raise StoppedError
-
-
-def _url(stream: ByteStream) -> str | None:
-    """Return the address a stream comes from, if it has one."""
-    url = getattr(stream, "url", None)
-    return url if isinstance(url, str) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,10 +10,22 @@ from pathlib import Path
 from confusius_datasets._download.hashes import new_hash, read_blocks
 from confusius_datasets._index import Checksum, FileEntry
 
-__all__ = ["verify_files"]
+__all__ = ["FileStatus", "verify_files"]
 
 
-def verify_files(entries: Iterable[FileEntry], root: Path, *, workers: int = 4) -> dict[str, str]:
+class FileStatus(enum.StrEnum):
+    """What a file on disk is, compared with its entry."""
+
+    OK = "ok"
+    MISSING = "missing"
+    CORRUPT = "corrupt"
+    OUTDATED = "outdated"  # a whole older version
+    NOT_IN_INDEX = "not in index"
+
+
+def verify_files(
+    entries: Iterable[FileEntry], root: Path, *, workers: int = 4
+) -> dict[str, FileStatus]:
     """Hash files on disk again and compare them with what the index says."""
     listed = list(entries)
     with ThreadPoolExecutor(workers, thread_name_prefix="verify") as pool:
@@ -20,30 +33,35 @@ def verify_files(entries: Iterable[FileEntry], root: Path, *, workers: int = 4) 
         return {entry.relpath: status for entry, status in zip(listed, statuses, strict=True)}
 
 
-def _verify(entry: FileEntry, path: Path) -> str:
+def _verify(entry: FileEntry, path: Path) -> FileStatus:
     """Compare one file with its entry."""
     try:
         size = path.stat().st_size
     except OSError:
-        return "missing"
+        return FileStatus.MISSING
     if not path.is_file():
-        return "corrupt"  # a folder in its place
-    if entry.checksum is None:
-        return "ok" if entry.size in (None, size) else "corrupt"
+        return FileStatus.CORRUPT  # a folder in its place
+    expected = [entry.checksum, entry.local_checksum]
     try:
-        return _verify_checksum(entry, path)
+        found = _hash(path, {checksum.algorithm for checksum in expected if checksum}, size)
     except OSError:
-        return "corrupt"  # what cannot be read is of no use
+        return FileStatus.CORRUPT  # what cannot be read is of no use
+    if _is_as(found, size, entry.checksum, entry.size):
+        return FileStatus.OK
+    if entry.local is not None and _is_as(found, size, entry.local_checksum, entry.local.size):
+        return FileStatus.OUTDATED
+    return FileStatus.CORRUPT
 
 
-def _verify_checksum(entry: FileEntry, path: Path) -> str:
-    """Hash a file, in one go for all algorithms of which there is something to compare with."""
-    expected = [checksum for checksum in (entry.checksum, entry.superseded) if checksum is not None]
-    hashes = {checksum.algorithm: new_hash(checksum.algorithm) for checksum in expected}
-    for block in read_blocks(path):
+def _hash(path: Path, algorithms: set[str], size: int) -> set[Checksum]:
+    """Hash a file, in one go for all algorithms."""
+    hashes = {algorithm: new_hash(algorithm, size) for algorithm in algorithms}
+    for block in read_blocks(path) if hashes else ():
         for digest in hashes.values():
             digest.update(block)
-    found = {Checksum(algorithm, digest.hexdigest()) for algorithm, digest in hashes.items()}
-    if entry.checksum in found:
-        return "ok"
-    return "outdated" if entry.superseded in found else "corrupt"
+    return {Checksum(algorithm, digest.hexdigest()) for algorithm, digest in hashes.items()}
+
+
+def _is_as(found: set[Checksum], size: int, checksum: Checksum | None, nbytes: int | None) -> bool:
+    """Say whether a file is one version, by its checksum or else by its size."""
+    return checksum in found if checksum is not None else nbytes in (None, size)

@@ -7,15 +7,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO, ClassVar, Self
 
 from confusius_datasets._index import INDEX_NAME, DatasetIndex, FileEntry
-from confusius_datasets._paths import HIDDEN_FOLDER, resolve_below
+from confusius_datasets._paths import HIDDEN_FOLDER, INDEX_NAMES, resolve_below
+from confusius_datasets._sources.http import HttpClient
+from confusius_datasets._sources.osf import OSF_FORMAT
+from confusius_datasets._sources.ranges import WHOLE, ByteRange, slice_of
 from confusius_datasets.errors import RemoteConnectionError, RemoteNotFoundError
 
 __all__ = ["DirectorySource", "DirectoryStream"]
 
-PIECE = 1 << 18
+PIECE_NBYTES = 1 << 18
 """Bytes given at a time."""
 
 
@@ -25,27 +28,30 @@ class DirectorySource:
 
     root: Path
 
-    def fetch_index(self) -> DatasetIndex:
+    host: ClassVar[str] = "directory"
+    index_name: ClassVar[str] = INDEX_NAME
+
+    def list_files(self, client: HttpClient) -> DatasetIndex:
         """Read the index, or list the files."""
         if not self.root.is_dir():
             raise RemoteNotFoundError(f"There is no folder {self.root}.", url=str(self.root))
         path = self.root / INDEX_NAME
         if path.exists():
-            return DatasetIndex.from_json(path.read_bytes(), origin=str(path))
+            return self.read_index(path.read_bytes(), str(path))
         return DatasetIndex(
-            FileEntry(relpath, (self.root / relpath).stat().st_size, None, "")
-            for relpath in self._walk()
+            FileEntry(relpath, (self.root / relpath).stat().st_size)
+            for relpath in self._list_relpaths()
         )
 
     def open(
         self,
         entry: FileEntry,
+        part: ByteRange = WHOLE,
         *,
-        start: int = 0,
-        stop: int | None = None,
-        validator: str | None = None,
+        client: HttpClient,
+        etag: str | None = None,
     ) -> DirectoryStream:
-        """Open a file at an offset."""
+        """Open a file, or a part of it."""
         path = resolve_below(self.root, entry.relpath)
         try:
             file = path.open("rb")
@@ -54,19 +60,28 @@ class DirectorySource:
                 f"{path} cannot be opened: {error.strerror or error}.", url=str(path)
             ) from error
         status = os.fstat(file.fileno())
-        present = f"{status.st_mtime_ns}-{status.st_size}"
-        if validator not in (None, present):
-            start = 0
+        # A file that is replaced while it is read gets another time, as with a host's tag.
+        current = f'"{status.st_mtime_ns}-{status.st_size}"'
+        start, stop = slice_of(part if etag in (None, current) else WHOLE, status.st_size)
         file.seek(start)
-        left = (status.st_size if stop is None else min(stop, status.st_size)) - start
-        return DirectoryStream(file, max(left, 0), start, status.st_size, present)
+        return DirectoryStream(file, stop - start, start, status.st_size, current)
 
-    def _walk(self) -> Iterator[str]:
+    def read_index(self, data: bytes, origin: str) -> DatasetIndex:
+        """Read an index; a mirror has that of the ConfUSIus package, and so OSF's locators."""
+        return OSF_FORMAT.read(data, origin)
+
+    def format_index(self, index: DatasetIndex) -> bytes:
+        """Write an index in the same form."""
+        return OSF_FORMAT.format(index)
+
+    def _list_relpaths(self) -> Iterator[str]:
         """List the files below the folder."""
         for folder, folders, files in os.walk(self.root):
             folders[:] = [name for name in folders if name != HIDDEN_FOLDER]
             for name in files:
-                yield (Path(folder) / name).relative_to(self.root).as_posix()
+                relpath = (Path(folder) / name).relative_to(self.root).as_posix()
+                if relpath not in INDEX_NAMES:
+                    yield relpath
 
 
 @dataclass
@@ -77,15 +92,20 @@ class DirectoryStream:
     left: int
     start: int
     total: int | None
-    validator: str | None
+    etag: str | None
     ranges: bool = True
+
+    @property
+    def url(self) -> str:
+        """The path of the file."""
+        return str(self.file.name)
 
     def __iter__(self) -> Iterator[bytes]:
         while self.left:
             try:
-                piece = self.file.read(min(PIECE, self.left))
+                piece = self.file.read(min(PIECE_NBYTES, self.left))
             except OSError as error:
-                raise RemoteConnectionError(f"{self.file.name}: {error}") from error
+                raise RemoteConnectionError(f"{self.url}: {error}", url=self.url) from error
             if not piece:
                 return
             self.left -= len(piece)

@@ -1,47 +1,92 @@
-"""Addresses, answered: redirects walked by ourselves, hosts left alone, errors of ours.
+"""HTTP for all hosts: one client that sends requests, follows redirects and leaves hosts alone.
 
 Redirects are followed here, one by one, so that credentials go to the hosts they are meant for and
 nothing goes from https to http. Where a redirect led is remembered, so that going on with a file
-costs one request.
+costs one request. What is special about a host is handed in: credentials, and hints for messages.
+`requests` is imported when the first client is made: a dataset that is on disk needs none.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
+import importlib.metadata
+import json
+import logging
+import os
+import re
 import threading
+import time
 import urllib.parse
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
-import requests
-
-from confusius_datasets._cache import OFFLINE_VARIABLE, is_offline
-from confusius_datasets._sources.http_session import ask, origin
-from confusius_datasets._sources.http_stream import HttpStream, make_stream, map_errors, shorten
-from confusius_datasets._sources.patience import HostPauses, current_patience, parse_retry_after
-from confusius_datasets.errors import (
-    OfflineError,
-    RateLimitError,
-    RemoteAccessError,
-    RemoteConnectionError,
-    RemoteNotFoundError,
-    SourceError,
+from confusius_datasets._cache import PerProcess, is_offline
+from confusius_datasets._sources.http_errors import (
+    NO_HINTS,
+    HostHints,
+    library_errors,
+    offline_error,
+    rate_limit_error,
+    shorten_url,
+    status_error,
+    translate,
+    web_page_error,
 )
+from confusius_datasets._sources.ranges import WHOLE, ByteRange, From, FromTo, Last
+from confusius_datasets._sources.retry import RetryPolicy, parse_retry_after, retry
+from confusius_datasets._text import format_nbytes
+from confusius_datasets.errors import RemoteConnectionError, SourceError
 
-__all__ = ["Credentials", "next_address", "open_stream"]
+if TYPE_CHECKING:
+    import requests
+
+__all__ = [
+    "NOBODY",
+    "Credentials",
+    "HostHints",
+    "HostPauses",
+    "HttpClient",
+    "HttpStream",
+    "get_client",
+    "next_address",
+]
 
 MOST_HOPS = 10
 """Redirects that are followed; OSF has two."""
 
-SMALL_BODY = 1 << 16
-"""Bytes of a redirect's body that are read so that its connection can be used again."""
+SMALL_BODY_NBYTES = 1 << 16
+"""Bytes of an unwanted body that are read so that its connection can be used again."""
 
-ANSWERS = (200, 203, 206, 416)
-"""Statuses of an answer to what was asked; 416 says that the range is none."""
+PIECE_NBYTES = 1 << 20
+"""Most bytes that a stream gives at a time."""
 
-NOT_ANY_MORE = (400, 401, 403, 404, 410)
-"""What the store answers to a signed address that has expired."""
+LARGEST_DOCUMENT_NBYTES = 1 << 30
+"""Bytes of a listing or an index; the index of a million files has 200 MB."""
+
+SLOWEST_BYTES_PER_S = 100
+"""A host that sends fewer has stalled."""
+
+CONNECT_TIMEOUT_S = 10.0
+"""Seconds a host has to accept a connection, if the policy is not shorter."""
+
+KEPT_CONNECTIONS = 64
+"""Idle connections that are kept of each host; there are never more than threads."""
+
+ANNOUNCED_WAIT_S = 2.0
+"""Waits from this length on are warnings in the log."""
+
+EXPIRED_STATUSES = (400, 401, 403, 404, 410)
+"""What stores answer to a signed address that has expired: S3 403, Google Cloud Storage 400."""
+
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+_ROUTE_VARIABLES = (*_PROXIES, *map(str.upper, _PROXIES), "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_log = logging.getLogger("confusius_datasets")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +99,372 @@ class Credentials:
     @classmethod
     def for_addresses(cls, token: str, *urls: str) -> Credentials:
         """Let a token be sent to the hosts of some addresses."""
-        return cls(token, frozenset(map(origin, urls) if token else ()))
+        return cls(token, frozenset(map(_origin, urls) if token else ()))
 
     def headers_for(self, url: str) -> dict[str, str]:
         """Return the headers that prove who asks, for hosts that may know."""
-        return {"Authorization": f"Bearer {self.token}"} if origin(url) in self.origins else {}
+        return {"Authorization": f"Bearer {self.token}"} if _origin(url) in self.origins else {}
 
 
 NOBODY = Credentials("", frozenset())
 
 
-class _Addresses:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is asked for, along all redirects."""
+
+    url: str
+    part: ByteRange
+    etag: str | None
+    credentials: Credentials
+    hints: HostHints
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Ask for a part, and for it only while the content is the same."""
+        if self.part == WHOLE:
+            return {}
+        match self.part:
+            case From(start):
+                span = f"{start}-"
+            case FromTo(start, stop):
+                span = f"{start}-{stop - 1}"
+            case Last(nbytes):
+                span = f"-{nbytes}"
+        return {"Range": f"bytes={span}"} | ({"If-Range": self.etag} if self.etag else {})
+
+
+class HttpClient:
+    """Sends requests for all threads: connections, pauses and learned redirects are shared.
+
+    Parameters
+    ----------
+    policy : RetryPolicy, optional
+        How patient to be with hosts. If not provided, as environment variables say at the time.
+    """
+
+    def __init__(self, policy: RetryPolicy | None = None) -> None:
+        self._policy = policy
+        self._connections = _Connections()
+        self._pauses = HostPauses()
+        self._redirects = _Redirects()
+
+    @property
+    def policy(self) -> RetryPolicy:
+        """How patient to be with hosts."""
+        return self._policy or RetryPolicy.from_environment()
+
+    def with_policy(self, policy: RetryPolicy) -> HttpClient:
+        """Return a client that shares everything with this one but its patience."""
+        other = copy.copy(self)
+        other._policy = policy
+        return other
+
+    def close(self) -> None:
+        """Close all idle connections; the client can still be used."""
+        self._connections.close()
+
+    def get(
+        self,
+        url: str,
+        part: ByteRange = WHOLE,
+        *,
+        etag: str | None = None,
+        size: int | None = None,
+        web_page: bool = False,
+        credentials: Credentials = NOBODY,
+        hints: HostHints = NO_HINTS,
+    ) -> HttpStream:
+        """Open the bytes behind an address; from the start where a part cannot be had.
+
+        `size` is that of the file, where it is known, and `web_page` says that it may be one:
+        others are taken for the login page of a host.
+        """
+        # Dataverse answers 404 to a range of an empty file.
+        part = WHOLE if size == 0 else part
+        wanted = _Wanted(url, part, etag, credentials, hints)
+        response = None if part == WHOLE else self._ask_again(wanted)
+        response = response or self._walk(wanted)
+        stream = self._read(response, wanted, size, web_page=web_page)
+        if stream is None:
+            # The part cannot be had, or another one than was asked for came.
+            whole = _Wanted(url, WHOLE, None, credentials, hints)
+            stream = self._read(self._walk(whole), whole, size, web_page=web_page)
+        if stream is None:
+            shown = shorten_url(url)
+            raise SourceError(f"{shown} answers neither with a part nor with the whole.", url=shown)
+        return stream
+
+    def get_bytes(
+        self,
+        url: str,
+        *,
+        check: Callable[[bytes], None] = lambda data: None,
+        limit: int = LARGEST_DOCUMENT_NBYTES,
+        size: int | None = None,
+        credentials: Credentials = NOBODY,
+        hints: HostHints = NO_HINTS,
+    ) -> bytes:
+        """Get a small document, and try again where the host limits requests or fails.
+
+        `check` raises `RemoteConnectionError` for what should be asked for again.
+        """
+
+        def attempt() -> bytes:
+            with self.get(url, size=size, credentials=credentials, hints=hints) as stream:
+                data = stream.read_all(limit)
+            check(data)
+            return data
+
+        return retry(attempt, self.policy, wait=_log_and_sleep)
+
+    def get_json(
+        self,
+        url: str,
+        *,
+        limit: int = LARGEST_DOCUMENT_NBYTES,
+        credentials: Credentials = NOBODY,
+        hints: HostHints = NO_HINTS,
+    ) -> Any:
+        """Get a JSON document, as `get_bytes` does."""
+        data = self.get_bytes(url, limit=limit, credentials=credentials, hints=hints)
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise SourceError(
+                f"{shorten_url(url)} answered with something other than JSON. Check the "
+                "connection: a login page may stand in between.",
+                url=shorten_url(url),
+            ) from error
+
+    def _ask_again(self, wanted: _Wanted) -> requests.Response | None:
+        """Ask where the redirects led the last time, unless that is no longer of use."""
+        target = self._redirects.get(wanted)
+        if target is None:
+            return None
+        response = self._send(target, wanted)
+        if response.is_redirect or response.status_code in EXPIRED_STATUSES:
+            self._redirects.set(wanted, None)
+            _let_go(response)
+            return None
+        _check_status(response, wanted)
+        return response
+
+    def _walk(self, wanted: _Wanted) -> requests.Response:
+        """Send a request and follow its redirects; twice if what they lead to has just expired."""
+        for attempt in (1, 2):
+            response, address = self._follow(wanted)
+            if response.status_code != 403 or address == wanted.url or attempt == 2:
+                break
+            _let_go(response)
+        _check_status(response, wanted)
+        self._redirects.set(wanted, address if address != wanted.url else None)
+        return response
+
+    def _follow(self, wanted: _Wanted) -> tuple[requests.Response, str]:
+        """Follow redirects to an answer, and say where it came from."""
+        address = wanted.url
+        for _ in range(MOST_HOPS + 1):
+            response = self._send(address, wanted)
+            if not response.is_redirect:
+                return response, address
+            location = response.headers["Location"]
+            _let_go(response)
+            address = next_address(address, location)
+        raise SourceError(
+            f"{shorten_url(wanted.url)} redirects more than {MOST_HOPS} times, the last time to "
+            f"{shorten_url(address)}. If it is a mirror, it is set up wrongly.",
+            url=shorten_url(wanted.url),
+        )
+
+    def _send(self, url: str, wanted: _Wanted) -> requests.Response:
+        """Send one request, unless the network is forbidden or the host is to be left alone."""
+        if is_offline():
+            raise offline_error(url)
+        host = urllib.parse.urlsplit(url).netloc
+        if (left := self._pauses.left(host)) > 0:
+            raise rate_limit_error(url, left, wanted.hints)
+        policy = self.policy
+        headers = wanted.headers | wanted.credentials.headers_for(url)
+        try:
+            response = self._connections.send(url, headers, policy.stall_timeout_s)
+        except library_errors() as error:
+            raise translate(error, url, asking=True) from error
+        asked = parse_retry_after(response.headers)
+        if response.status_code == 429 or (response.status_code == 503 and asked is not None):
+            _let_go(response)
+            seconds = self._pauses.pause(host, asked, policy)
+            raise rate_limit_error(url, seconds, wanted.hints, status=response.status_code)
+        self._pauses.relax(host)
+        return response
+
+    def _read(
+        self, response: requests.Response, wanted: _Wanted, size: int | None, *, web_page: bool
+    ) -> HttpStream | None:
+        """Make a stream of an answer, if it is one to what was asked."""
+        encoded = response.headers.get("Content-Encoding", "identity").lower() != "identity"
+        if response.status_code == 206:
+            span = _read_content_range(response, wanted.part)
+            if span is None or encoded:
+                response.close()
+                return None
+            return HttpStream(response, self.policy, *span, etag=_strong_etag(response))
+        if response.status_code == 416:  # the range lies outside the file
+            response.close()
+            return None
+        content_type = response.headers.get("Content-Type", "").lower()
+        if not web_page and content_type.startswith("text/html"):
+            response.close()
+            raise web_page_error(response.url, wanted.hints)
+        length = response.headers.get("Content-Length", "")
+        total = int(length) if length.isascii() and length.isdigit() else None
+        # Stores hand out a .gz file under this header too. Then what comes is already the file, as
+        # its length shows.
+        decoded = encoded and (total is None or total != size)
+        return HttpStream(
+            response,
+            self.policy,
+            0,
+            None if decoded else total,
+            etag=_strong_etag(response),
+            ranges=response.headers.get("Accept-Ranges", "").lower() == "bytes" and not encoded,
+            decoded=decoded,
+        )
+
+
+_shared_client = PerProcess(HttpClient)
+"""Module state, since a host counts the requests of a process, not those of one dataset."""
+
+
+def get_client() -> HttpClient:
+    """Return the client of this process; a fork gets one of its own."""
+    return _shared_client.get()
+
+
+@dataclass(slots=True)
+class HttpStream:
+    """Bytes of one file as they arrive; a context manager that frees the connection."""
+
+    response: requests.Response
+    policy: RetryPolicy
+    start: int
+    total: int | None
+    etag: str | None = None
+    ranges: bool = True
+    decoded: bool = False
+
+    @property
+    def url(self) -> str:
+        """Where the bytes come from, without what must not be shown."""
+        return shorten_url(self.response.url)
+
+    def __iter__(self) -> Iterator[bytes]:
+        spent, received = 0.0, 0
+        pieces = self._receive()
+        while True:
+            begun = time.monotonic()
+            piece = next(pieces, b"")
+            # Only the time spent waiting for the host counts, not what is done with the bytes.
+            spent += time.monotonic() - begun
+            if not piece:
+                return
+            received += len(piece)
+            yield piece
+            if spent >= self.policy.stall_timeout_s:
+                if received < SLOWEST_BYTES_PER_S * spent:
+                    raise RemoteConnectionError(
+                        f"{self.url} has stalled: {received} bytes in {spent:.0f} s. Call again "
+                        "later.",
+                        url=self.url,
+                    )
+                spent, received = 0.0, 0
+
+    def read_all(self, limit: int) -> bytes:
+        """Read the rest, unless it is more than there can be."""
+        data = bytearray()
+        for piece in self:
+            data += piece
+            if len(data) > limit:
+                raise SourceError(
+                    f"{self.url} sends more than {format_nbytes(limit)}, which is too much for a "
+                    "listing or an index. Check its address.",
+                    url=self.url,
+                )
+        return bytes(data)
+
+    def _receive(self) -> Iterator[bytes]:
+        """Give bytes as soon as there are some."""
+        raw = self.response.raw
+        try:
+            if self.decoded:
+                yield from raw.stream(PIECE_NBYTES, decode_content=True)
+                return
+            # `read` would wait for a full piece, and a host that trickles would go unnoticed.
+            while piece := raw.read1(PIECE_NBYTES, decode_content=False):
+                yield piece
+        except library_errors() as error:
+            raise translate(error, self.response.url) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the connection; it is kept if the body was read to its end."""
+        self.response.close()
+
+
+class _Connections:
+    """Kept-alive connections, headers of ours, and the user's proxies and certificates."""
+
+    def __init__(self) -> None:
+        import requests
+
+        self._session = requests.Session()
+        adapter = requests.adapters.HTTPAdapter(pool_connections=16, pool_maxsize=KEPT_CONNECTIONS)
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+        version = importlib.metadata.version("confusius-datasets")
+        self._headers = {
+            "User-Agent": f"confusius-datasets/{version} (+requests)",
+            "Accept-Encoding": "identity",
+        }
+        self._routes: dict[tuple[str | None, ...], Mapping[str, Any]] = {}
+
+    def send(self, url: str, headers: Mapping[str, str], timeout_s: float) -> requests.Response:
+        """Send one request.
+
+        By the adapter: a session would look for passwords in ~/.netrc, keep cookies, and read the
+        whole body of a redirect however long it is.
+        """
+        import requests
+
+        request = requests.Request("GET", url, {**self._headers, **headers}).prepare()
+        timeouts = (min(CONNECT_TIMEOUT_S, timeout_s), timeout_s)
+        adapter = self._session.get_adapter(url)
+        return adapter.send(request, timeout=timeouts, **self._route(_origin(url)))
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._session.close()
+
+    def _route(self, origin: str) -> Mapping[str, Any]:
+        """Find the proxy and the certificates for a host; requests takes long to look them up."""
+        key = (origin, *map(os.environ.get, _ROUTE_VARIABLES))
+        if key not in self._routes:
+            settings = self._session.merge_environment_settings(f"{origin}/", {}, True, None, None)
+            self._routes[key] = settings
+        return self._routes[key]
+
+
+class _Redirects:
     """Where redirects led, for as long as it is of use; shared by all threads."""
 
     def __init__(self, most: int = 256) -> None:
@@ -72,93 +472,51 @@ class _Addresses:
         self._found: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._most = most
 
-    def get(self, url: str, credentials: Credentials) -> str | None:
+    def get(self, wanted: _Wanted) -> str | None:
         """Return the address behind another, if it is known."""
-        return self._found.get((url, credentials.token))
+        return self._found.get((wanted.url, wanted.credentials.token))
 
-    def set(self, url: str, credentials: Credentials, target: str | None) -> None:
+    def set(self, wanted: _Wanted, target: str | None) -> None:
         """Remember the address behind another, or forget it."""
+        key = (wanted.url, wanted.credentials.token)
         with self._lock:
-            self._found.pop((url, credentials.token), None)
+            self._found.pop(key, None)
             if target is not None:
-                self._found[url, credentials.token] = target
+                self._found[key] = target
             if len(self._found) > self._most:
                 self._found.popitem(last=False)
 
 
-_addresses = _Addresses()
-_pauses = HostPauses()
+class HostPauses:
+    """Which hosts are to be left alone for now; shared by all threads.
 
+    A host that says 429 is left alone by everyone, rather than asked by each in turn.
+    """
 
-def open_stream(
-    url: str,
-    *,
-    start: int = 0,
-    stop: int | None = None,
-    validator: str | None = None,
-    credentials: Credentials = NOBODY,
-    size: int | None = None,
-    page: bool = False,
-) -> HttpStream:
-    """Open the bytes behind an address at an offset."""
-    ranged = bool(start) or stop is not None
-    headers = _range_headers(start, stop, validator) if ranged else {}
-    response = _ask_again(url, headers, credentials) if ranged else None
-    response = response or _walk(url, headers, credentials)
-    stream = make_stream(response, start, size, page=page)
-    if stream is None:
-        # The range cannot be had, or the answer is another one than was asked for.
-        stream = make_stream(_walk(url, {}, credentials), 0, size, page=page)
-    if stream is None:
-        raise SourceError(f"{shorten(url)} gives no usable answer.", url=shorten(url))
-    return stream
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._until: dict[str, float] = {}
+        self._refusals_in_a_row: dict[str, int] = {}
 
+    def left(self, host: str) -> float:
+        """Say how long a host is still to be left alone."""
+        return max(self._until.get(host, 0.0) - time.monotonic(), 0.0)
 
-def _range_headers(start: int, stop: int | None, validator: str | None) -> dict[str, str]:
-    """Ask for a range, and for it only while the content is the same."""
-    headers = {"Range": f"bytes={start}-{'' if stop is None else stop - 1}"}
-    return headers | ({"If-Range": validator} if validator else {})
+    def pause(self, host: str, seconds: float | None, policy: RetryPolicy) -> float:
+        """Leave a host alone for as long as it asks, or longer each time if it does not say."""
+        with self._lock:
+            refusals = self._refusals_in_a_row.get(host, 0) + 1
+            self._refusals_in_a_row[host] = refusals
+            # Asked to come back at once, we still wait a moment: the host has just refused.
+            until = time.monotonic() + (seconds or policy.backoff(refusals))
+            self._until[host] = max(self._until.get(host, 0.0), until)
+        return self.left(host)
 
-
-def _ask_again(
-    url: str, headers: Mapping[str, str], credentials: Credentials
-) -> requests.Response | None:
-    """Ask where the redirects led the last time, unless that is no longer of use."""
-    target = _addresses.get(url, credentials)
-    if target is None:
-        return None
-    response = _send(target, headers, credentials)
-    if response.is_redirect or response.status_code in NOT_ANY_MORE:
-        _addresses.set(url, credentials, None)
-        _let_go(response)
-        return None
-    _raise_for_status(response)
-    return response
-
-
-def _walk(url: str, headers: Mapping[str, str], credentials: Credentials) -> requests.Response:
-    """Send a request and follow its redirects; twice if what they lead to has just expired."""
-    for attempt in (1, 2):
-        address = url
-        for _ in range(MOST_HOPS + 1):
-            response = _send(address, headers, credentials)
-            if not response.is_redirect:
-                break
-            location = response.headers["Location"]
-            _let_go(response)
-            address = next_address(address, location)
-        else:
-            raise SourceError(
-                f"{shorten(url)} redirects more than {MOST_HOPS} times, the last time to "
-                f"{shorten(address)}. If it is a mirror, it is set up wrongly.",
-                url=shorten(url),
-            )
-        if response.status_code != 403 or address == url or attempt == 2:
-            break
-        _let_go(response)
-    _raise_for_status(response)
-    _addresses.set(url, credentials, address if address != url else None)
-    return response
+    def relax(self, host: str) -> None:
+        """Take note that a host answers."""
+        if host in self._refusals_in_a_row:
+            with self._lock:
+                self._refusals_in_a_row.pop(host, None)
 
 
 def next_address(url: str, location: str) -> str:
@@ -168,74 +526,59 @@ def next_address(url: str, location: str) -> str:
     if scheme == "https" or (scheme == "http" and urllib.parse.urlsplit(url).scheme == "http"):
         return target
     raise SourceError(
-        f"{shorten(url)} redirects to {shorten(target)}, which is not secure; it was not followed.",
-        url=shorten(url),
+        f"{shorten_url(url)} redirects to {shorten_url(target)}, which is not secure; it was not "
+        "followed.",
+        url=shorten_url(url),
     )
 
 
-def _send(url: str, headers: Mapping[str, str], credentials: Credentials) -> requests.Response:
-    """Send one request, unless the network is forbidden or the host is to be left alone."""
-    if is_offline():
-        raise OfflineError(
-            f"{OFFLINE_VARIABLE} is set, so {shorten(url)} was not asked; unset it to use the "
-            "network."
-        )
-    host = urllib.parse.urlsplit(url).netloc
-    if (left := _pauses.left(host)) > 0:
-        raise _word_limit(url, left, "still wants no requests")
-    patience = current_patience()
-    with map_errors(url, asking=True):
-        response = ask(url, {**headers, **credentials.headers_for(url)}, patience.stall_timeout_s)
-    asked = parse_retry_after(response.headers)
-    if response.status_code == 429 or (response.status_code == 503 and asked is not None):
-        _let_go(response)
-        seconds = _pauses.pause(host, asked, patience)
-        raise _word_limit(url, seconds, f"wants no requests now (status {response.status_code})")
-    _pauses.relax(host)
-    return response
-
-
-def _word_limit(url: str, seconds: float, what: str) -> RateLimitError:
-    """Word that a host wants to be left alone."""
-    host = urllib.parse.urlsplit(url).netloc
-    return RateLimitError(
-        f"{host} {what} for {seconds:.0f} s (asked for {shorten(url)}). Call again after that; "
-        "with a token in OSF_TOKEN, OSF allows more.",
-        url=shorten(url),
-        retry_after=seconds,
-    )
+def _origin(url: str) -> str:
+    """Return scheme, host and port of an address."""
+    parts = urllib.parse.urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _let_go(response: requests.Response) -> None:
     """Give up an answer whose body does not matter, so that its connection can be used again."""
-    with contextlib.suppress(RemoteConnectionError), map_errors(response.url):
-        response.raw.read(SMALL_BODY)
+    with contextlib.suppress(*library_errors()):
+        response.raw.read(SMALL_BODY_NBYTES)
     response.close()
 
 
-def _raise_for_status(response: requests.Response) -> None:
+def _check_status(response: requests.Response, wanted: _Wanted) -> None:
     """Turn a status into the error it stands for."""
-    status, shown = response.status_code, shorten(response.url)
-    if status in ANSWERS:
-        return
-    _let_go(response)
-    if status in (404, 410):
-        raise RemoteNotFoundError(
-            f"{shown} does not exist (status {status}). If the dataset has changed since its "
-            "index was fetched, pass refresh=True.",
-            url=shown,
-        )
-    if status in (401, 403):
-        raise RemoteAccessError(
-            f"{shown} is not public (status {status}). If it is yours, set OSF_TOKEN.", url=shown
-        )
-    if status in (408, 425) or status >= 500:
-        raise RemoteConnectionError(
-            f"{shown} failed with status {status}; that is the host's trouble. Call again later.",
-            url=shown,
-        )
-    raise SourceError(
-        f"{shown} did not give what was asked for (status {status}). If it is a mirror, it is set "
-        "up wrongly.",
-        url=shown,
-    )
+    if response.status_code not in (200, 203, 206, 416):
+        _let_go(response)
+        raise status_error(response.url, response.status_code, wanted.hints)
+
+
+def _read_content_range(
+    response: requests.Response, part: ByteRange
+) -> tuple[int, int | None] | None:
+    """Return the start of a part and the size of the whole, if the part is the one asked for."""
+    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    if match is None:
+        return None
+    first, last = int(match[1]), int(match[2])
+    total = None if match[3] == "*" else int(match[3])
+    match part:
+        case From(start):
+            fits = first == start
+        case FromTo(start, stop):
+            fits = first == start and last < stop
+        case Last(nbytes):
+            fits = total is not None and (first, last) == (max(total - nbytes, 0), total - 1)
+    return (first, total) if fits else None
+
+
+def _strong_etag(response: requests.Response) -> str | None:
+    """Return the entity tag of an answer if equal ones mean equal bytes."""
+    etag = response.headers.get("ETag", "")
+    return etag if etag.startswith('"') else None
+
+
+def _log_and_sleep(seconds: float, error: SourceError) -> None:
+    """Wait, and tell those who read the log why."""
+    level = logging.WARNING if seconds >= ANNOUNCED_WAIT_S else logging.INFO
+    _log.log(level, "Waiting %.0f s: %s", seconds, error)
+    time.sleep(seconds)

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from confusius_datasets.testing.faults import Fault, Request
 
-__all__ = ["Answer", "Desk", "Server"]
+__all__ = ["Answer", "Responder", "Server"]
 
 PIECE = 1 << 16
 """Bytes that are sent at a time."""
@@ -57,7 +57,7 @@ class Answer:
     fault: Fault | None = None
 
 
-class Desk(Protocol):
+class Responder(Protocol):
     """What answers requests, and remembers them."""
 
     latency_s: float
@@ -77,7 +77,7 @@ class Server(socketserver.ThreadingTCPServer):
 
     Parameters
     ----------
-    desk : Desk
+    responder : Responder
         What answers.
     role : str
         Which host it is.
@@ -87,9 +87,9 @@ class Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     request_queue_size = 256
 
-    def __init__(self, desk: Desk, role: str) -> None:
+    def __init__(self, responder: Responder, role: str) -> None:
         super().__init__(("127.0.0.1", 0), _Connection)
-        self.desk = desk
+        self.responder = responder
         self.role = role
         self.closing = threading.Event()
         self.connections: set[socket.socket] = set()
@@ -138,7 +138,7 @@ class _Connection(socketserver.StreamRequestHandler):
         server.n_connections += 1
         server.most_connections = max(server.most_connections, len(server.connections))
         # Whoever connects pays a round trip for it.
-        self._wait(server.desk.latency_s)
+        self._wait(server.responder.latency_s)
         try:
             while not server.closing.is_set() and self._serve_one():
                 pass
@@ -157,15 +157,15 @@ class _Connection(socketserver.StreamRequestHandler):
         if len(line) != 3:
             return False
         headers = self._read_headers()
-        self._wait(self.server.desk.latency_s)
+        self._wait(self.server.responder.latency_s)
         path = line[1].decode()
-        answer = self.server.desk.answer(self.server.role, urllib.parse.urlsplit(path))
+        answer = self.server.responder.answer(self.server.role, urllib.parse.urlsplit(path))
         status, body, extra = _cut_to_range(answer, headers)
         role = answer.headers.get("X-Role", self.server.role)
         request = Request(
             time.monotonic(), line[0].decode(), role, path, headers, status, answer.name
         )
-        self.server.desk.note(request)
+        self.server.responder.note(request)
         fault = answer.fault
         if fault and fault.kind == "silent":
             self._wait(fault.seconds)
@@ -210,7 +210,7 @@ class _Connection(socketserver.StreamRequestHandler):
         cut = fault is not None and fault.kind in ("drop", "stall")
         if fault and cut:
             body = body[: fault.after]
-        if len(body) <= PIECE and not self.server.desk.bandwidth:
+        if len(body) <= PIECE and not self.server.responder.bandwidth:
             self.connection.sendall(head + bytes(body))
             request.nbytes += len(body)
         else:
@@ -224,7 +224,7 @@ class _Connection(socketserver.StreamRequestHandler):
 
     def _send_paced(self, request: Request, body: memoryview) -> None:
         """Send bytes no faster than the line allows."""
-        bandwidth = self.server.desk.bandwidth
+        bandwidth = self.server.responder.bandwidth
         piece = PIECE if bandwidth else 1 << 20
         begun = time.monotonic()
         for offset in range(0, len(body), piece):
@@ -277,7 +277,10 @@ def _cut_to_range(
         return 200, _spoil(answer.body, extra, kind), extra
     first, _, last = asked.removeprefix("bytes=").partition("-")
     size = len(answer.body)
-    start, stop = int(first), min(int(last) + 1, size) if last else size
+    if first:
+        start, stop = int(first), min(int(last) + 1, size) if last else size
+    else:  # the last bytes
+        start, stop = max(size - int(last), 0), size
     if start >= size:
         return 416, b"", extra | {"Content-Range": f"bytes */{size}"}
     said = start + 1 if kind == "wrong-range" else start

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
+from dataclasses import replace
 
-from confusius_datasets._sources import Source
-from confusius_datasets.errors import SourceError
+from confusius_datasets._index import Checksum, LocalVersion
+from confusius_datasets._sources import ByteRange, From, FromTo, Last, Source, get_client
+from confusius_datasets.errors import DatasetIndexError, SourceError
 
 __all__ = ["SourceTests"]
 
@@ -51,79 +53,122 @@ class SourceTests:
 
     def test_index_lists_every_file_with_its_size(self) -> None:
         """The index has the files there are, and not itself."""
-        index = self.make_source(CONTENT).fetch_index()
+        index = self.make_source(CONTENT).list_files(get_client())
 
         assert set(index) == set(CONTENT)
         for relpath, data in CONTENT.items():
             assert index[relpath].size in (None, len(data))
 
+    def test_index_that_is_written_is_read_as_it_was(self) -> None:
+        """The source's index file says all that the source said."""
+        source = self.make_source(CONTENT)
+        index = source.list_files(get_client())
+
+        assert source.read_index(source.format_index(index), "x") == index
+        assert "/" not in source.index_name
+        assert source.index_name not in index
+
+    def test_index_file_says_what_is_on_disk_and_keeps_news_apart(self) -> None:
+        """A file of which the host has a newer version is read back with both versions."""
+        source = self.make_source(CONTENT)
+        index = source.list_files(get_client())
+        older = LocalVersion(7, (Checksum("md5", "0" * 32),))
+        index = index.updated([replace(index[LARGE], local=older)])
+
+        assert source.read_index(source.format_index(index), "x") == index
+
+    def test_damaged_index_file_is_an_error_that_names_it(self) -> None:
+        """An index file that was cut short is refused."""
+        source = self.make_source(CONTENT)
+        data = source.format_index(source.list_files(get_client()))
+
+        for damaged in (data[: len(data) // 2], b"<html>", b"\xff"):
+            try:
+                source.read_index(damaged, "the-origin")
+            except DatasetIndexError as error:
+                assert "the-origin" in str(error)
+            else:
+                raise AssertionError("a damaged index was read")
+
     def test_whole_file_is_streamed_in_bounded_pieces(self) -> None:
         """A stream gives all bytes, in pieces whose size does not grow with the file."""
         source = self.make_source(CONTENT)
-        index = source.fetch_index()
+        index = source.list_files(get_client())
 
         for relpath, data in CONTENT.items():
-            with source.open(index[relpath]) as stream:
+            with source.open(index[relpath], client=get_client()) as stream:
                 pieces = list(stream)
             assert b"".join(pieces) == data
             assert stream.start == 0
             assert stream.total in (None, len(data))
             assert max(map(len, pieces), default=0) <= 1 << 20
 
-    def test_stream_starts_where_asked_or_says_that_it_does_not(self) -> None:
-        """What a stream gives are the bytes from its `start` on."""
+    def test_part_is_what_was_asked_for_or_the_whole(self) -> None:
+        """From an offset, between two, at the end: exactly these bytes, or the file from 0."""
         source = self.make_source(CONTENT)
-        entry = source.fetch_index()[LARGE]
+        entry, data = source.list_files(get_client())[LARGE], CONTENT[LARGE]
+        parts: dict[ByteRange, tuple[int, bytes]] = {
+            From(1): (1, data[1:]),
+            From(len(data) - 1): (len(data) - 1, data[-1:]),
+            FromTo(0, 10): (0, data[:10]),
+            FromTo(500, 70_000): (500, data[500:70_000]),
+            FromTo(500, 2 * len(data)): (500, data[500:]),
+            Last(1): (len(data) - 1, data[-1:]),
+            Last(65_536): (len(data) - 65_536, data[-65_536:]),
+            Last(2 * len(data)): (0, data),
+        }
 
-        for start in (1, 1000, len(CONTENT[LARGE]) - 1):
-            with source.open(entry, start=start) as stream:
-                assert b"".join(stream) == CONTENT[LARGE][stream.start :]
-                assert stream.start in ((start,) if stream.ranges else (0, start))
+        for part, (start, expected) in parts.items():
+            with source.open(entry, part, client=get_client()) as stream:
+                received = b"".join(stream)
+            whole = not stream.ranges or len(received) == len(data)
+            assert (stream.start, received) == ((0, data) if whole else (start, expected)), part
+            assert stream.total in (None, len(data))
 
-    def test_stream_stops_where_asked_if_it_honours_ranges(self) -> None:
-        """Between a start and a stop lie exactly the bytes asked for."""
+    def test_part_of_an_empty_file_is_empty(self) -> None:
+        """An empty file has no ranges, and asking for one is no error."""
         source = self.make_source(CONTENT)
-        entry = source.fetch_index()[LARGE]
+        entry = source.list_files(get_client())["README"]
 
-        with source.open(entry, start=500, stop=70_000) as stream:
-            received = b"".join(stream)
+        for part in (From(0), Last(10)):
+            with source.open(entry, part, client=get_client()) as stream:
+                assert b"".join(stream) == b""
 
-        if stream.ranges:
-            assert received == CONTENT[LARGE][500:70_000]
-            assert stream.total in (None, len(CONTENT[LARGE]))
-
-    def test_validator_of_the_same_content_resumes(self) -> None:
-        """A validator that was given still holds while nothing changes."""
+    def test_tag_of_the_same_content_resumes(self) -> None:
+        """An entity tag that was given still holds while nothing changes."""
         source = self.make_source(CONTENT)
-        entry = source.fetch_index()[LARGE]
-        with source.open(entry) as stream:
-            validator = stream.validator
+        entry = source.list_files(get_client())[LARGE]
+        with source.open(entry, client=get_client()) as stream:
+            etag = stream.etag
 
-        with source.open(entry, start=1000, validator=validator) as stream:
+        with source.open(entry, From(1000), client=get_client(), etag=etag) as stream:
             assert b"".join(stream) == CONTENT[LARGE][stream.start :]
+            assert stream.start in ((1000,) if stream.ranges else (0, 1000))
 
     def test_changed_content_is_not_resumed(self) -> None:
-        """With the validator of an older content, the new one comes from its start."""
+        """With the entity tag of an older content, the new one comes from its start."""
         source = self.make_source(CONTENT)
-        with source.open(source.fetch_index()[LARGE]) as stream:
-            validator = stream.validator
+        entry = source.list_files(get_client())[LARGE]
+        with source.open(entry, client=get_client()) as stream:
+            etag = stream.etag
         changed = CONTENT | {LARGE: b"another" * 1000}
         source = self.make_source(changed)
+        entry = source.list_files(get_client())[LARGE]
 
-        with source.open(source.fetch_index()[LARGE], start=70, validator=validator) as stream:
+        with source.open(entry, From(70), client=get_client(), etag=etag) as stream:
             received = b"".join(stream)
 
-        if validator is not None:
+        if etag is not None:
             assert stream.start == 0
         assert received == changed[LARGE][stream.start :]
 
     def test_file_that_is_gone_is_an_error_of_ours(self) -> None:
         """An entry the host no longer has is a `SourceError` that names an address."""
-        entry = self.make_source(CONTENT).fetch_index()[LARGE]
+        entry = self.make_source(CONTENT).list_files(get_client())[LARGE]
         source = self.make_source({"README": b""})
 
         try:
-            with source.open(entry) as stream:
+            with source.open(entry, client=get_client()) as stream:
                 b"".join(stream)
         except SourceError as error:
             assert error.url
@@ -133,11 +178,11 @@ class SourceTests:
     def test_stream_can_be_closed_early(self) -> None:
         """Closing in the middle is no error, and the source goes on working."""
         source = self.make_source(CONTENT)
-        entry = source.fetch_index()[LARGE]
+        entry = source.list_files(get_client())[LARGE]
 
-        with source.open(entry) as stream:
+        with source.open(entry, client=get_client()) as stream:
             next(iter(stream))
-        with source.open(entry) as stream:
+        with source.open(entry, client=get_client()) as stream:
             assert b"".join(stream) == CONTENT[LARGE]
 
     def test_source_is_a_value(self) -> None:

@@ -17,9 +17,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from confusius_datasets._index import Checksum, DatasetIndex, FileEntry
+from confusius_datasets._index import INDEX_NAME, Checksum, DatasetIndex, FileEntry
+from confusius_datasets._sources.http import HttpClient
+from confusius_datasets._sources.ranges import WHOLE, ByteRange, slice_of
+from confusius_datasets._sources.records import JsonFormat
 from confusius_datasets.errors import RemoteNotFoundError
 
 if TYPE_CHECKING:
@@ -62,27 +65,33 @@ RESPONSE = 0.3
 NOISE = 0.06
 """Relative standard deviation of the noise of a voxel."""
 
-PIECE = 1 << 18
+PIECE_NBYTES = 1 << 18
 """Bytes given at a time when a file is read."""
+
+FORMAT = JsonFormat(host="sample")
+"""The form of its index; the files need no locators."""
 
 
 @dataclass(frozen=True, slots=True)
 class SampleSource:
     """The source of the sample dataset: every file is made when it is asked for."""
 
-    def fetch_index(self) -> DatasetIndex:
+    host: ClassVar[str] = "sample"
+    index_name: ClassVar[str] = INDEX_NAME
+
+    def list_files(self, client: HttpClient) -> DatasetIndex:
         """Make the index of the sample dataset."""
         return _make_index()
 
     def open(
         self,
         entry: FileEntry,
+        part: ByteRange = WHOLE,
         *,
-        start: int = 0,
-        stop: int | None = None,
-        validator: str | None = None,
+        client: HttpClient,
+        etag: str | None = None,
     ) -> SampleStream:
-        """Make a file and open it at an offset."""
+        """Make a file and open it, or a part of it."""
         make = _makers().get(entry.relpath)
         if make is None:
             raise RemoteNotFoundError(
@@ -90,7 +99,16 @@ class SampleSource:
                 "renew its index."
             )
         content = make()
+        start, stop = slice_of(part, len(content))
         return SampleStream(content[start:stop], start, len(content))
+
+    def read_index(self, data: bytes, origin: str) -> DatasetIndex:
+        """Read an index."""
+        return FORMAT.read(data, origin)
+
+    def format_index(self, index: DatasetIndex) -> bytes:
+        """Write an index."""
+        return FORMAT.format(index)
 
 
 @dataclass
@@ -100,12 +118,13 @@ class SampleStream:
     content: bytes = field(repr=False)
     start: int
     total: int | None
-    validator: str | None = None
+    etag: str | None = None
     ranges: bool = True
+    url: str | None = None
 
     def __iter__(self) -> Iterator[bytes]:
-        for offset in range(0, len(self.content), PIECE):
-            yield self.content[offset : offset + PIECE]
+        for offset in range(0, len(self.content), PIECE_NBYTES):
+            yield self.content[offset : offset + PIECE_NBYTES]
 
     def __enter__(self) -> Self:
         return self
@@ -132,7 +151,7 @@ def _make_index() -> DatasetIndex:
 def _describe(relpath: str, content: bytes) -> FileEntry:
     """Make the entry of a file."""
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    return FileEntry(relpath, len(content), Checksum("md5", md5), "")
+    return FileEntry(relpath, len(content), (Checksum("md5", md5),))
 
 
 @cache
