@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -37,7 +38,7 @@ class Fault:
     kind : str
         What happens instead of the right answer:
 
-        - `status`: another status, see `status` and `headers`;
+        - `status`: another answer, see `status`, `headers` and `body`;
         - `drop`: the connection is cut after `after` bytes of the body;
         - `stall`: after `after` bytes nothing more comes for `seconds`;
         - `silent`: the request is not answered for `seconds`;
@@ -59,8 +60,10 @@ class Fault:
         Bytes of the body that still come before `drop` and `stall`.
     seconds : float, default: 30
         How long `stall` and `silent` last, and the time between two bytes of `trickle`.
-    times : int, optional
-        How many requests it happens to. If not provided, one; 0 means every one.
+    times : int, default: 1
+        How many requests it happens to; 0 means every one.
+    body : bytes, default: a word
+        Body of `status`; with status 200, something that is not the file.
 
     Raises
     ------
@@ -80,6 +83,7 @@ class Fault:
     after: int = 0
     seconds: float = 30.0
     times: int = 1
+    body: bytes = b"trouble\n"
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(FaultKind):
@@ -97,17 +101,19 @@ class Request:
     method : str
         `GET`, or what else was asked.
     role : str
-        `api`, `download`, `files` or `storage`: the host that was asked.
+        The host that was asked, for example `api` or `storage`.
     path : str
         Path and query.
     headers : dict of str to str
         The request's headers, by lower-case name.
-    status : int
-        What was answered.
-    name : str
+    status : int, default: 0
+        What was answered; 0 until it is.
+    name : str, default: nothing
         Name of the file it was about, if any.
-    nbytes : int
-        Bytes of the body that were sent; it grows while they are.
+    nbytes : int, default: 0
+        Bytes of the answer's body that were sent; it grows while they are.
+    body : bytes, default: nothing
+        Body of the request.
     """
 
     time: float
@@ -115,6 +121,26 @@ class Request:
     role: str
     path: str
     headers: dict[str, str]
-    status: int
+    status: int = 0
     name: str = ""
     nbytes: int = 0
+    body: bytes = b""
+
+    @property
+    def parts(self) -> list[str]:
+        """The parts of the path, decoded, without empty ones at its ends."""
+        path = urllib.parse.urlsplit(self.path).path
+        return [urllib.parse.unquote(part) for part in path.strip("/").split("/")]
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's values by name; of a name that stands several times, the first."""
+        text = urllib.parse.urlsplit(self.path).query
+        values = urllib.parse.parse_qs(text, keep_blank_values=True)
+        return {name: given[0] for name, given in values.items()}
+
+    @property
+    def token(self) -> str | None:
+        """The token of `Authorization`, if there is one."""
+        scheme, _, token = self.headers.get("authorization", "").partition(" ")
+        return token if scheme.lower() == "bearer" else None

@@ -1,4 +1,4 @@
-"""The machinery of the test server: connections, HTTP/1.1, slowness, and bodies that go wrong.
+"""The machinery of the test servers: connections, HTTP/1.1 and slowness.
 
 It is written on plain sockets, since a measurement of downloads must not measure the server.
 """
@@ -6,55 +6,20 @@ It is written on plain sockets, since a measurement of downloads must not measur
 from __future__ import annotations
 
 import contextlib
-import gzip
-import io
+import http.client
 import socket
 import socketserver
 import threading
 import time
-import urllib.parse
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from confusius_datasets.testing.faults import Fault, Request
+from confusius_datasets.testing.answers import Answer, finish_answer
+from confusius_datasets.testing.faults import Request
 
-__all__ = ["Answer", "Responder", "Server"]
+__all__ = ["Responder", "Server"]
 
 PIECE = 1 << 16
 """Bytes that are sent at a time."""
-
-REASONS = {200: "OK", 206: "Partial Content", 302: "Found"}
-
-WEB_PAGE = b"<!DOCTYPE html>\n<html><head><title>OSF | Sign in</title></head></html>\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a request is answered with.
-
-    Parameters
-    ----------
-    status : int
-        The status.
-    body : bytes, default: nothing
-        The body.
-    headers : mapping of str to str, default: none
-        Headers but those of the body's length.
-    name : str, default: nothing
-        Name of the file it is about.
-    etag : str, optional
-        Validator of a body of which ranges may be asked.
-    fault : Fault, optional
-        What goes wrong.
-    """
-
-    status: int
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    name: str = ""
-    etag: str | None = None
-    fault: Fault | None = None
 
 
 class Responder(Protocol):
@@ -63,8 +28,8 @@ class Responder(Protocol):
     latency_s: float
     bandwidth: float | None
 
-    def answer(self, role: str, url: urllib.parse.SplitResult) -> Answer:
-        """Say what a request to one of the hosts is answered with."""
+    def answer(self, request: Request) -> Answer:
+        """Say what a request is answered with."""
         ...
 
     def note(self, request: Request) -> None:
@@ -157,20 +122,24 @@ class _Connection(socketserver.StreamRequestHandler):
         if len(line) != 3:
             return False
         headers = self._read_headers()
+        sent = self.rfile.read(int(headers.get("content-length", 0)))
         self._wait(self.server.responder.latency_s)
-        path = line[1].decode()
-        answer = self.server.responder.answer(self.server.role, urllib.parse.urlsplit(path))
-        status, body, extra = _cut_to_range(answer, headers)
-        role = answer.headers.get("X-Role", self.server.role)
         request = Request(
-            time.monotonic(), line[0].decode(), role, path, headers, status, answer.name
+            time.monotonic(),
+            line[0].decode(),
+            self.server.role,
+            line[1].decode(),
+            headers,
+            body=sent,
         )
+        answer = finish_answer(self.server.responder.answer(request), request)
+        request.status, request.name = answer.status, answer.name
         self.server.responder.note(request)
         fault = answer.fault
         if fault and fault.kind == "silent":
             self._wait(fault.seconds)
             return False
-        return self._send(request, replace(answer, status=status, body=body, headers=extra))
+        return self._send(request, answer)
 
     def _read_headers(self) -> dict[str, str]:
         """Read the headers of a request."""
@@ -185,14 +154,13 @@ class _Connection(socketserver.StreamRequestHandler):
         kind = answer.fault.kind if answer.fault else ""
         body = answer.body
         headers = dict(answer.headers)
-        headers.pop("X-Role", None)
         if kind == "chunked":
             headers["Transfer-Encoding"] = "chunked"
         elif kind == "no-length":
             headers["Connection"] = "close"
         else:
             headers["Content-Length"] = str(len(body))
-        reason = REASONS.get(answer.status, "Status")
+        reason = http.client.responses.get(answer.status, "Status")
         lines = [f"HTTP/1.1 {answer.status} {reason}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
@@ -255,56 +223,3 @@ class _Connection(socketserver.StreamRequestHandler):
             if self._wait(seconds):
                 return False
         return True
-
-
-def _cut_to_range(
-    answer: Answer, headers: Mapping[str, str]
-) -> tuple[int, bytes, Mapping[str, str]]:
-    """Apply `Range`, `If-Range` and what goes wrong to a body."""
-    fault = answer.fault
-    kind = fault.kind if fault else ""
-    extra = dict(answer.headers) | dict(fault.headers if fault else {})
-    if fault and kind == "status":
-        return fault.status, b"trouble\n", extra
-    if kind == "html":
-        return 200, WEB_PAGE, {"Content-Type": "text/html; charset=utf-8"}
-    if answer.etag is None:
-        return answer.status, answer.body, extra
-    extra |= {"ETag": answer.etag, "Accept-Ranges": "bytes"} if kind != "no-range" else {}
-    asked = headers.get("range", "")
-    current = headers.get("if-range", answer.etag) == answer.etag
-    if not asked.startswith("bytes=") or not current or kind in ("no-range", "gzip"):
-        return 200, _spoil(answer.body, extra, kind), extra
-    first, _, last = asked.removeprefix("bytes=").partition("-")
-    size = len(answer.body)
-    if first:
-        start, stop = int(first), min(int(last) + 1, size) if last else size
-    else:  # the last bytes
-        start, stop = max(size - int(last), 0), size
-    if start >= size:
-        return 416, b"", extra | {"Content-Range": f"bytes */{size}"}
-    said = start + 1 if kind == "wrong-range" else start
-    extra["Content-Range"] = f"bytes {said}-{stop - 1}/{size}"
-    whole = start == 0 and stop == size
-    return 206, _spoil(answer.body if whole else answer.body[start:stop], extra, kind), extra
-
-
-def _spoil(body: bytes, headers: dict[str, str], kind: str) -> bytes:
-    """Change a body as a fault wants it."""
-    changes: dict[str, Callable[[bytes], bytes]] = {
-        "corrupt": lambda data: bytes(byte ^ 1 for byte in data),
-        "short": lambda data: data[:-1],
-        "long": lambda data: data + b"!",
-        "gzip": _compress,
-    }
-    if kind in ("gzip", "stored-gzip"):
-        headers["Content-Encoding"] = "gzip"
-    return changes[kind](body) if kind in changes else body
-
-
-def _compress(data: bytes) -> bytes:
-    """Compress as a server does on the way."""
-    packed = io.BytesIO()
-    with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as file:
-        file.write(data)
-    return packed.getvalue()
