@@ -7,9 +7,12 @@ Entries say what a host promises of a file. How a host writes that down is known
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 from confusius_datasets._cache import LockState, lock, lock_folder
 from confusius_datasets._paths import check_coexistence
@@ -19,8 +22,10 @@ __all__ = [
     "Checksum",
     "DatasetIndex",
     "FileEntry",
+    "Hash",
     "LocalVersion",
     "lock_index",
+    "new_hash",
 ]
 
 INDEX_NAME = "dataset_index.json"
@@ -44,6 +49,42 @@ class Checksum:
 
     def __str__(self) -> str:
         return f"{self.algorithm} {self.hexdigest}"
+
+
+class Hash(Protocol):
+    """What takes bytes in and gives a digest, as those of `hashlib`."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take bytes in."""
+        ...
+
+    def hexdigest(self) -> str:
+        """Return the digest of all bytes until now, in lower-case hexadecimal."""
+        ...
+
+
+class _CRC32:
+    """CRC-32 with the methods of a hash."""
+
+    def __init__(self) -> None:
+        self._value = 0
+
+    def update(self, data: bytes, /) -> None:
+        """Take bytes in."""
+        self._value = zlib.crc32(data, self._value)
+
+    def hexdigest(self) -> str:
+        """Return eight hexadecimal digits."""
+        return f"{self._value:08x}"
+
+
+def new_hash(algorithm: str, size: int | None = None) -> Hash:
+    """Return a fresh hash; that of git needs the size of what will be hashed."""
+    if algorithm == "crc32":
+        return _CRC32()
+    if algorithm == "git":  # https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
+        return hashlib.sha1(b"blob %d\0" % (size or 0), usedforsecurity=False)
+    return hashlib.new(algorithm, usedforsecurity=False)
 
 
 @dataclass(frozen=True, slots=True)

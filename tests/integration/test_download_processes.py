@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from confusius_datasets._download.locks import lock_name
+from confusius_datasets._download.run import lock_name
 from confusius_datasets.testing import Fault
 from downloads import FAST, LARGE, MEBIBYTE, Lab, random_bytes, start_fetching
 

@@ -15,13 +15,17 @@ import pytest
 
 from confusius_datasets._cache import LockState
 from confusius_datasets._download import verify_files
-from confusius_datasets._download.background import BATCH, BackgroundHash
-from confusius_datasets._download.hashes import new_hash
-from confusius_datasets._download.locks import FileLocks, lock_name
-from confusius_datasets._download.partial import ABANDONED_S, PartialFile, find_leftovers
-from confusius_datasets._download.plan import SMALL
+from confusius_datasets._download.partial import (
+    ABANDONED_S,
+    BATCH_NBYTES,
+    BackgroundHash,
+    PartialFile,
+    find_leftovers,
+)
+from confusius_datasets._download.plan import SMALL_NBYTES
+from confusius_datasets._download.run import FileLocks, lock_name
 from confusius_datasets._download.wording import word_disk, word_failures, word_mismatch
-from confusius_datasets._index import Checksum, FileEntry, LocalVersion
+from confusius_datasets._index import Checksum, FileEntry, LocalVersion, new_hash
 from confusius_datasets.errors import (
     CacheError,
     ChecksumError,
@@ -217,7 +221,7 @@ def test_failures_are_worded_with_their_reasons() -> None:
 
 def test_hash_in_the_background_is_that_of_all_bytes_in_order() -> None:
     """Pieces smaller and larger than what is handed over at a time; one may ask more than once."""
-    data = random.Random(0).randbytes(3 * BATCH + 17)
+    data = random.Random(0).randbytes(3 * BATCH_NBYTES + 17)
     hash_ = BackgroundHash(new_hash("sha256"))
 
     for start in range(0, 1000, 10):
@@ -250,6 +254,6 @@ def test_locks_of_small_files_are_shared_within_a_plan_only(tmp_path: Path) -> N
     others.release()
 
     assert len(names) <= 16
-    assert lock_name(describe(b"x" * (SMALL + 1), "a")) != lock_name(
-        describe(b"x" * (SMALL + 1), "b")
+    assert lock_name(describe(b"x" * (SMALL_NBYTES + 1), "a")) != lock_name(
+        describe(b"x" * (SMALL_NBYTES + 1), "b")
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from confusius_datasets._download import plan_download
-from confusius_datasets._download.plan import SMALL
+from confusius_datasets._download.plan import SMALL_NBYTES
 from confusius_datasets._index import FileEntry
 from confusius_datasets._paths import find_unfit_names
 from confusius_datasets.errors import CacheError
@@ -39,7 +39,7 @@ def test_plan_with_force_has_what_is_here_too(tmp_path: Path) -> None:
 
 def test_plan_has_small_files_first_then_the_largest(tmp_path: Path) -> None:
     """An interrupted download is of use, and no large file is left alone at the end."""
-    sizes = {"big": 5 * SMALL, "b": 3, "bigger": 9 * SMALL, "a": 1, "unknown": None}
+    sizes = {"big": 5 * SMALL_NBYTES, "b": 3, "bigger": 9 * SMALL_NBYTES, "a": 1, "unknown": None}
 
     plan = plan_download([entry(name, size) for name, size in sizes.items()], tmp_path)
 

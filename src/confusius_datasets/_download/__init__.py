@@ -1,8 +1,9 @@
 """Which files are missing, and how their bytes get to their places: whole, verified, or not at all.
 
-`plan_download` decides, `run_plan` does: several files at once, into partial files of its own,
-hashed on the way, renamed when they are whole. What happens is told as events. Nothing here knows
-BIDS, or draws.
+`plan_download` decides, `run_plan` does: several files at once, each into a partial file of its
+own that is hashed as it grows, checked, and renamed to its place. What happens is told as events.
+Files go through `run` (threads and locks), `transfer` (one file, with its attempts), `assembly`
+(pieces in order) and `partial` (bytes on disk). Nothing here knows BIDS, a host, or draws.
 """
 
 from __future__ import annotations
@@ -17,9 +18,8 @@ from confusius_datasets._download.events import (
     PlanStarted,
     Waiting,
 )
-from confusius_datasets._download.plan import DownloadPlan, plan_download
+from confusius_datasets._download.plan import DownloadPlan, DownloadSettings, plan_download
 from confusius_datasets._download.run import run_plan
-from confusius_datasets._download.settings import DownloadSettings
 from confusius_datasets._download.verify import FileStatus, verify_files
 
 __all__ = [

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from confusius_datasets._download.partial import PartialFile
 
-__all__ = ["PIECE", "Assembly", "Piece"]
+__all__ = ["PIECE_NBYTES", "Assembly", "Piece"]
 
-PIECE = 1 << 22
+PIECE_NBYTES = 1 << 22
 """Bytes of a piece: large against what a round trip costs, small against the window."""
 
 
@@ -37,7 +37,7 @@ class Assembly:
     """Pieces of one file, and who receives them; safe to use from many threads."""
 
     def __init__(
-        self, partial: PartialFile, size: int | None, *, window: int = 16, piece: int = PIECE
+        self, partial: PartialFile, size: int | None, *, window: int = 16, piece: int = PIECE_NBYTES
     ) -> None:
         self.size = size
         self._partial = partial

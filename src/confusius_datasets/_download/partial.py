@@ -1,44 +1,79 @@
-"""Partial files: bytes on their way, each file with one writer, hashed as it grows.
+"""Partial files: what was received of a file, one writer each, hashed as it grows.
 
-What an interrupted call left behind is gone on with, if nobody can be writing it any more, or else
-copied: the file that is put at a final place has only ever been written by who puts it there.
+What an interrupted call left behind is resumed if nobody can be writing it any more, or else
+copied: the file that is put at a final place has only ever been written by who puts it there. The
+name of a partial file says of which file and content it is, and who writes it::
+
+    <file>-<content>.<machine>-<process>-<random>.part
+
+The content is a checksum, or the entity tag of a host without checksums.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import contextlib
+import enum
 import functools
 import hashlib
 import os
+import queue
 import socket
 import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from confusius_datasets._cache import current_umask, hidden_folder
-from confusius_datasets._download.background import BackgroundHash
-from confusius_datasets._download.hashes import Hash, new_hash, read_blocks
 from confusius_datasets._download.wording import word_mismatch
-from confusius_datasets._index import Checksum, FileEntry
+from confusius_datasets._index import Checksum, FileEntry, Hash, new_hash
 from confusius_datasets._paths import resolve_below
 from confusius_datasets.errors import DownloadError
 
-__all__ = ["PartialFile", "find_leftovers", "make_folders", "partial_folder"]
+__all__ = [
+    "BackgroundHash",
+    "PartialFile",
+    "find_leftovers",
+    "make_folders",
+    "partial_folder",
+    "read_blocks",
+]
 
 ABANDONED_S = 600.0
 """Seconds after which a partial file of another machine counts as left behind."""
 
-LARGE = 1 << 23
+LARGE_NBYTES = 1 << 23
 """Bytes that are worth a thread to hash them, and a system call to have them put on disk."""
+
+BLOCK_NBYTES = 1 << 20
+"""Bytes read at a time from a local file."""
+
+BATCH_NBYTES = 1 << 20
+"""Bytes that are handed to a hashing thread at a time: each time, the thread has to wake."""
+
+MOST_WAITING = 8
+"""Batches that may wait to be hashed; whoever hands in more waits."""
+
+LONGEST_ETAG = 90
+"""Characters of an entity tag that fit into the name of a file."""
 
 GROUP_WRITE = 0o020
 """Permission bit of a folder that a group shares."""
 
-_here: set[str] = set()
-_here_lock = threading.Lock()
+
+class _WriterState(enum.Enum):
+    """What became of the writer of a partial file."""
+
+    LIVE = enum.auto()
+    DEAD = enum.auto()
+    SILENT = enum.auto()  # on another machine, and has written nothing for long
+
+
+_writing: set[str] = set()
+"""Writers of this process. Module state: a process id cannot tell two threads apart."""
 
 
 def partial_folder(root: Path) -> Path:
@@ -47,38 +82,47 @@ def partial_folder(root: Path) -> Path:
 
 
 def find_leftovers(folder: Path, entries: Iterable[FileEntry]) -> dict[str, int]:
-    """Find what earlier calls left behind of some files."""
-    largest: dict[str, int] = {}
+    """Find how many bytes of some files earlier calls left behind."""
+    found: dict[str, list[tuple[str, int]]] = {}
     with contextlib.suppress(OSError), os.scandir(folder) as listing:
         for item in listing:
-            key = item.name.partition(".")[0]
+            file, _, content = item.name.partition(".")[0].partition("-")
             with contextlib.suppress(OSError):
-                largest[key] = max(largest.get(key, 0), item.stat().st_size)
-    if not largest:
+                found.setdefault(file, []).append((content, item.stat().st_size))
+    if not found:
         return {}
-    return {entry.relpath: largest[_key(entry)] for entry in entries if _key(entry) in largest}
+    usable = {
+        entry.relpath: max(
+            (size for content, size in found.get(_name_file(entry), ()) if _fits(content, entry)),
+            default=0,
+        )
+        for entry in entries
+    }
+    return {relpath: size for relpath, size in usable.items() if size}
 
 
 class PartialFile:
-    """A file on its way; a context manager that keeps what can be gone on with."""
+    """A download in progress. On exit the partial file is kept if it can be resumed, else deleted.
+
+    `etag` is the entity tag of the content it holds, where nothing but that vouches for it.
+    """
 
     def __init__(self, folder: Path, entry: FileEntry, *, leftover: bool = True) -> None:
-        self.path = (
-            folder / f"{_key(entry)}.{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:12]}.part"
-        )
         self.position = 0
-        self._settling = 0  # bytes that the system was told to put on disk
+        self.etag: str | None = None
+        self._folder = folder
         self._entry = entry
-        self._algorithm = entry.checksum.algorithm if entry.checksum else "md5"
-        self._hash: Hash = new_hash(self._algorithm, entry.size)
-        with _here_lock:
-            _here.add(self.path.name)
-        # Without a checksum nothing would vouch for bytes of an earlier call.
-        claimed = self._claim(folder) if leftover else None
+        self._writer = f"{_name_machine()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
+        self._settling = 0  # bytes that the system was told to put on disk
+        self._algorithm = entry.checksum.algorithm if entry.checksum else ""
+        self._hash = self._new_hash()
+        self.path = self._path_for(_name_content(entry, None))
+        _writing.add(self._writer)
+        claimed = self._claim() if leftover else None
         self._file = self.path.open("ab")
         if claimed is not None:
             self._adopt(claimed)
-        self._hash = self._beside(self._hash)
+        self._hash = self._hash_beside(self._hash)
         self.resumed = self.position > 0
 
     def __enter__(self) -> PartialFile:
@@ -88,39 +132,32 @@ class PartialFile:
         self._end_hash()
         with contextlib.suppress(OSError):  # a full disk refuses what was not flushed yet
             self._file.close()
-        if self._entry.checksum is None or not self.position:
+        can_be_resumed = self._entry.checksum is not None or self.etag is not None
+        if not (can_be_resumed and self.position):
             self.path.unlink(missing_ok=True)
-        with _here_lock:
-            _here.discard(self.path.name)
+        _writing.discard(self._writer)
 
     def write(self, data: bytes) -> None:
         """Append bytes."""
         self._file.write(data)
-        self._hash.update(data)
+        if self._hash is not None:
+            self._hash.update(data)
         self.position += len(data)
-        if self.position - self._settling >= LARGE:
+        if self.position - self._settling >= LARGE_NBYTES:
             self._settle()
 
-    def _settle(self) -> None:
-        """Let the system begin to put bytes on disk, so that the last flush has not all of them."""
-        if sys.platform == "linux":
-            # Linux takes this as a reason to write the pages now; nearly all stay in memory too.
-            behind = self.position - self._settling
-            with contextlib.suppress(OSError):  # it is only advice
-                os.posix_fadvise(
-                    self._file.fileno(), self._settling, behind, os.POSIX_FADV_DONTNEED
-                )
-        self._settling = self.position
-
-    def _beside(self, hash_: Hash) -> Hash:
-        """Let a thread do the hashing, if the file is large enough to gain from it."""
-        size = self._entry.size
-        return BackgroundHash(hash_) if size is not None and size > LARGE else hash_
-
-    def _end_hash(self) -> None:
-        """Let go of the thread that hashes, if there is one."""
-        if isinstance(self._hash, BackgroundHash):
-            self._hash.close()
+    def note_etag(self, etag: str | None) -> None:
+        """Note in the name of which content the bytes will be, before the first of them comes."""
+        if self._entry.checksum is not None or self.position or etag == self.etag:
+            return
+        content = _name_content(self._entry, etag)
+        self.etag = etag if _read_etag(content) is not None else None
+        self._file.close()  # Windows renames no open file
+        renamed = self._path_for(content)
+        with contextlib.suppress(FileNotFoundError):  # somebody clears the folder
+            self.path.replace(renamed)
+        self.path = renamed
+        self._file = self.path.open("ab")
 
     def flush(self) -> None:
         """Hand what was written to the system, so that it outlives this process."""
@@ -131,7 +168,7 @@ class PartialFile:
         self.flush()
         self._file.truncate(0)
         self._end_hash()
-        self._hash = self._beside(new_hash(self._algorithm, self._entry.size))
+        self._hash = self._hash_beside(self._new_hash())
         self.position = self._settling = 0
         self.resumed = False
 
@@ -141,8 +178,10 @@ class PartialFile:
         entry = self._entry
         if entry.size is not None and self.position != entry.size:
             raise word_mismatch(entry, f"{entry.size} bytes", f"{self.position} bytes")
+        if self._hash is None:
+            return
         found = Checksum(self._algorithm, self._hash.hexdigest())
-        if entry.checksum is not None and found != entry.checksum:
+        if found != entry.checksum:
             raise word_mismatch(entry, str(entry.checksum), str(found))
 
     def place(self, root: Path) -> None:
@@ -165,31 +204,72 @@ class PartialFile:
                 relpath=self._entry.relpath,
             ) from error
 
-    def _claim(self, folder: Path) -> Path | None:
-        """Take over the largest leftover that nobody is writing, and clear smaller ones away."""
-        file = _key(self._entry).partition("-")[0]
-        with os.scandir(folder) as listing:
-            names = [item.name for item in listing if item.name.startswith(f"{file}-")]
-        found = [folder / name for name in names if name != self.path.name]
-        chosen: Path | None = None
+    def _path_for(self, content: str) -> Path:
+        """Return the path of this writer's file of some content."""
+        return self._folder / f"{_name_file(self._entry)}-{content}.{self._writer}.part"
+
+    def _settle(self) -> None:
+        """Let the system begin to put bytes on disk, so that the last flush has not all of them."""
+        if sys.platform == "linux":
+            # Linux takes this as a reason to write the pages now; nearly all stay in memory too.
+            behind = self.position - self._settling
+            with contextlib.suppress(OSError):  # it is only advice
+                os.posix_fadvise(
+                    self._file.fileno(), self._settling, behind, os.POSIX_FADV_DONTNEED
+                )
+        self._settling = self.position
+
+    def _new_hash(self) -> Hash | None:
+        """Return a fresh hash, if there is something to compare it with."""
+        return new_hash(self._algorithm, self._entry.size) if self._algorithm else None
+
+    def _hash_beside(self, hash_: Hash | None) -> Hash | None:
+        """Let a thread do the hashing, if the file is large enough to gain from it."""
+        is_large = self._entry.size is not None and self._entry.size > LARGE_NBYTES
+        return BackgroundHash(hash_) if hash_ is not None and is_large else hash_
+
+    def _end_hash(self) -> None:
+        """Let go of the thread that hashes, if there is one."""
+        if isinstance(self._hash, BackgroundHash):
+            self._hash.close()
+
+    def _claim(self) -> Path | None:
+        """Take over the largest leftover that nobody is writing, and clear smaller ones away.
+
+        Returns the one that must be copied, since its writer may be alive on another machine.
+        """
+        prefix = f"{_name_file(self._entry)}-"
+        with os.scandir(self._folder) as listing:
+            found = [self._folder / item.name for item in listing if item.name.startswith(prefix)]
+        to_copy: Path | None = None
+        claimed = False
         for path in sorted(found, key=_size_of, reverse=True):
             state = _state_of(path)
-            if state == "live":
-                continue
-            of_use = path.name.startswith(f"{_key(self._entry)}.") and self._entry.checksum
+            content = path.name.partition(".")[0].removeprefix(prefix)
+            # No checksum would notice bytes that a crash of the machine lost: only the same one,
+            # not restarted since, vouches for them.
+            usable = _fits(content, self._entry) and (self._algorithm or state is _WriterState.DEAD)
             with contextlib.suppress(OSError):  # another process was faster
-                if not of_use or chosen is not None or self.path.exists():
+                if state is _WriterState.LIVE:
+                    continue
+                if not usable or claimed:
                     path.unlink()
-                elif state == "dead":
-                    path.rename(self.path)
-                    self._read_back(self.path)
+                elif state is _WriterState.DEAD:
+                    self.path = path.rename(self._path_for(content))
+                    self.etag = None if self._algorithm else _read_etag(content)
+                    self._read_back()
+                    claimed = True
                 else:
-                    chosen = path.rename(self.path.with_suffix(".claimed.part"))
-        return chosen
+                    to_copy = path.rename(self.path.with_suffix(".claimed.part"))
+                    claimed = True
+        return to_copy
 
-    def _read_back(self, path: Path) -> None:
+    def _read_back(self) -> None:
         """Hash what an earlier call left."""
-        for block in read_blocks(path):
+        if self._hash is None:
+            self.position = self.path.stat().st_size
+            return
+        for block in read_blocks(self.path):
             self._hash.update(block)
             self.position += len(block)
 
@@ -200,12 +280,89 @@ class PartialFile:
         claimed.unlink(missing_ok=True)
 
 
-def _key(entry: FileEntry) -> str:
-    """Return the part of a partial file's name that says which content it is of."""
-    content = entry.checksum.hexdigest[:12] if entry.checksum else "unknown"
-    return (
-        f"{hashlib.sha1(entry.relpath.encode(), usedforsecurity=False).hexdigest()[:20]}-{content}"
-    )
+class BackgroundHash:
+    """A hash that is computed in a thread of its own.
+
+    From a near host, a large file takes longer to hash than to arrive.
+    """
+
+    def __init__(self, inner: Hash) -> None:
+        self._inner = inner
+        self._batch: list[bytes] = []
+        self._nbytes = 0
+        self._waiting: queue.Queue[list[bytes] | None] = queue.Queue(MOST_WAITING)
+        self._thread = threading.Thread(target=self._run, name="download-hash", daemon=True)
+        self._thread.start()
+
+    def update(self, data: bytes, /) -> None:
+        """Take bytes in."""
+        self._batch.append(data)
+        self._nbytes += len(data)
+        if self._nbytes >= BATCH_NBYTES:
+            self._hand_over()
+
+    def hexdigest(self) -> str:
+        """Return the digest of all bytes until now, in lower-case hexadecimal."""
+        self._hand_over()
+        self._waiting.join()
+        return self._inner.hexdigest()
+
+    def close(self) -> None:
+        """End the thread; nothing can be taken in after it."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _hand_over(self) -> None:
+        """Let the thread have what has been taken in."""
+        if self._batch:
+            self._waiting.put(self._batch)
+            self._batch, self._nbytes = [], 0
+
+    def _run(self) -> None:
+        """Hash until told to end."""
+        while (batch := self._waiting.get()) is not None:
+            for data in batch:
+                self._inner.update(data)
+            self._waiting.task_done()
+
+
+def read_blocks(path: Path) -> Iterator[bytes]:
+    """Give the bytes of a file."""
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(BLOCK_NBYTES):
+            yield block
+
+
+def _name_file(entry: FileEntry) -> str:
+    """Return the part of a partial file's name that says of which file it is."""
+    return hashlib.sha1(entry.relpath.encode(), usedforsecurity=False).hexdigest()[:20]
+
+
+def _name_content(entry: FileEntry, etag: str | None) -> str:
+    """Return the part of a partial file's name that says of which content it is."""
+    if entry.checksum is not None:
+        return entry.checksum.hexdigest[:12]
+    if etag is None or len(etag) > LONGEST_ETAG or not etag.isascii():
+        return "unknown"
+    return f"etag_{base64.urlsafe_b64encode(etag.encode()).decode()}"
+
+
+def _read_etag(content: str) -> str | None:
+    """Return the entity tag that a partial file's name has, if it has one."""
+    if not content.startswith("etag_"):
+        return None
+    try:
+        return base64.urlsafe_b64decode(content.removeprefix("etag_")).decode("ascii")
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _fits(content: str, entry: FileEntry) -> bool:
+    """Say whether a leftover can be resumed: what vouches for it is what the index promises."""
+    if entry.checksum is not None:
+        return content == _name_content(entry, None)
+    etag = _read_etag(content)
+    return etag is not None and entry.etag in (None, etag)
 
 
 def _size_of(path: Path) -> int:
@@ -217,7 +374,7 @@ def _size_of(path: Path) -> int:
 
 
 @functools.cache
-def _machine() -> str:
+def _name_machine() -> str:
     """Return a name of this machine, and of the part of it in which process ids mean the same."""
     facts = [socket.gethostname(), str(uuid.getnode())]
     with contextlib.suppress(OSError):
@@ -226,20 +383,23 @@ def _machine() -> str:
     return hashlib.sha1("\n".join(facts).encode(), usedforsecurity=False).hexdigest()[:12]
 
 
-def _state_of(path: Path) -> str:
-    """Say whether the writer of a partial file is `live`, `dead`, or has been `silent` for long."""
-    if path.name in _here:
-        return "live"
-    machine, _, rest = path.name.split(".")[1].partition("-")
-    pid = rest.partition("-")[0]
+def _state_of(path: Path) -> _WriterState:
+    """Say what became of the writer of a partial file, as far as can be known."""
+    writer = path.name.split(".")[1]
+    if writer in _writing:
+        return _WriterState.LIVE
     if os.name == "nt":
-        return "dead"  # files that are open cannot be renamed there
-    if machine == _machine() and pid.isdigit():
-        return "live" if int(pid) != os.getpid() and _is_running(int(pid)) else "dead"
+        return _WriterState.DEAD  # files that are open cannot be renamed there
+    machine, _, rest = writer.partition("-")
+    pid = rest.partition("-")[0]
+    if machine == _name_machine() and pid.isdigit():
+        is_other = int(pid) != os.getpid() and _is_running(int(pid))
+        return _WriterState.LIVE if is_other else _WriterState.DEAD
     try:
-        return "silent" if time.time() - path.stat().st_mtime > ABANDONED_S else "live"
+        is_old = time.time() - path.stat().st_mtime > ABANDONED_S
     except OSError:
-        return "live"
+        return _WriterState.LIVE
+    return _WriterState.SILENT if is_old else _WriterState.LIVE
 
 
 def _is_running(pid: int) -> bool:
@@ -254,7 +414,7 @@ def _is_running(pid: int) -> bool:
 
 
 def make_folders(root: Path, folder: Path) -> bool:
-    """Make a folder below a root, writable by the group where its parent is."""
+    """Make a folder below a root, writable by the group where its parent is; say whether it is."""
     if folder.is_dir():
         return bool(folder.stat().st_mode & GROUP_WRITE)
     if folder == root or folder.parent == folder:

@@ -1,4 +1,4 @@
-"""What is missing, how many bytes that is, and what stands in the way; nothing is changed here."""
+"""Decide what to download, in which order and how; nothing is changed here."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from pathlib import Path
 from confusius_datasets._cache import is_here
 from confusius_datasets._index import FileEntry
 from confusius_datasets._paths import find_unfit_names, resolve_below
+from confusius_datasets._sources import RetryPolicy
 from confusius_datasets._text import format_nbytes, list_some
 from confusius_datasets.errors import CacheError, NotEnoughSpaceError
 
-__all__ = ["SMALL", "DownloadPlan", "check_space", "plan_download"]
+__all__ = ["SMALL_NBYTES", "DownloadPlan", "DownloadSettings", "check_space", "plan_download"]
 
-SMALL = 1 << 20
+SMALL_NBYTES = 1 << 20
 """Files up to this size are sidecars and tables rather than recordings: they come first."""
 
 
@@ -31,12 +32,22 @@ class DownloadPlan:
     force: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class DownloadSettings(RetryPolicy):
+    """How a plan is carried out: how much at once, and how patiently."""
+
+    workers: int = 8
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "workers", max(self.workers, 1))  # none would wait for ever
+
+
 def plan_download(entries: Iterable[FileEntry], root: Path, *, force: bool = False) -> DownloadPlan:
     """Decide which of some files are to be downloaded, and in which order."""
     wanted = {entry.relpath: entry for entry in entries}
     missing = [entry for entry in wanted.values() if force or not is_here(root / entry.relpath)]
     _check_places([entry.relpath for entry in missing], root)
-    missing.sort(key=_turn)
+    missing.sort(key=_order)
     return DownloadPlan(
         root,
         tuple(missing),
@@ -46,10 +57,10 @@ def plan_download(entries: Iterable[FileEntry], root: Path, *, force: bool = Fal
     )
 
 
-def _turn(entry: FileEntry) -> tuple[int, int]:
+def _order(entry: FileEntry) -> tuple[int, int]:
     """Order small files before large ones, and the largest of these first."""
     size = entry.size or 0
-    return (0, 0) if size <= SMALL else (1, -size)
+    return (0, 0) if size <= SMALL_NBYTES else (1, -size)
 
 
 def _check_places(relpaths: list[str], root: Path) -> None:
@@ -60,7 +71,7 @@ def _check_places(relpaths: list[str], root: Path) -> None:
             f"{len(unfit)} files cannot exist on this file system: {list_some(reasons)}. Use "
             "filters that leave them out, or a folder on another file system with data_dir=."
         )
-    # One question a folder: a dataset has many files in each.
+    # Asked once for each folder: a dataset has many files in one.
     for relpath in {relpath.rpartition("/")[0]: relpath for relpath in relpaths}.values():
         resolve_below(root, relpath)
     if folders := [relpath for relpath in relpaths if (root / relpath).is_dir()]:

@@ -1,16 +1,23 @@
-"""A plan, carried out: threads that take files in turn, help each other, and stop together."""
+"""Carry out a plan: threads take files in turn, help each other, and stop together.
+
+Other processes that carry out the same plan are told by locks which files are taken.
+"""
 
 from __future__ import annotations
 
 import collections
 import contextlib
 import errno
+import hashlib
+import os
 import threading
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
 from pathlib import Path
 
-from confusius_datasets._cache import LockState, lock_folder
+from confusius_datasets._cache import LockState, is_here, lock, lock_folder
 from confusius_datasets._download.events import (
     Event,
     FileFailed,
@@ -19,16 +26,19 @@ from confusius_datasets._download.events import (
     PlanFinished,
     PlanStarted,
 )
-from confusius_datasets._download.locks import FileLocks
 from confusius_datasets._download.partial import (
     PartialFile,
     find_leftovers,
     make_folders,
     partial_folder,
 )
-from confusius_datasets._download.plan import SMALL, DownloadPlan, check_space
-from confusius_datasets._download.settings import DownloadSettings
-from confusius_datasets._download.transfer import DownloadContext, StoppedError, Transfer
+from confusius_datasets._download.plan import (
+    SMALL_NBYTES,
+    DownloadPlan,
+    DownloadSettings,
+    check_space,
+)
+from confusius_datasets._download.transfer import DownloadContext, Transfer
 from confusius_datasets._download.wording import (
     word_disk,
     word_failures,
@@ -49,7 +59,7 @@ from confusius_datasets.errors import (
     SourceError,
 )
 
-__all__ = ["run_plan"]
+__all__ = ["FileLocks", "lock_name", "run_plan"]
 
 SMALL_AT_ONCE = 3
 """Small files that are under way for each connection: their time is spent on round trips."""
@@ -66,7 +76,7 @@ A host that answers immediately keeps a few of them busy, and more would be in e
 IDLE_SHARE = 0.3
 """Share of a processor's time that is to spare."""
 
-LAST_BREATH_S = 1.0
+CLEANUP_S = 1.0
 """Seconds that threads have to clean up after an interruption."""
 
 FATAL = {errno.ENOSPC, errno.EROFS, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -115,7 +125,7 @@ class _Run:
         self._context = context
         self._folder = folder
         self._waiting = collections.deque(plan.entries)
-        self._elsewhere: collections.deque[tuple[float, FileEntry]] = collections.deque()
+        self._taken_by_others: collections.deque[tuple[float, FileEntry]] = collections.deque()
         self._active: dict[str, Transfer] = {}
         self._failures: dict[str, Exception] = {}
         self._n_left = len(plan.entries)
@@ -124,18 +134,18 @@ class _Run:
         self._fatal: BaseException | None = None
         self._lock = threading.Lock()
         # Large bodies share the connections; small files only wait for answers.
-        self._lines = threading.BoundedSemaphore(context.settings.workers)
+        self._connections = threading.BoundedSemaphore(context.settings.workers)
         self._locks = FileLocks(lock_folder(plan.root), plan.entries)
-        n_small = sum((entry.size or 0) <= SMALL for entry in plan.entries)
+        n_small = sum((entry.size or 0) <= SMALL_NBYTES for entry in plan.entries)
         workers = context.settings.workers
-        # Threads of our own, since those of an executor keep the interpreter from ending.
+        # Threads of our own: those of an executor keep an interrupted interpreter from ending.
         self._threads = [
             threading.Thread(target=self._work, name=f"download-{number}", daemon=True)
             for number in range(max(workers, min(n_small, SMALL_AT_ONCE * workers)))
         ]
 
     def start(self) -> None:
-        """Start threads, as many as there is something to do for."""
+        """Start a few threads, and the others once the processor has time to spare."""
         for thread in self._threads[:FIRST_THREADS]:
             thread.start()
         at, busy = time.monotonic(), time.process_time()
@@ -161,7 +171,7 @@ class _Run:
     def interrupt(self) -> str:
         """Stop, and say how much is done."""
         self._context.stop.set()
-        until = time.monotonic() + LAST_BREATH_S
+        until = time.monotonic() + CLEANUP_S
         for thread in self._threads:
             # One that waits for a silent host is left behind: it writes nothing any more.
             if thread.ident is not None:
@@ -178,7 +188,11 @@ class _Run:
         n_files, n_failed = len(self._plan.entries), len(self._failures)
         if isinstance(self._fatal, HostUnreachableError | OfflineError):
             reason = self._fatal if isinstance(self._fatal, HostUnreachableError) else None
-            missing = [entry for entry in self._plan.entries if not self._is_here(entry)]
+            missing = [
+                entry
+                for entry in self._plan.entries
+                if not is_here(self._plan.root / entry.relpath)
+            ]
             error = word_offline(self._plan.root, missing or self._plan.entries, unreachable=reason)
             raise error from self._fatal
         if isinstance(self._fatal, RateLimitError):
@@ -194,10 +208,6 @@ class _Run:
                 n_untried=n_files - self._n_done - n_failed,
             )
 
-    def _is_here(self, entry: FileEntry) -> bool:
-        """Say whether a file is at its place."""
-        return (self._plan.root / entry.relpath).exists()
-
     def _work(self) -> None:
         """Take files in turn, help others when there are none, and end when all is done."""
         try:
@@ -207,7 +217,7 @@ class _Run:
                     self._fetch(entry)
                 elif not self._help():
                     self._context.sleep(TICK_S)
-        except StoppedError:
+        except CancelledError:
             pass
         except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
             self._give_up(error)
@@ -217,33 +227,32 @@ class _Run:
         with self._lock:
             if self._waiting:
                 return self._waiting.popleft()
-            if self._elsewhere and self._elsewhere[0][0] <= time.monotonic():
-                return self._elsewhere.popleft()[1]
+            if self._taken_by_others and self._taken_by_others[0][0] <= time.monotonic():
+                return self._taken_by_others.popleft()[1]
             return None
 
     def _help(self) -> bool:
         """Help with a large file; say whether there was something to do."""
-        if not self._active or not self._lines.acquire(blocking=False):
+        if not self._active or not self._connections.acquire(blocking=False):
             return False
         try:
             return any(transfer.help() for transfer in list(self._active.values()))
         finally:
-            self._lines.release()
+            self._connections.release()
 
     def _fetch(self, entry: FileEntry) -> None:
         """Download one file; what fails for good is noted, what is fatal for all is raised."""
         try:
             with self._locks.hold(entry) as state:
-                # Where there are no locks the download goes on: they only save work.
+                # Where locks are unavailable the download goes on: they only save work.
                 if state is LockState.TAKEN:
-                    # Another process has it: something else first.
                     with self._lock:
-                        self._elsewhere.append((time.monotonic() + 2 * TICK_S, entry))
+                        self._taken_by_others.append((time.monotonic() + 2 * TICK_S, entry))
                     return
                 self._fetch_locked(entry)
         except RateLimitError as error:
             self._fail(entry, error)
-            self._begin_no_more(error)
+            self._leave_the_rest(error)
         except OfflineError as error:
             self._fail(entry, error, fatal=True)
         except (SourceError, DownloadError, CacheError, DatasetIndexError) as error:
@@ -262,13 +271,13 @@ class _Run:
     def _fetch_locked(self, entry: FileEntry) -> None:
         """Download one file that no other process is downloading, as far as locks can tell."""
         tell = self._context.tell
-        if not self._plan.force and self._is_here(entry):
+        if not self._plan.force and is_here(self._plan.root / entry.relpath):
             tell(FileStarted(entry.relpath, entry.size or 0))
             self._finish(entry)
             return
         with contextlib.ExitStack() as stack:
-            if entry.size is None or entry.size > SMALL:
-                stack.enter_context(self._line())
+            if entry.size is None or entry.size > SMALL_NBYTES:
+                stack.enter_context(self._connection())
             partial = stack.enter_context(PartialFile(self._folder, entry))
             tell(FileStarted(entry.relpath, partial.position))
             transfer = Transfer(self._context, entry, partial)
@@ -280,14 +289,14 @@ class _Run:
         self._finish(entry)
 
     @contextlib.contextmanager
-    def _line(self) -> collections.abc.Iterator[None]:
+    def _connection(self) -> Iterator[None]:
         """Occupy one of the connections for large bodies."""
-        while not self._lines.acquire(timeout=4 * TICK_S):
+        while not self._connections.acquire(timeout=4 * TICK_S):
             self._context.sleep(0.0)
         try:
             yield
         finally:
-            self._lines.release()
+            self._connections.release()
 
     def _finish(self, entry: FileEntry) -> None:
         """Note that a file is at its place."""
@@ -307,16 +316,94 @@ class _Run:
         elif self._failures_in_a_row > self._context.settings.workers:
             self._context.stop.set()
 
-    def _begin_no_more(self, error: Exception) -> None:
+    def _leave_the_rest(self, error: Exception) -> None:
         """Leave the files that nobody has begun; those under way may need no more requests."""
         with self._lock:
             self._fatal = self._fatal or error
-            self._n_left -= len(self._waiting) + len(self._elsewhere)
+            self._n_left -= len(self._waiting) + len(self._taken_by_others)
             self._waiting.clear()
-            self._elsewhere.clear()
+            self._taken_by_others.clear()
 
     def _give_up(self, error: BaseException) -> None:
         """Stop all threads because of an error; the first one counts."""
         with self._lock:
             self._fatal = self._fatal or error
         self._context.stop.set()
+
+
+def lock_name(entry: FileEntry) -> str:
+    """Return the name of a file's lock: one of its own, or for small files one of 16.
+
+    A lock costs about as much as a request to a near host, so that small files share them.
+    """
+    digest = hashlib.sha1(entry.relpath.encode(), usedforsecurity=False).hexdigest()
+    is_small = entry.size is not None and entry.size <= SMALL_NBYTES
+    return f"small-{digest[0]}.lock" if is_small else f"{digest}.lock"
+
+
+class FileLocks:
+    """The locks of the files of one plan; safe to use from many threads.
+
+    A lock is held until the last of its files in the plan is done.
+    """
+
+    def __init__(self, folder: Path, entries: Iterable[FileEntry]) -> None:
+        self._folder = folder
+        self._left = collections.Counter(map(lock_name, entries))
+        self._held: dict[str, LockState] = {}
+        self._releases: dict[str, contextlib.ExitStack] = {}
+        self._mutex = threading.Lock()
+        self._works = _try_locks(folder)
+
+    @contextlib.contextmanager
+    def hold(self, entry: FileEntry) -> Iterator[LockState]:
+        """Keep other processes from downloading a file, and note afterwards that it is done."""
+        name = lock_name(entry)
+        state = self._take(name)
+        try:
+            yield state
+        finally:
+            if state is not LockState.TAKEN:
+                self._put_back(name)
+
+    def release(self) -> None:
+        """Free all locks, whatever is left to do."""
+        with self._mutex:
+            for name in list(self._releases):
+                self._free(name)
+
+    def _take(self, name: str) -> LockState:
+        """Take a lock, unless this plan has it."""
+        with self._mutex:
+            if name not in self._held:
+                stack = contextlib.ExitStack()
+                state = LockState.UNAVAILABLE
+                if self._works:
+                    state = stack.enter_context(lock(self._folder / name, timeout=0))
+                if state is LockState.TAKEN:
+                    return state
+                self._held[name], self._releases[name] = state, stack
+            return self._held[name]
+
+    def _put_back(self, name: str) -> None:
+        """Note that a file is done, and free its lock after the last one."""
+        with self._mutex:
+            self._left[name] -= 1
+            if self._left[name] <= 0:
+                self._free(name)
+
+    def _free(self, name: str) -> None:
+        """Free a lock, if it has not been freed."""
+        self._held.pop(name, None)
+        if name in self._releases:
+            self._releases.pop(name).close()
+
+
+def _try_locks(folder: Path) -> bool:
+    """Say whether a file system has locks at all."""
+    path = folder / f"probe-{uuid.uuid4().hex}.lock"
+    with lock(path, timeout=0) as state:
+        works = state is LockState.HELD
+    with contextlib.suppress(OSError):
+        os.unlink(path)  # noqa: PTH108 - newer versions of the lock have done so
+    return works

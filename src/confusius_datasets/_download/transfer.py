@@ -1,16 +1,17 @@
-"""One file, from its source into a partial file: attempts, resuming, helping hands."""
+"""One file, from its source into a partial file: attempts, resuming, helpers."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 
 from confusius_datasets._download.assembly import Assembly, Piece
 from confusius_datasets._download.events import BytesReceived, Event, Waiting
 from confusius_datasets._download.partial import PartialFile
-from confusius_datasets._download.settings import DownloadSettings
+from confusius_datasets._download.plan import DownloadSettings
 from confusius_datasets._download.wording import word_mismatch
 from confusius_datasets._index import FileEntry
 from confusius_datasets._sources import ByteStream, From, FromTo, HttpClient, Source, retry
@@ -22,7 +23,7 @@ from confusius_datasets.errors import (
     SourceError,
 )
 
-__all__ = ["DownloadContext", "StoppedError", "Transfer"]
+__all__ = ["DownloadContext", "Transfer"]
 
 SLOW_BYTES_PER_S = 100
 """An attempt that receives fewer makes no progress."""
@@ -31,11 +32,7 @@ WORTH_HELP_S = 1.0
 """Seconds that a file must still take for others to help: each has to connect first."""
 
 LONGEST_NAP_S = 0.5
-"""Seconds of a wait after which one looks whether it is still to be waited for."""
-
-
-class StoppedError(Exception):
-    """The download was stopped; nothing is wrong with the file."""
+"""Seconds after which a wait for helpers looks whether there is still something to wait for."""
 
 
 @dataclass
@@ -59,14 +56,14 @@ class DownloadContext:
             self.on_event(event)
 
     def sleep(self, seconds: float) -> None:
-        """Wait, unless the download is stopped."""
+        """Wait; `CancelledError` once the download is stopped, which is nobody's fault."""
         if self.stop.wait(seconds):
-            raise StoppedError
+            raise CancelledError
 
     def wait(self, seconds: float, error: SourceError) -> None:
         """Wait before the next attempt, and tell of it once for all who wait for the same."""
         if self.stop.is_set():
-            raise StoppedError
+            raise CancelledError
         until = time.monotonic() + seconds
         with self._telling:
             known = until <= self._announced + 1.0
@@ -77,71 +74,67 @@ class DownloadContext:
 
 
 class Transfer:
-    """One file on its way."""
+    """The download of one file."""
 
     def __init__(self, context: DownloadContext, entry: FileEntry, partial: PartialFile) -> None:
         self._context = context
         self._entry = entry
         self._partial = partial
-        self._etag: str | None = None
+        # With the tag of what an earlier call left, the host says whether that is still its file.
+        self._etag = partial.etag
         self._ranges = False
         self._helped_in_vain = 0
         self._begun, self._here = time.monotonic(), partial.position
+        self._best = partial.position  # the farthest that any attempt came
+        self._attempt_begun, self._seen = self._begun, context.received
         self._assembly = Assembly(partial, entry.size, window=2 * context.settings.workers)
 
     def run(self) -> None:
         """Receive the file, over as many attempts as it takes, and check it."""
-        wrong = 0
+        context, wrong = self._context, 0
         while True:
             try:
-                self._run_once()
+                retry(
+                    self._attempt,
+                    context.settings,
+                    wait=context.wait,
+                    moved=self._has_moved,
+                    answered=lambda: bool(context.received),
+                )
             except ChecksumError:
                 resumed = self._partial.resumed
                 self._restart()
-                # What an earlier call left may have been of another content; that is no answer yet.
+                # What an earlier call left may have been of other content, which is no answer.
                 wrong += not resumed
                 if wrong > 1:
                     raise
             else:
                 return
 
-    def _run_once(self) -> None:
-        """Receive the file and check it, trying again after errors of the host."""
-        context = self._context
-        best = self._partial.position
-        begun, seen = time.monotonic(), context.received
+    def _attempt(self) -> None:
+        """Receive the rest of the file and check the whole."""
+        self._attempt_begun, self._seen = time.monotonic(), self._context.received
+        self._receive_all()
+        self._partial.check()
 
-        def attempt() -> None:
-            nonlocal begun, seen
-            begun, seen = time.monotonic(), context.received
-            self._receive_all()
-            self._partial.check()
-
-        def moved(error: SourceError) -> bool:
-            nonlocal best
-            if isinstance(error, RateLimitError):
-                # Others may have been answered meanwhile: then it is a matter of taking turns.
-                return context.received > seen
-            progress = self._partial.position - best
-            best = max(best, self._partial.position)
-            return progress > 0 and progress >= SLOW_BYTES_PER_S * (time.monotonic() - begun)
-
-        retry(
-            attempt,
-            context.settings,
-            wait=context.wait,
-            moved=moved,
-            answered=lambda: bool(context.received),
-        )
+    def _has_moved(self, error: SourceError) -> bool:
+        """Say whether an attempt that failed brought something."""
+        if isinstance(error, RateLimitError):
+            # Others may have been answered meanwhile: then it is a matter of taking turns.
+            return self._context.received > self._seen
+        progress = self._partial.position - self._best
+        self._best = max(self._best, self._partial.position)
+        elapsed = time.monotonic() - self._attempt_begun
+        return progress > 0 and progress >= SLOW_BYTES_PER_S * elapsed
 
     def help(self) -> bool:
         """Receive pieces that the one who runs this transfer has not come to yet."""
-        # Without a validator or checksum, ranges of different contents could be mixed unnoticed.
+        # Without an entity tag or checksum, ranges of different contents could be mixed unnoticed.
         vouched = self._etag is not None or self._entry.checksum is not None
         assembly = self._assembly
         if not (self._ranges and vouched) or self._helped_in_vain > 2:
             return False
-        # With help it goes faster, which is no reason to leave.
+        # Once shared, a file goes faster: no reason to stop helping.
         if not (assembly.is_shared or self._takes_long()):
             return False
         piece = assembly.claim() if assembly.share() else None
@@ -200,11 +193,14 @@ class Transfer:
 
     def _fits(self, stream: ByteStream, piece: Piece) -> bool:
         """Say whether a stream goes on from where the piece is, with the same content."""
-        same = self._etag is None or stream.etag in (None, self._etag)
-        return same and stream.start == piece.position
+        if stream.start != piece.position:
+            return False
+        if stream.etag is None and self._entry.checksum is not None:
+            return True  # a mix of two contents would not have the checksum
+        return self._etag is None or stream.etag == self._etag
 
     def _start_again(self, stream: ByteStream) -> None:
-        """Receive the file from its start, as a host wants it that has other content by now."""
+        """Receive the file from its start: the host has other content by now, or gives no parts."""
         self._restart()
         piece = self._assembly.claim()
         if stream.start != 0 or piece is None:
@@ -221,10 +217,19 @@ class Transfer:
             raise word_mismatch(
                 self._entry, f"{self._entry.size} bytes", f"{stream.total} bytes", url=stream.url
             )
+        if self._entry.checksum is None and None not in (self._entry.etag, stream.etag):
+            self._check_etag(stream)
         if stream.total is not None:
             assembly.learn_size(stream.total)
+        self._partial.note_etag(stream.etag)
         self._etag = stream.etag
         self._ranges = stream.ranges
+
+    def _check_etag(self, stream: ByteStream) -> None:
+        """Compare entity tags where the index has nothing better that vouches for the content."""
+        expected, found = f"entity tag {self._entry.etag}", f"entity tag {stream.etag}"
+        if expected != found:
+            raise word_mismatch(self._entry, expected, found, url=stream.url)
 
     def _pour(
         self, stream: ByteStream, assembly: Assembly, piece: Piece, asked: int | None
@@ -269,6 +274,6 @@ class Transfer:
         self._assembly = Assembly(self._partial, self._entry.size, window=window)
 
     def _check_stop(self) -> None:
-        """Give up if the download is stopped."""
+        """Raise `CancelledError` if the download is stopped."""
         if self._context.stop.is_set():
-            raise StoppedError
+            raise CancelledError

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from confusius_datasets._download.hashes import new_hash, read_blocks
-from confusius_datasets._index import Checksum, FileEntry
+from confusius_datasets._download.partial import read_blocks
+from confusius_datasets._index import Checksum, FileEntry, new_hash
 
 __all__ = ["FileStatus", "verify_files"]
 

@@ -8,7 +8,6 @@ costs one request. What is special about a host is handed in: credentials, and h
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import importlib.metadata
 import json
@@ -540,8 +539,10 @@ def _origin(url: str) -> str:
 
 def _let_go(response: requests.Response) -> None:
     """Give up an answer whose body does not matter, so that its connection can be used again."""
-    with contextlib.suppress(*library_errors()):
+    try:
         response.raw.read(SMALL_BODY_NBYTES)
+    except library_errors():
+        pass  # a connection that broke is not used again
     response.close()
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from confusius_datasets.errors import ArgumentError
-
 __all__ = ["WHOLE", "ByteRange", "From", "FromTo", "Last", "slice_of"]
 
 
@@ -15,10 +13,6 @@ class From:
 
     start: int
 
-    def __post_init__(self) -> None:
-        if self.start < 0:
-            raise ArgumentError(f"{self} must begin at 0 or later.")
-
 
 @dataclass(frozen=True, slots=True)
 class FromTo:
@@ -27,20 +21,12 @@ class FromTo:
     start: int
     stop: int
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.start < self.stop:
-            raise ArgumentError(f"{self} must begin at 0 or later, and end after its start.")
-
 
 @dataclass(frozen=True, slots=True)
 class Last:
     """The last bytes of a file; all of it if it is shorter."""
 
     nbytes: int
-
-    def __post_init__(self) -> None:
-        if self.nbytes <= 0:
-            raise ArgumentError(f"{self} must be at least one byte.")
 
 
 ByteRange = From | FromTo | Last
