@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import json
 import os
+import pickle
 import random
 import subprocess
 import sys
@@ -13,12 +14,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, ClassVar
 
 from confusius_datasets._download import DownloadSettings, Event, plan_download, run_plan
 from confusius_datasets._index import DatasetIndex, FileEntry
 from confusius_datasets._sources import OSFSource, get_client
-from confusius_datasets._sources.osf import OSF_FORMAT
-from confusius_datasets.testing import LocalOSF
+from confusius_datasets.testing import LocalOSF, LocalWeb
+from web_source import WebSource
 
 PROJECT, FOLDER = "43skw", "small-bids"
 
@@ -41,32 +43,46 @@ class Lab:
 
     Parameters
     ----------
-    osf : LocalOSF
+    host : LocalOSF
         The server.
     root : pathlib.Path
         Where the dataset goes.
     """
 
-    osf: LocalOSF
+    host: LocalOSF
     root: Path
     files: dict[str, bytes] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+    redirects: ClassVar[int] = 2
 
     @property
-    def source(self) -> OSFSource:
+    def source(self) -> Any:
         """The dataset's source."""
         return OSFSource(PROJECT, FOLDER)
 
     def serve(self, sizes: Mapping[str, int], *, md5: bool = True) -> None:
         """Put files of some sizes on the server."""
         self.files = {relpath: random_bytes(size, relpath) for relpath, size in sizes.items()}
-        self.osf.add_dataset(PROJECT, FOLDER, self.files, md5=md5)
+        self.host.add_dataset(PROJECT, FOLDER, self.files, md5=md5)
+
+    def replace(self, relpath: str, data: bytes) -> None:
+        """Replace a file on the server, whose index is wrong from then on."""
+        self.host.replace(PROJECT, FOLDER, relpath, data)
+
+    def put(self, relpath: str, data: bytes) -> None:
+        """Replace a file on the server, and renew its index."""
+        self.files[relpath] = data
+        self.host.put(PROJECT, FOLDER, relpath, data)
+
+    def etag(self, relpath: str) -> str:
+        """Return the entity tag that the server gives a file."""
+        return f'"{md5(self.files[relpath])}"'
 
     def index(self) -> DatasetIndex:
         """Get the index, leaving no trace in the log of requests."""
-        seen = len(self.osf.requests)
+        seen = len(self.host.requests)
         index = self.source.list_files(get_client())
-        del self.osf.requests[seen:]
+        del self.host.requests[seen:]
         return index
 
     def fetch(
@@ -102,27 +118,27 @@ class Lab:
     def sent(self, relpath: str) -> int:
         """Count the bytes of a file that the store sent."""
         name = relpath.rpartition("/")[2]
-        return sum(request.nbytes for request in self.osf.requests_for(name))
+        return sum(request.nbytes for request in self.host.requests_for(name))
 
     def statuses(self, relpath: str) -> list[int]:
         """List what the store answered to requests for a file."""
         name = relpath.rpartition("/")[2]
-        return [request.status for request in self.osf.requests_for(name)]
+        return [request.status for request in self.host.requests_for(name)]
 
     def write_listing(self, path: Path) -> Path:
         """Write the index as a file that `start_fetching` reads, and return where it is."""
-        path.write_bytes(OSF_FORMAT.format(self.index()))
+        path.write_bytes(self.source.format_index(self.index()))
         return path
 
 
 SCRIPT = """
-import json, sys
+import json, pickle, sys
 from pathlib import Path
 from confusius_datasets._download import DownloadSettings, plan_download, run_plan
-from confusius_datasets._sources import OSFSource, get_client
+from confusius_datasets._sources import get_client
 listing, root, options = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
+source = pickle.loads(bytes.fromhex(sys.argv[4]))
 {setup}
-source = OSFSource("43skw", "small-bids")
 index = source.read_index(listing.read_bytes(), "listing")
 print("ready", flush=True)
 {wait}
@@ -161,14 +177,50 @@ def start_fetching(
     names = ("retries", "backoff_s", "stall_timeout_s", "longest_wait_s", "workers")
     options = json.dumps({name: getattr(settings, name) for name in names})
     script = SCRIPT.format(setup=setup, wait=wait)
+    source = pickle.dumps(lab.source).hex()
     return subprocess.Popen(
-        [sys.executable, "-c", script, str(listing), str(lab.root), options],
+        [sys.executable, "-c", script, str(listing), str(lab.root), options, source],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | lab.osf.environ,
+        env=os.environ | lab.host.environ | {"PYTHONPATH": str(Path(__file__).parent)},
     )
+
+
+@dataclass
+class WebLab(Lab):
+    """The same on a web server: one hop, entity tags, and no checksums in the index."""
+
+    host: LocalWeb  # type: ignore[assignment]
+    redirects: ClassVar[int] = 0
+
+    @property
+    def source(self) -> WebSource:
+        """The dataset's source."""
+        return WebSource(f"{self.host.url('web')}/{FOLDER}")
+
+    def serve(self, sizes: Mapping[str, int], *, md5: bool = True) -> None:
+        """Put files of some sizes on the server."""
+        self.files = {relpath: random_bytes(size, relpath) for relpath, size in sizes.items()}
+        self.host.add_folder(FOLDER, self.files, index="dataset_index.json", hashes=None)
+
+    def replace(self, relpath: str, data: bytes) -> None:
+        """Replace a file on the server, whose index is wrong from then on."""
+        self.host.put(f"{FOLDER}/{relpath}", data)
+
+    def put(self, relpath: str, data: bytes) -> None:
+        """Replace a file on the server, and renew its index."""
+        self.files[relpath] = data
+        self.host.add_folder(FOLDER, self.files, index="dataset_index.json", hashes=None)
+
+    def etag(self, relpath: str) -> str:
+        """Return the entity tag that the server gives a file."""
+        with self.source.open(FileEntry(relpath), client=get_client()) as stream:
+            etag = stream.etag
+        self.host.requests.pop()
+        assert etag is not None
+        return etag
 
 
 def md5(data: bytes) -> str:

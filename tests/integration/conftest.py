@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from confusius_datasets.testing import LocalOSF
-from downloads import Lab
+from confusius_datasets.testing import LocalOSF, LocalWeb
+from downloads import Lab, WebLab
 from replicas import CYBIS_PATHS, NUNEZ_PATHS, replica_files, template_image
 
 
@@ -25,9 +25,29 @@ def osf(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalOSF]:
 
 
 @pytest.fixture
-def lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Lab]:
+def osf_lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Lab]:
     """Serve a small dataset of a test's own, and point the package at the server."""
     with LocalOSF() as server:
         for name, value in server.environ.items():
             monkeypatch.setenv(name, value)
         yield Lab(server, tmp_path / "root")
+
+
+@pytest.fixture
+def web_lab(tmp_path: Path) -> Iterator[Lab]:
+    """Serve one on a host with one hop, entity tags and no checksums."""
+    with LocalWeb() as server:
+        yield WebLab(server, tmp_path / "root")
+
+
+@pytest.fixture
+def lab(osf_lab: Lab) -> Lab:
+    """Serve a small dataset on OSF; a module may override this by `each_lab`."""
+    return osf_lab
+
+
+@pytest.fixture(params=["osf_lab", "web_lab"])
+def each_lab(request: pytest.FixtureRequest) -> Lab:
+    """Serve a small dataset on each of two unlike hosts."""
+    made: Lab = request.getfixturevalue(request.param)
+    return made

@@ -37,7 +37,7 @@ def test_too_little_space_is_noticed_before_the_first_byte(lab: Lab) -> None:
     with pytest.raises(NotEnoughSpaceError, match=r"needs [\d.]+ TB|GB more and the disk has"):
         lab.fetch(entries)
 
-    assert lab.osf.requests == []
+    assert lab.host.requests == []
     assert not lab.root.exists()
 
 
@@ -98,7 +98,7 @@ def test_folder_that_is_read_only_is_named(lab: Lab) -> None:
     ):
         lab.fetch(entries)
 
-    assert lab.osf.requests == []
+    assert lab.host.requests == []
     assert list(lab.root.iterdir()) == []
 
 
@@ -179,7 +179,7 @@ def test_link_that_leads_out_of_the_root_is_not_written_through(lab: Lab, tmp_pa
         lab.fetch(entries)
 
     assert list(outside.iterdir()) == []
-    assert lab.osf.requests == []
+    assert lab.host.requests == []
 
 
 @POSIX
@@ -221,7 +221,7 @@ def test_folder_in_the_place_of_a_file_is_named(lab: Lab) -> None:
     with pytest.raises(CacheError, match=r"sub-01_task-rest_pwd\.nii\.gz should be, there is a"):
         lab.fetch(entries, force=True)
 
-    assert lab.osf.requests == []
+    assert lab.host.requests == []
 
 
 def test_name_that_is_too_long_is_named_before_any_request(lab: Lab) -> None:
@@ -232,12 +232,12 @@ def test_name_that_is_too_long_is_named_before_any_request(lab: Lab) -> None:
     with pytest.raises(CacheError, match="a name of more than 255 bytes"):
         lab.fetch(entries)
 
-    assert lab.osf.requests == []
+    assert lab.host.requests == []
 
 
 def test_partial_files_that_somebody_removes_are_an_error_not_a_wrong_file(lab: Lab) -> None:
     """Clearing the hidden folder during a download costs the file under way, and says so."""
-    lab.osf.bandwidth = 2e6
+    lab.host.bandwidth = 2e6
     lab.serve({LARGE: MEBIBYTE})
     entries = list(lab.index().values())
 

@@ -27,14 +27,20 @@ NOWHERE = "http://127.0.0.1:9"
 """An address at which nobody listens."""
 
 
-def test_files_that_fail_for_good_are_listed_when_the_others_are_finished(lab: Lab) -> None:
+@pytest.fixture
+def lab(each_lab: Lab) -> Lab:
+    """Run every test of this module on both hosts, but for those that take `osf_lab`."""
+    return each_lab
+
+
+def test_files_that_fail_for_good_are_listed_when_the_others_are_finished(osf_lab: Lab) -> None:
     """Two of many fail: the rest is downloaded, and one error has both, each with its reason."""
-    lab.serve(SMALL_FILES)
-    lab.osf.fail("sub-03_pwd.json", Fault("status", status=404, times=0))
-    lab.osf.fail("sub-05_pwd.json", Fault("corrupt", times=0))
+    osf_lab.serve(SMALL_FILES)
+    osf_lab.host.fail("sub-03_pwd.json", Fault("status", status=404, times=0))
+    osf_lab.host.fail("sub-05_pwd.json", Fault("corrupt", times=0))
 
     with pytest.raises(DownloadsFailedError) as caught:
-        lab.fetch()
+        osf_lab.fetch()
 
     text = str(caught.value)
     assert set(caught.value.failures) == {"sub-03/sub-03_pwd.json", "sub-05/sub-05_pwd.json"}
@@ -42,18 +48,18 @@ def test_files_that_fail_for_good_are_listed_when_the_others_are_finished(lab: L
     assert "sub-03/sub-03_pwd.json: http://127.0.0.1" in text and "status 404" in text
     assert "sub-05/sub-05_pwd.json: received md5" in text
     assert "the same call tries the rest again" in text
-    assert len(lab.tree()) == len(SMALL_FILES) - 2
+    assert len(osf_lab.tree()) == len(SMALL_FILES) - 2
 
-    lab.osf.heal()
-    lab.fetch()
-    assert lab.tree() == lab.files
+    osf_lab.host.heal()
+    osf_lab.fetch()
+    assert osf_lab.tree() == osf_lab.files
 
 
 def test_files_that_all_fail_do_not_make_a_list_without_end(lab: Lab) -> None:
     """Of many failures ten are listed, and their number is said."""
     lab.serve({f"sub-01/sub-01_run-{number}_pwd.json": 10 for number in range(40)})
     entries = list(lab.index().values())
-    lab.osf.fail("*", Fault("status", status=404, times=0))
+    lab.host.fail("*", Fault("status", status=404, times=0))
 
     with pytest.raises(DownloadsFailedError, match=r"… \(40 in all\)") as caught:
         lab.fetch(entries)
@@ -64,8 +70,8 @@ def test_files_that_all_fail_do_not_make_a_list_without_end(lab: Lab) -> None:
 def test_events_tell_all_that_happens(lab: Lab) -> None:
     """Each file is begun, received to its last byte, and finished or failed; then all is over."""
     lab.serve({LARGE: 3 * MEBIBYTE} | SMALL_FILES)
-    lab.osf.fail(LARGE.rpartition("/")[2], Fault("corrupt"))
-    lab.osf.fail("sub-03_pwd.json", Fault("status", status=404, times=0))
+    lab.host.fail(LARGE.rpartition("/")[2], Fault("corrupt"))
+    lab.host.fail("sub-03_pwd.json", Fault("status", status=404, times=0))
 
     with pytest.raises(DownloadsFailedError):
         lab.fetch()
@@ -101,9 +107,9 @@ def test_listener_that_raises_ends_the_download(lab: Lab) -> None:
     with pytest.raises(OwnError):
         lab.fetch(on_event=refuse)
 
-    seen = len(lab.osf.requests)
+    seen = len(lab.host.requests)
     time.sleep(0.2)
-    assert len(lab.osf.requests) == seen
+    assert len(lab.host.requests) == seen
 
 
 def test_small_files_come_before_large_ones(lab: Lab) -> None:
@@ -120,12 +126,13 @@ def test_small_files_come_before_large_ones(lab: Lab) -> None:
 def test_each_file_costs_one_walk_of_the_redirects(lab: Lab) -> None:
     """Three requests a file, all of them GET; three for a file that is resumed twice, and two."""
     lab.serve({LARGE: MEBIBYTE} | SMALL_FILES)
-    lab.osf.fail(LARGE.rpartition("/")[2], Fault("drop", after=1000, times=2))
+    lab.host.fail(LARGE.rpartition("/")[2], Fault("drop", after=1000, times=2))
 
     lab.fetch()
 
-    assert len(lab.osf.requests) == 3 * len(lab.files) + 2
-    assert {request.method for request in lab.osf.requests} == {"GET"}
+    hops = 1 + lab.redirects
+    assert len(lab.host.requests) == hops * len(lab.files) + 2
+    assert {request.method for request in lab.host.requests} == {"GET"}
 
 
 # Offline.
@@ -148,25 +155,27 @@ def test_offline_asks_nothing_and_names_what_is_missing(
         f"CONFUSIUS_OFFLINE is set, and 12 files ({nbytes} B) are not in {lab.root}, the first "
         "sub-00/sub-00_pwd.json; unset it, or copy them from a machine that has them."
     )
-    assert lab.osf.requests == []
+    assert lab.host.requests == []
 
 
 def test_no_route_is_an_error_soon_that_names_what_is_missing(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
+    osf_lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With nobody at the other end, the error comes in seconds, whatever the settings."""
-    lab.serve(SMALL_FILES)
-    entries = list(lab.index().values())
+    osf_lab.serve(SMALL_FILES)
+    entries = list(osf_lab.index().values())
     monkeypatch.setenv("CONFUSIUS_OSF_DOWNLOAD_URL", f"{NOWHERE}/download")
     begun = time.monotonic()
 
     with pytest.raises(OfflineError, match=r"127\.0\.0\.1:9.*12 files.*call again with a network"):
-        lab.fetch(entries, settings=None)  # type: ignore[arg-type]
+        osf_lab.fetch(entries, settings=None)  # type: ignore[arg-type]
 
     assert time.monotonic() - begun < 4
 
 
-def test_no_route_to_the_index_is_an_error_soon(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_route_to_the_index_is_an_error_soon(
+    osf_lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first call of somebody without a network does not hang either."""
     monkeypatch.setenv("CONFUSIUS_OSF_API_URL", f"{NOWHERE}/v2")
     begun = time.monotonic()
@@ -179,7 +188,7 @@ def test_no_route_to_the_index_is_an_error_soon(lab: Lab, monkeypatch: pytest.Mo
 
 def test_network_that_goes_away_midway_keeps_what_came(lab: Lab) -> None:
     """Hosts that vanish in the middle are an error; finished files stay, and resuming works."""
-    lab.osf.bandwidth = 2e6
+    lab.host.bandwidth = 2e6
     lab.serve({LARGE: 2 * MEBIBYTE} | SMALL_FILES)
     entries = list(lab.index().values())
     finished = 0
@@ -188,15 +197,15 @@ def test_network_that_goes_away_midway_keeps_what_came(lab: Lab) -> None:
         nonlocal finished
         finished += isinstance(event, FileFinished)
         if finished == len(SMALL_FILES):
-            lab.osf.fail("*", Fault("drop", times=0))
-            lab.osf.fail("*", Fault("status", status=502, times=0), role="download")
-            lab.osf.hang_up()
+            lab.host.fail("*", Fault("drop", times=0))
+            lab.host.fail("*", Fault("status", status=502, times=0), role="download")
+            lab.host.hang_up()
 
     with pytest.raises(DownloadsFailedError, match="1 of 13 files could not be downloaded"):
         lab.fetch(entries, on_event=hang_up)
 
     assert set(lab.tree()) == set(SMALL_FILES)
-    lab.osf.heal()
+    lab.host.heal()
     lab.fetch(entries)
     assert lab.tree() == lab.files
 

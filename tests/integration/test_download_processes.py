@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from confusius_datasets._download.run import lock_name
+from confusius_datasets._sources import get_client, http
 from confusius_datasets.testing import Fault
 from downloads import FAST, LARGE, MEBIBYTE, Lab, random_bytes, start_fetching
 
@@ -50,7 +52,7 @@ def test_kill_at_random_instants_leaves_whole_files_only(lab: Lab, tmp_path: Pat
     The last run completes the dataset. No file that was at its place is asked for again, and the
     bytes that were sent in all are those of the dataset and what was in the pipes at each kill.
     """
-    lab.osf.bandwidth = 2e6
+    lab.host.bandwidth = 2e6
     lab.serve(TREE)
     listing = lab.write_listing(tmp_path / "listing.json")
     chance = random.Random(7)
@@ -66,7 +68,7 @@ def test_kill_at_random_instants_leaves_whole_files_only(lab: Lab, tmp_path: Pat
         for relpath in here:
             requests_when_whole.setdefault(relpath, len(lab.statuses(relpath)))
         if len(here) == len(TREE):
-            lab.osf.bandwidth = None
+            lab.host.bandwidth = None
             break
 
     finish(start_fetching(lab, listing))
@@ -80,24 +82,24 @@ def test_kill_at_random_instants_leaves_whole_files_only(lab: Lab, tmp_path: Pat
     assert sum(map(lab.sent, TREE)) < received + KILLS * 8 * MEBIBYTE / 4
 
 
-def test_kill_in_the_middle_of_a_file_keeps_its_bytes(lab: Lab, tmp_path: Path) -> None:
+def test_kill_in_the_middle_of_a_file_keeps_its_bytes(each_lab: Lab, tmp_path: Path) -> None:
     """The next run asks for the rest of a large file, not for the whole."""
-    lab.osf.bandwidth = 4e6
-    lab.serve({LARGE: 4 * MEBIBYTE})
-    listing = lab.write_listing(tmp_path / "listing.json")
-    process = start_fetching(lab, listing)
+    each_lab.host.bandwidth = 4e6
+    each_lab.serve({LARGE: 4 * MEBIBYTE})
+    listing = each_lab.write_listing(tmp_path / "listing.json")
+    process = start_fetching(each_lab, listing)
     wait_for(process, "BytesReceived")
     time.sleep(0.4)
     process.kill()
     process.communicate()
-    (partial,) = lab.partials()
+    (partial,) = each_lab.partials()
     kept = partial.stat().st_size
-    seen = len(lab.osf.requests_for(LARGE.rpartition("/")[2]))
+    seen = len(each_lab.host.requests_for(LARGE.rpartition("/")[2]))
 
-    finish(start_fetching(lab, listing))
+    finish(start_fetching(each_lab, listing))
 
-    following = lab.osf.requests_for(LARGE.rpartition("/")[2])[seen:]
-    assert lab.tree() == lab.files
+    following = each_lab.host.requests_for(LARGE.rpartition("/")[2])[seen:]
+    assert each_lab.tree() == each_lab.files
     assert kept > MEBIBYTE / 2
     assert min(int(r.headers["range"][6:].partition("-")[0]) for r in following) == kept
 
@@ -106,7 +108,7 @@ def test_kill_in_the_middle_of_a_file_keeps_its_bytes(lab: Lab, tmp_path: Path) 
 def test_processes_at_once_download_each_file_once(lab: Lab, tmp_path: Path, number: int) -> None:
     """However many processes fetch the same dataset, each file is transferred once."""
     lab.serve(TREE)
-    lab.osf.latency_s, lab.osf.bandwidth = 0.01, 20e6
+    lab.host.latency_s, lab.host.bandwidth = 0.01, 20e6
     listing = lab.write_listing(tmp_path / "listing.json")
     processes = [start_fetching(lab, listing) for _ in range(number)]
 
@@ -122,12 +124,12 @@ def test_processes_at_once_download_each_file_once(lab: Lab, tmp_path: Path, num
 
 
 @pytest.mark.parametrize("number", [2, 8])
-def test_processes_at_once_where_locks_lie_end_with_the_same_tree(
+def test_processes_at_once_where_locks_do_not_work_end_with_the_same_tree(
     lab: Lab, tmp_path: Path, number: int
 ) -> None:
     """Where every lock succeeds for everybody, work is done twice and the tree is the same."""
     lab.serve(TREE)
-    lab.osf.latency_s = 0.01
+    lab.host.latency_s = 0.01
     listing = lab.write_listing(tmp_path / "listing.json")
     processes = [start_fetching(lab, listing, setup=FLOCK_FOR_EVERYBODY) for _ in range(number)]
 
@@ -136,13 +138,13 @@ def test_processes_at_once_where_locks_lie_end_with_the_same_tree(
 
     assert lab.tree() == lab.files
     assert lab.partials() == []
-    assert max(len(lab.statuses(relpath)) for relpath in TREE) > 1  # the locks did lie
+    assert max(len(lab.statuses(relpath)) for relpath in TREE) > 1  # the locks did nothing
 
 
 def test_lock_of_a_killed_process_blocks_nobody(lab: Lab, tmp_path: Path) -> None:
     """A process that dies in the middle of a file leaves no lock that has to be waited for."""
     lab.serve({LARGE: MEBIBYTE})
-    lab.osf.fail(LARGE.rpartition("/")[2], Fault("stall", after=1000, seconds=20))
+    lab.host.fail(LARGE.rpartition("/")[2], Fault("stall", after=1000, seconds=20))
     listing = lab.write_listing(tmp_path / "listing.json")
     process = start_fetching(lab, listing, settings=replace(FAST, stall_timeout_s=30.0))
     wait_for(process, "BytesReceived")
@@ -173,7 +175,7 @@ def test_lock_that_cannot_be_had_does_not_stop_a_download(lab: Lab) -> None:
 
 def test_waiting_process_goes_on_when_the_other_is_killed(lab: Lab, tmp_path: Path) -> None:
     """A file that another process was downloading is taken over when that one dies."""
-    lab.osf.bandwidth = 1e6
+    lab.host.bandwidth = 1e6
     lab.serve({LARGE: 2 * MEBIBYTE})
     listing = lab.write_listing(tmp_path / "listing.json")
     first = start_fetching(lab, listing)
@@ -191,7 +193,7 @@ def test_waiting_process_goes_on_when_the_other_is_killed(lab: Lab, tmp_path: Pa
 
 def test_interruption_stops_soon_and_says_how_far_it_came(lab: Lab, tmp_path: Path) -> None:
     """Ctrl-C ends the download within two seconds, with a message; the next call resumes."""
-    lab.osf.bandwidth = 1e6
+    lab.host.bandwidth = 1e6
     lab.serve({"README": 10, LARGE: 8 * MEBIBYTE})
     listing = lab.write_listing(tmp_path / "listing.json")
     process = start_fetching(lab, listing)
@@ -209,7 +211,7 @@ def test_interruption_stops_soon_and_says_how_far_it_came(lab: Lab, tmp_path: Pa
     kept = sum(path.stat().st_size for path in lab.partials())
     assert kept > 0
 
-    lab.osf.bandwidth = None
+    lab.host.bandwidth = None
     lab.fetch()
     assert lab.tree() == lab.files
     assert lab.sent(LARGE) < 8 * MEBIBYTE + 3 * MEBIBYTE
@@ -219,7 +221,7 @@ def test_interruption_while_a_host_is_silent_stops_soon_too(lab: Lab, tmp_path: 
     """A host that does not answer does not keep an interrupted process alive."""
     lab.serve({LARGE: 1000})
     listing = lab.write_listing(tmp_path / "listing.json")
-    lab.osf.fail(LARGE.rpartition("/")[2], Fault("silent", seconds=20, times=0))
+    lab.host.fail(LARGE.rpartition("/")[2], Fault("silent", seconds=20, times=0))
     process = start_fetching(lab, listing, settings=replace(FAST, stall_timeout_s=60.0))
     wait_for(process, "FileStarted")
     time.sleep(0.3)
@@ -255,16 +257,16 @@ atexit.register(lambda: Path(REPORT).write_text(json.dumps(most)))
     assert lab.tree() == lab.files
     assert json.loads(report.read_text()) <= 3 * FAST.workers + 3
     for role in ("download", "files", "storage"):
-        assert lab.osf.most_connections(role) <= 3 * FAST.workers
+        assert lab.host.most_connections(role) <= 3 * FAST.workers
         # Kept alive: connections are made once, not once a file.
-        assert lab.osf.n_connections(role) <= 4 * FAST.workers
+        assert lab.host.n_connections(role) <= 4 * FAST.workers
 
 
 def test_memory_does_not_grow_with_the_size_of_a_file(lab: Lab, tmp_path: Path) -> None:
     """A file of 150 MB is received by a process that may grow by 100 MB."""
     size = 150_000_000
     lab.files = {LARGE: random_bytes(MEBIBYTE) * (size // MEBIBYTE)}
-    lab.osf.add_dataset("43skw", "small-bids", lab.files)
+    lab.host.add_dataset("43skw", "small-bids", lab.files)
     listing = lab.write_listing(tmp_path / "listing.json")
     report = tmp_path / "report.json"
     setup = """
@@ -277,7 +279,28 @@ before = peak()
 atexit.register(lambda: Path(REPORT).write_text(json.dumps(peak() - before)))
 """.replace("REPORT", repr(str(report)))
 
-    finish(start_fetching(lab, listing, setup=setup))
+    patient = replace(FAST, stall_timeout_s=30.0)  # the server hashes what it sends
+    finish(start_fetching(lab, listing, setup=setup, settings=patient))
 
     assert (lab.root / LARGE).stat().st_size == len(lab.files[LARGE])
     assert json.loads(report.read_text()) < 100_000_000
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_fork_gets_a_client_of_its_own(lab: Lab) -> None:
+    """A child downloads, whatever locks threads of its parent held at that moment."""
+    lab.serve({LARGE: 1000})
+    entries = list(lab.index().values())
+    parent = get_client()
+    with http._shared_client._lock:  # as another thread might
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(20)
+            lab.fetch(entries)
+            os._exit(0 if get_client() is not parent else 1)
+    _, status = os.waitpid(pid, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert lab.tree() == lab.files
+    assert get_client() is parent

@@ -52,15 +52,15 @@ def test_token_is_sent_to_the_hosts_of_osf_only(lab: Lab, monkeypatch: pytest.Mo
     """The API and the download address see the token; what they redirect to does not."""
     monkeypatch.setenv("OSF_TOKEN", "secret-token")
     lab.serve({LARGE: MEBIBYTE} | SMALL_FILES)
-    lab.osf.fail(NAME, Fault("drop", after=1000), Fault("status", status=403))
+    lab.host.fail(NAME, Fault("drop", after=1000), Fault("status", status=403))
 
     lab.fetch(list(lab.source.list_files(get_client()).values()))
 
-    seen = {(request.role, request.headers.get("authorization")) for request in lab.osf.requests}
+    seen = {(request.role, request.headers.get("authorization")) for request in lab.host.requests}
     assert ("api", "Bearer secret-token") in seen
     assert ("download", "Bearer secret-token") in seen
     assert {token for role, token in seen if role == "storage"} == {None}
-    assert not any("secret-token" in request.path for request in lab.osf.requests)
+    assert not any("secret-token" in request.path for request in lab.host.requests)
 
 
 @pytest.mark.parametrize(
@@ -93,11 +93,11 @@ def test_token_of_netrc_and_cookies_are_never_sent(
     monkeypatch.setenv("NETRC", str(netrc))
     lab.serve(SMALL_FILES)
     cookie = {"Set-Cookie": "session=secret"}
-    lab.osf.fail("*", Fault("status", status=502, headers=cookie), role="download")
+    lab.host.fail("*", Fault("status", status=502, headers=cookie), role="download")
 
     lab.fetch()
 
-    headers = [request.headers for request in lab.osf.requests]
+    headers = [request.headers for request in lab.host.requests]
     assert not any("authorization" in each or "cookie" in each for each in headers)
 
 
@@ -119,19 +119,19 @@ def test_redirects_that_lead_nowhere_are_bounded(lab: Lab) -> None:
     lab.serve({LARGE: 1000})
     entries = list(lab.index().values())
     locator = entries[0].locators["osf"].strip("/")
-    circle = {"Location": f"{lab.osf.url('download')}/download/{locator}/"}
-    lab.osf.fail(NAME, Fault("status", status=302, headers=circle, times=0), role="download")
+    circle = {"Location": f"{lab.host.url('download')}/download/{locator}/"}
+    lab.host.fail(NAME, Fault("status", status=302, headers=circle, times=0), role="download")
 
     with pytest.raises(DownloadsFailedError, match="redirects more than 10 times"):
         lab.fetch(entries)
 
-    assert len(lab.osf.requests) == 11
+    assert len(lab.host.requests) == 11
 
 
 def test_signature_and_password_are_in_no_message(lab: Lab) -> None:
     """Errors show where a file came from, without what opens the store to whoever reads them."""
     lab.serve({LARGE: 1000})
-    lab.osf.fail(NAME, Fault("status", status=404, times=0))
+    lab.host.fail(NAME, Fault("status", status=404, times=0))
 
     with pytest.raises(DownloadsFailedError) as caught:
         lab.fetch()
@@ -271,7 +271,7 @@ def test_proxy_of_the_environment_is_used_and_no_proxy_is_heeded(
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         lab.fetch(entries)
 
-    roles = {request.role for request in lab.osf.requests}
+    roles = {request.role for request in lab.host.requests}
     assert lab.tree() == lab.files
     assert len(_Proxy.asked) == 2 * len(lab.files)  # the store is asked directly
     assert all(url.startswith("http://localhost:") for url in _Proxy.asked)
@@ -289,7 +289,7 @@ def test_proxy_that_is_not_there_is_named_as_unreachable(
     with pytest.raises(OfflineError, match="does not answer"):
         lab.fetch(entries)
 
-    assert lab.osf.requests == []
+    assert lab.host.requests == []
 
 
 def test_user_agent_says_who_asks(lab: Lab) -> None:
@@ -300,6 +300,6 @@ def test_user_agent_says_who_asks(lab: Lab) -> None:
 
     lab.fetch(list(lab.source.list_files(get_client()).values()))
 
-    agents = {request.headers["user-agent"] for request in lab.osf.requests}
+    agents = {request.headers["user-agent"] for request in lab.host.requests}
     assert agents == {f"confusius-datasets/{confusius_datasets.__version__} (+requests)"}
-    assert {request.headers["accept-encoding"] for request in lab.osf.requests} == {"identity"}
+    assert {request.headers["accept-encoding"] for request in lab.host.requests} == {"identity"}

@@ -9,6 +9,7 @@ import random
 import threading
 import time
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,16 +55,26 @@ def leave(folder: Path, entry: FileEntry, data: bytes) -> Path:
     [
         ("md5", hashlib.md5(DATA, usedforsecurity=False).hexdigest()),
         ("sha256", hashlib.sha256(DATA).hexdigest()),
+        ("sha512", hashlib.sha512(DATA).hexdigest()),
         ("crc32", f"{zlib.crc32(DATA):08x}"),
+        ("git", hashlib.sha1(b"blob 10240\0" + DATA, usedforsecurity=False).hexdigest()),
     ],
 )
 def test_hash_of_pieces_is_that_of_the_whole(algorithm: str, expected: str) -> None:
     """Every algorithm an index may name is computed as bytes arrive."""
-    digest = new_hash(algorithm)
+    digest = new_hash(algorithm, len(DATA))
     for offset in range(0, len(DATA), 1000):
         digest.update(DATA[offset : offset + 1000])
 
     assert digest.hexdigest() == expected
+
+
+def test_git_hash_is_that_of_git() -> None:
+    """The id that `git hash-object` gives a file with `hello` and a newline."""
+    digest = new_hash("git", 6)
+    digest.update(b"hello\n")
+
+    assert digest.hexdigest() == "ce013625030ba8dba906f756967f9e9ca394464a"
 
 
 def test_partial_file_that_is_whole_is_placed_with_its_folders(tmp_path: Path) -> None:
@@ -133,6 +144,75 @@ def test_partial_file_without_checksum_is_not_kept(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def leave_tagged(folder: Path, etag: str, data: bytes) -> Path:
+    """Leave a partial file of a host without checksums behind."""
+    with PartialFile(folder, describe(DATA, checksum=False)) as partial:
+        partial.note_etag(etag)
+        partial.write(data)
+    return partial.path
+
+
+@pytest.mark.parametrize("etag", ['"5d41402a-3"', '"a/b.c-d ?"', f'"{"x" * 80}"'])
+def test_partial_file_with_entity_tag_is_kept_under_it(tmp_path: Path, etag: str) -> None:
+    """The tag stands in the name, and whoever takes the file over asks with it."""
+    entry = describe(DATA, checksum=False)
+    leave_tagged(tmp_path, etag, DATA[:100])
+
+    assert find_leftovers(tmp_path, [entry]) == {entry.relpath: 100}
+    with PartialFile(tmp_path, entry) as partial:
+        assert (partial.position, partial.etag, partial.resumed) == (100, etag, True)
+        partial.write(DATA[100:])
+        partial.check()
+
+
+@pytest.mark.parametrize("etag", [f'"{"x" * 200}"', '"é"', None])
+def test_partial_file_whose_tag_does_not_fit_a_name_is_not_kept(
+    tmp_path: Path, etag: str | None
+) -> None:
+    """Without a tag to ask with, a later call begins anew."""
+    with PartialFile(tmp_path, describe(DATA, checksum=False)) as partial:
+        partial.note_etag(etag)
+        partial.write(DATA[:100])
+        assert partial.etag is None
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_partial_file_of_another_tag_than_the_listings_is_cleared_away(tmp_path: Path) -> None:
+    """Where the listing has a tag, only a partial file of that one is resumed."""
+    leave_tagged(tmp_path, '"older"', DATA[:100])
+    entry = replace(describe(DATA, checksum=False), etag='"newer"')
+
+    with PartialFile(tmp_path, entry) as partial:
+        assert (partial.position, partial.etag) == (0, None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_partial_file_with_tag_of_another_machine_is_cleared_away(tmp_path: Path) -> None:
+    """A crash may have lost bytes that no checksum would miss."""
+    path = leave_tagged(tmp_path, '"tag"', DATA[:100])
+    key, _, _ = path.name.partition(".")
+    elsewhere = path.rename(tmp_path / f"{key}.0123456789ab-1-0123456789ab.part")
+    os.utime(elsewhere, (time.time() - 2 * ABANDONED_S,) * 2)
+
+    with PartialFile(tmp_path, describe(DATA, checksum=False)) as partial:
+        assert partial.position == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_partial_file_begun_anew_takes_the_tag_of_the_new_content(tmp_path: Path) -> None:
+    """What is in the name is always the tag of the bytes that follow it."""
+    entry = describe(DATA, checksum=False)
+    leave_tagged(tmp_path, '"older"', DATA[:100])
+    with PartialFile(tmp_path, entry) as partial:
+        partial.restart()
+        partial.note_etag('"newer"')
+        partial.write(DATA[:7])
+
+    with PartialFile(tmp_path, entry) as partial:
+        assert (partial.position, partial.etag) == (7, '"newer"')
+
+
 def test_leftovers_are_found_by_their_file(tmp_path: Path) -> None:
     """Bytes that are here are counted for the file they belong to."""
     entry, other = describe(DATA), describe(DATA, "sub-02/b.nii.gz")
@@ -155,8 +235,9 @@ def test_verify_tells_what_is_whole_from_what_is_not(tmp_path: Path) -> None:
             "outdated", 1, older.checksums, local=LocalVersion(None, describe(DATA).checksums)
         ),
         "folder": describe(DATA, "folder"),
+        "unrecorded": FileEntry("unrecorded", 1, older.checksums, local=LocalVersion(len(DATA))),
     }
-    for name in ("whole", "unsaid", "outdated"):
+    for name in ("whole", "unsaid", "outdated", "unrecorded"):
         (tmp_path / name).write_bytes(DATA)
     (tmp_path / "changed").write_bytes(DATA[:-1] + b"?")
     (tmp_path / "short").write_bytes(DATA[:-1])
@@ -170,6 +251,7 @@ def test_verify_tells_what_is_whole_from_what_is_not(tmp_path: Path) -> None:
         "unsaid": "ok",
         "outdated": "outdated",
         "folder": "corrupt",
+        "unrecorded": "outdated",  # its size is all that was known of it
     }
 
 

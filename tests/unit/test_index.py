@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from confusius_datasets._index import Checksum, DatasetIndex, FileEntry, LocalVe
 from confusius_datasets._paths import check_relpath, resolve_below
 from confusius_datasets._sources import OSFSource, read_index_file, write_index_file
 from confusius_datasets._sources.osf import OSF_FORMAT
+from confusius_datasets._sources.records import JsonFormat
 from confusius_datasets._text import format_nbytes
 from confusius_datasets.errors import DatasetIndexError, UnsafePathError
 
@@ -171,6 +173,80 @@ def test_merge_remembers_the_version_on_disk_until_it_is_the_newest() -> None:
     assert twice == once
     assert back["a"].local is None
     assert OSF_FORMAT.read(OSF_FORMAT.format(once), "x") == once
+
+
+def refresh_as_confusius(
+    cached: dict[str, dict[str, Any]], remote: dict[str, dict[str, Any]]
+) -> list[str]:
+    """Say which files on disk ConfUSIus downloads again: those whose recorded md5 differs."""
+    return [
+        relpath
+        for relpath, record in remote.items()
+        if record["md5"] and cached.get(relpath, {}).get("md5") != record["md5"]
+    ]
+
+
+def test_refresh_leaves_an_index_by_which_confusius_renews_stale_files() -> None:
+    """`md5` and `size` are those of what is on disk, and what the host has now stands apart."""
+    old = DatasetIndex([entry("a", size=3), entry("b", size=3)])
+    new = DatasetIndex([entry("a", size=4, md5=OTHER), entry("b", size=3)])
+
+    merged = old.merged(new, on_disk=lambda relpath: True)
+
+    cached = json.loads(OSF_FORMAT.format(merged))
+    assert cached["a"] == {
+        "osf_path": "/abc",
+        "size": 3,
+        "md5": MD5,
+        "newer": {"size": 4, "md5": OTHER},
+    }
+    assert refresh_as_confusius(cached, json.loads(OSF_FORMAT.format(new))) == ["a"]
+
+
+def test_checksum_that_is_not_known_of_the_local_file_is_not_claimed() -> None:
+    """Of a file recorded without md5, the host's is written only if it was found to be the same."""
+    old = DatasetIndex([entry("a", md5=None)])
+    new = DatasetIndex([entry("a")])
+
+    unknown = old.merged(new, on_disk=lambda relpath: True)
+    hashed = old.merged(new, on_disk=lambda relpath: True, is_same=lambda entry: True)
+
+    assert json.loads(OSF_FORMAT.format(unknown))["a"]["md5"] is None
+    assert unknown["a"].checksum == Checksum("md5", MD5)
+    assert hashed == new
+
+
+def test_index_of_an_earlier_version_is_read() -> None:
+    """There, the newer md5 stood in its place and the one on disk apart."""
+    text = {"a": {"osf_path": "/abc", "size": 4, "md5": OTHER, "superseded": {"md5": MD5}}}
+
+    index = OSF_FORMAT.read(json.dumps(text), "x")
+
+    assert index["a"].checksum == Checksum("md5", OTHER)
+    assert index["a"].local == LocalVersion(None, (Checksum("md5", MD5),))
+    assert json.loads(OSF_FORMAT.format(index))["a"]["md5"] == MD5
+
+
+def test_locators_of_several_hosts_are_kept_apart() -> None:
+    """The host's own locator has its own key; another host's is not taken for it."""
+    both = {"osf": "/abc", "s3": "1.0.0/a.nii"}
+    index = DatasetIndex([FileEntry("a.nii", 3, locators=both)])
+
+    own = json.loads(OSF_FORMAT.format(index))["a.nii"]
+    others = json.loads(JsonFormat(host="zip").format(index))["a.nii"]
+
+    assert (own["osf_path"], own["locators"]) == ("/abc", {"s3": "1.0.0/a.nii"})
+    assert "osf_path" not in others
+    assert OSF_FORMAT.read(OSF_FORMAT.format(index), "x") == index
+
+
+def test_strongest_checksum_that_can_be_computed_counts() -> None:
+    """Of several the first is compared; the id of a git blob needs the size."""
+    git, md5 = Checksum("git", "0" * 40), Checksum("md5", MD5)
+
+    assert FileEntry("a", 3, (git, md5)).checksum == git
+    assert FileEntry("a", None, (git, md5)).checksum == md5
+    assert FileEntry("a", None, (git,)).checksum is None
 
 
 def test_changed_needs_both_checksums_or_sizes() -> None:

@@ -1,8 +1,8 @@
 """A file that is put together from pieces which arrive in any order, written from front to back.
 
-Pure of networks: whoever receives bytes hands them in. Bytes that are not next wait in memory, of
-which there is a bounded window, so that the file on disk is always a beginning of the whole and can
-be hashed as it grows.
+Whoever receives bytes hands them in; nothing here knows a network. Bytes that come before their
+turn wait in memory, within a bounded window: so the file on disk is always the beginning of the
+whole, can be hashed as it grows, and can be resumed.
 """
 
 from __future__ import annotations

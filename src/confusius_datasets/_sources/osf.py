@@ -118,10 +118,11 @@ class OSFSource:
                 "cannot be downloaded. Fetch with refresh=True to renew the index."
             )
         return client.get(
-            f"{_download_url()}/{match[1]}/",
+            f"{_download_url()}/{match[1]}/",  # without the last slash, OSF redirects once more
             part,
             etag=etag,
             size=entry.size,
+            # OSF answers for a private or removed file with its login page, and status 200.
             web_page=entry.relpath.endswith((".html", ".htm")),
             credentials=_credentials(),
             hints=HINTS,
@@ -140,7 +141,8 @@ class OSFSource:
 
         Listings are known to repeat some entries and to hide others across pages.
         """
-        # The filter finds names that contain the text, so names are compared here too.
+        # `filter[name]` means "contains, in any case" (https://developer.osf.io/#tag/Filtering), so
+        # names are compared here too.
         for params in ({"filter[name]": name}, {}):
             try:
                 for entry in _list_pages(client, url, params):

@@ -30,7 +30,7 @@ Record = Mapping[str, object]
 
 
 def read_index_file(source: Source, root: Path) -> DatasetIndex:
-    """Read the index in a root; `FileNotFoundError` if there is none."""
+    """Read the index in a root, or raise `FileNotFoundError`."""
     path = root / source.index_name
     try:
         return source.read_index(path.read_bytes(), str(path))
@@ -101,7 +101,7 @@ class JsonFormat:
         )
 
     def _parse_locators(self, record: Record, wrong: _Complaints) -> dict[str, str]:
-        """Read what hosts need to find a file."""
+        """Read the locators: the host's own under its own key, those of others by their names."""
         others = record.get("locators", {})
         if not isinstance(others, dict) or not all(isinstance(v, str) for v in others.values()):
             raise wrong("has 'locators' that must be an object of texts", others)
@@ -174,7 +174,7 @@ def _parse_size(record: Record, wrong: _Complaints) -> int | None:
 
 
 def _parse_text(record: Record, key: str, wrong: _Complaints) -> str:
-    """Read a text, or nothing where there is none."""
+    """Read a text that may be missing."""
     text = record.get(key, "")
     if not isinstance(text, str):
         raise wrong(f"has a {key!r} that must be text", text)

@@ -126,7 +126,7 @@ class SourceTests:
             assert stream.total in (None, len(data))
 
     def test_part_of_an_empty_file_is_empty(self) -> None:
-        """An empty file has no ranges, and asking for one is no error."""
+        """An empty file has no ranges, and can be asked for one all the same."""
         source = self.make_source(CONTENT)
         entry = source.list_files(get_client())["README"]
 
@@ -176,7 +176,7 @@ class SourceTests:
             raise AssertionError("a file that is gone was opened")
 
     def test_stream_can_be_closed_early(self) -> None:
-        """Closing in the middle is no error, and the source goes on working."""
+        """After a stream was closed in the middle, the source still works."""
         source = self.make_source(CONTENT)
         entry = source.list_files(get_client())[LARGE]
 
