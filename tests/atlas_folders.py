@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from confusius_datasets._atlas.phantom import PHANTOM_STRUCTURES, phantom_images
+from confusius_datasets._demo.phantom import PHANTOM_STRUCTURES, phantom_images
 
 Structure = tuple[int, str, str, tuple[int, int, int], list[int]]
 

@@ -1,7 +1,8 @@
 """Public functional-ultrasound datasets as xarray arrays: one mouse, one task, one slice, now.
 
 The public names are all here. They are resolved when first used, so that importing the package
-imports none of the large ones it stands on. The exceptions are in `confusius_datasets.errors`.
+imports none of the large ones it stands on. The exceptions are in `confusius_datasets.errors`;
+what a dataset or host of one's own is made of, in `confusius_datasets.sources`.
 """
 
 from __future__ import annotations
@@ -13,17 +14,18 @@ if TYPE_CHECKING:
     from bids.layout import BIDSFile, Query
 
     from confusius_datasets import errors as errors
+    from confusius_datasets import sources as sources
     from confusius_datasets._atlas import Atlas
     from confusius_datasets._cache import get_datasets_dir
-    from confusius_datasets._dataset import BIDSDataset, open_dataset
-    from confusius_datasets._fetchers import (
+    from confusius_datasets._catalog import (
         fetch_cybis_pereira_2026,
         fetch_nunez_elizalde_2022,
         fetch_sample,
         fetch_template_pepe_mariani_2026,
-        list_datasets,
     )
+    from confusius_datasets._dataset import BIDSDataset
     from confusius_datasets._io import load
+    from confusius_datasets._open import list_datasets, open_dataset
     from confusius_datasets._plot import plot_template_with_atlas
 
 __version__ = "0.1.0"
@@ -44,26 +46,28 @@ __all__ = [
     "plot_template_with_atlas",
 ]
 
+_MODULES = ("errors", "sources")
+
 _HOMES = {
     "Atlas": "confusius_datasets._atlas",
     "BIDSDataset": "confusius_datasets._dataset",
     "BIDSFile": "bids.layout",
     "Query": "bids.layout",
-    "fetch_cybis_pereira_2026": "confusius_datasets._fetchers",
-    "fetch_nunez_elizalde_2022": "confusius_datasets._fetchers",
-    "fetch_sample": "confusius_datasets._fetchers",
-    "fetch_template_pepe_mariani_2026": "confusius_datasets._fetchers",
+    "fetch_cybis_pereira_2026": "confusius_datasets._catalog",
+    "fetch_nunez_elizalde_2022": "confusius_datasets._catalog",
+    "fetch_sample": "confusius_datasets._catalog",
+    "fetch_template_pepe_mariani_2026": "confusius_datasets._catalog",
     "get_datasets_dir": "confusius_datasets._cache",
-    "list_datasets": "confusius_datasets._fetchers",
+    "list_datasets": "confusius_datasets._open",
     "load": "confusius_datasets._io",
-    "open_dataset": "confusius_datasets._dataset",
+    "open_dataset": "confusius_datasets._open",
     "plot_template_with_atlas": "confusius_datasets._plot",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name == "errors":  # so that `except confusius_datasets.errors.…` needs no import of its own
-        return importlib.import_module(f"{__name__}.errors")
+    if name in _MODULES:  # so that `except confusius_datasets.errors.…` needs no import of its own
+        return importlib.import_module(f"{__name__}.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOMES[name]), name)
@@ -72,5 +76,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    # What this file itself imports is nobody's business.
-    return sorted({*__all__, "errors", *(name for name in globals() if name.startswith("__"))})
+    # Keep this module's own imports out of completion.
+    return sorted({*__all__, *_MODULES, *(name for name in globals() if name.startswith("__"))})

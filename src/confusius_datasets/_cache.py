@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 import platformdirs
 
 from confusius_datasets._paths import HIDDEN_FOLDER, absolute_path
-from confusius_datasets.errors import CacheError
+from confusius_datasets.errors import CacheError, SettingError
 
 __all__ = [
     "LockState",
@@ -47,9 +47,14 @@ TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 
 def cache_folder(data_dir: str | os.PathLike[str] | None = None) -> Path:
     """Say which folder holds the datasets, without touching the disk."""
-    given = "" if data_dir is None else os.fspath(data_dir)
-    chosen = given or os.environ.get(DATA_VARIABLE, "")
-    return absolute_path(chosen or _platform_folder())
+    if given := "" if data_dir is None else os.fspath(data_dir):
+        return absolute_path(given)
+    if not (value := os.environ.get(DATA_VARIABLE, "")):
+        return absolute_path(_platform_folder())
+    try:
+        return absolute_path(value)
+    except CacheError as error:
+        raise SettingError(f"{DATA_VARIABLE}={error}") from error
 
 
 def _platform_folder() -> str:
@@ -85,7 +90,9 @@ def get_datasets_dir(data_dir: str | os.PathLike[str] | None = None) -> Path:
     Raises
     ------
     CacheError
-        If the folder does not exist and cannot be made, or `~` names a user that there is not.
+        If the folder does not exist and cannot be made, or `~` names a user who does not exist.
+    SettingError
+        If `CONFUSIUS_DATA` names the home of such a user.
 
     Examples
     --------

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import confusius_datasets
-from confusius_datasets._catalog import LISTED, SAMPLE, DatasetSpec
+from confusius_datasets._open import DATASETS
 from confusius_datasets._text import did_you_mean
 from confusius_datasets.errors import (
     ArgumentError,
@@ -44,15 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
-        print(end="", flush=True)  # what cannot be written shows itself here at the latest
+        print(end="", flush=True)  # an output that cannot be written fails here at the latest
     except (ArgumentError, SettingError) as error:
         return _fail(error, 2)
-    except BrokenPipeError:  # whoever read the output has had enough, as `head` has
+    except BrokenPipeError:  # the reader has closed the pipe, as `head` does
         _drop_output()
         return 1
     except (ConfusiusDatasetsError, OSError) as error:
         return _fail(error, 1)
-    except KeyboardInterrupt as error:  # of a download, it says what was kept
+    except KeyboardInterrupt as error:  # that of a download says what was kept
         return _fail(str(error) or "Interrupted.", 130)
     return 0
 
@@ -65,11 +65,11 @@ def _fail(error: object, status: int) -> int:
 
 
 def _drop_output() -> None:
-    """Write what is left of the output, or, if that cannot be, let Python forget it."""
+    """Write what is left of the output, or discard it if that fails."""
     try:
         print(end="", flush=True)
     except OSError:
-        # Or it would be tried again when Python exits, and fail with a traceback.
+        # Python would try it again at exit, and fail with a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Download a dataset, or those of its files that all filters given let through.",
         epilog=EXAMPLE,
     )
-    fetch.add_argument("name", metavar="NAME", help=f"one of {', '.join(_by_name())}")
+    fetch.add_argument("name", metavar="NAME", help=f"one of {', '.join(DATASETS)}")
     filters = fetch.add_argument_group("filters")
     for name, what in FILTERS.items():
         filters.add_argument(f"--{name}", nargs="+", metavar="LABEL", help=what)
@@ -152,19 +152,13 @@ def _demo(options: argparse.Namespace) -> None:
     run_demo(options.output, data_dir=options.data_dir)
 
 
-def _by_name() -> dict[str, DatasetSpec]:
-    """Map what may be fetched by the name people type."""
-    return {spec.name: spec for spec in (*LISTED.values(), SAMPLE)}
-
-
 def _find_fetcher(name: str) -> Callable[..., Any]:
     """Return the fetcher of a name, which may also be that of the function."""
-    specs = _by_name()
     plain = name.removeprefix("fetch_").replace("_", "-")
-    if plain not in specs:
+    if plain not in DATASETS:
         raise FilterError(
-            f"There is no dataset {name!r}. {did_you_mean(plain, specs)}"
-            f"It is one of {', '.join(specs)}."
+            f"There is no dataset {name!r}. {did_you_mean(plain, DATASETS)}"
+            f"It is one of {', '.join(DATASETS)}."
         )
-    fetcher: Callable[..., Any] = getattr(confusius_datasets, specs[plain].fetcher)
+    fetcher: Callable[..., Any] = getattr(confusius_datasets, DATASETS[plain].fetcher)
     return fetcher

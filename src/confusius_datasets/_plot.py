@@ -11,7 +11,7 @@ import numpy as np
 
 from confusius_datasets._atlas import Atlas
 from confusius_datasets._paths import absolute_path
-from confusius_datasets.errors import ArgumentError, FilterError, MissingDependencyError
+from confusius_datasets.errors import ArgumentError, MissingDependencyError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -78,7 +78,7 @@ def plot_template_with_atlas(
 
     Raises
     ------
-    FilterError
+    ArgumentError
         If atlas and template are not on one grid, `path` is not that of a picture, or `positions`
         is empty.
     UnknownKeyError
@@ -147,12 +147,14 @@ def _label_axes(panels: NDArray[Any], n_slices: int) -> None:
 def _check_grid(template: xr.DataArray, atlas: Atlas) -> None:
     """Raise unless an atlas stands on the grid of a template."""
     if tuple(template.dims) != ("z", "y", "x"):
-        raise FilterError(f"The template must have the dims ('z', 'y', 'x'); got {template.dims}.")
+        raise ArgumentError(
+            f"The template must have the dims ('z', 'y', 'x'); got {template.dims}."
+        )
     same = atlas.annotation.shape == template.shape and all(
         np.allclose(atlas.annotation[dim], template[dim]) for dim in template.dims
     )
     if not same:
-        raise FilterError(
+        raise ArgumentError(
             f"The atlas, {atlas.annotation.shape}, is not on the grid of the template, "
             f"{template.shape}: call atlas.resample_like(template, …) first."
         )
@@ -175,7 +177,7 @@ def _slices(
     """Choose slices: those at positions, or some spread over where there are labels."""
     if positions is not None:
         if not len(positions):
-            raise FilterError("'positions' is empty; give at least one, in mm.")
+            raise ArgumentError("'positions' is empty; give at least one, in mm.")
         points = template["z"].values
         return [int(np.abs(points - position).argmin()) for position in positions]
     present = np.flatnonzero(labels.any(axis=(1, 2)))

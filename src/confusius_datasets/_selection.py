@@ -2,13 +2,13 @@
 
 A file is kept when, for every filter given, it either lacks that entity or its value is listed. So
 angiographies outlive a filter on tasks, and what aggregates over sessions one on sessions. Files
-that belong to the whole root, such as `participants.tsv` or `code/`, are no filter's business.
+that belong to the whole root, such as `participants.tsv` or `code/`, pass every filter.
 Nothing here knows hosts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from confusius_datasets._entities import parse_entities
@@ -47,33 +47,46 @@ def parse_filters(
     valid: Mapping[str, Sequence[str]] | None = None,
     name: str = "the dataset",
 ) -> Filters:
-    """Read the filters of a fetcher."""
+    """Read the filters of a fetcher; `valid` has the values of those that it lists in full."""
     filters = {
         filter_name: _parse_labels(filter_name, value)
         for filter_name, value in given.items()
         if value is not None
     }
     for filter_name, choices in (valid or {}).items():
-        for label in sorted(filters.get(filter_name, frozenset()) - set(choices)):
-            raise _unknown(filter_name, label, choices, name)
+        if choices:
+            for label in sorted(filters.get(filter_name, frozenset()) - set(choices)):
+                raise _unknown(filter_name, label, choices, name)
     return MappingProxyType(filters)
 
 
-def select(index: DatasetIndex, filters: Filters, *, name: str = "the dataset") -> DatasetIndex:
-    """Return the files of an index that filters keep."""
-    if not filters:
+def select(
+    index: DatasetIndex,
+    filters: Filters,
+    *,
+    keep: Callable[[str, Filters], bool] | None = None,
+    name: str = "the dataset",
+) -> DatasetIndex:
+    """Return the files of an index that filters keep, and a dataset's own predicate too."""
+    wanted = {
+        FILTER_ENTITIES[filter_name][0]: labels
+        for filter_name, labels in filters.items()
+        if filter_name in FILTER_ENTITIES  # others are for the predicate alone
+    }
+    if keep is not None:
+        index = index.restricted(lambda entry: keep(entry.relpath, filters))
+    if not wanted:
         return index
     values = {relpath: filterable_entities(relpath) for relpath in index}
-    for filter_name, labels in filters.items():
-        entity = FILTER_ENTITIES[filter_name][0]
+    for filter_name in filters:
+        entity = _entity(filter_name)
         known = {found[entity] for found in values.values() if entity in found}
-        for label in sorted(labels - known):
+        for label in sorted(wanted.get(entity, frozenset()) - known):
             raise _unknown(filter_name, label, sorted(known), name)
-    wanted = [(FILTER_ENTITIES[name][0], labels) for name, labels in filters.items()]
     return index.restricted(
         lambda entry: all(
             values[entry.relpath].get(entity) is None or values[entry.relpath][entity] in labels
-            for entity, labels in wanted
+            for entity, labels in wanted.items()
         )
     )
 
@@ -98,7 +111,9 @@ def _parse_labels(name: str, value: str | Iterable[str]) -> frozenset[str]:
     listed = [value] if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
     if not all(isinstance(label, str) for label in listed):
         raise FilterError(f"{name}={value!r}: expected a label or a list of labels, all text.")
-    labels = frozenset(label.removeprefix(FILTER_ENTITIES[name][1]) for label in listed)
+    labels = frozenset(
+        label.removeprefix(FILTER_ENTITIES.get(name, (name, ""))[1]) for label in listed
+    )
     if not labels or "" in labels:
         raise FilterError(
             f"{name}={value!r} lists no label, so it would select nothing. Leave {name} out to "
@@ -109,8 +124,12 @@ def _parse_labels(name: str, value: str | Iterable[str]) -> frozenset[str]:
 
 def _unknown(filter_name: str, label: str, known: Sequence[str], where: str) -> UnknownLabelError:
     """Word that a label does not exist."""
-    entity = FILTER_ENTITIES[filter_name][0]
+    entity = _entity(filter_name)
     has = f"It has {list_some(known)}." if known else f"It has no {entity} at all."
     return UnknownLabelError(
         f"{filter_name}: no {entity} {label!r} in {where}. {did_you_mean(label, known)}{has}"
     )
+
+
+def _entity(filter_name: str) -> str:
+    return FILTER_ENTITIES[filter_name][0] if filter_name in FILTER_ENTITIES else filter_name

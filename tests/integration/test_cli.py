@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import confusius_datasets
 from confusius_datasets import __version__
 from confusius_datasets._cli import main
 from confusius_datasets.testing import Fault, LocalOSF
@@ -117,8 +120,38 @@ def test_demo_may_be_given_again(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
     assert main(words) == 0
     said = capsys.readouterr().out
-    assert "none: the files were downloaded before" in said
+    assert (
+        ">>> dataset.missing(**recording)\nEmpty DataFrame\nColumns: [path, size]\nIndex: []\n"
+        "# none: the files were downloaded before\n"
+    ) in said
     assert "not on disk yet" not in said
+
+
+def test_demo_shows_what_its_calls_give(
+    tmp_path: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What stands below `>>>` is what a session shows that runs the same lines."""
+    main(["demo", "--output", str(tmp_path / "figure.png"), "--data-dir", str(tmp_path / "data")])
+    said = capsys.readouterr().out
+    fresh = confusius_datasets.fetch_sample(tmp_path / "fresh", download=False, progress=False)
+    names: dict[str, Any] = {"dataset": fresh}
+    shown = []
+
+    for line in re.findall(r"^>>> (.*)$", said, flags=re.MULTILINE)[1:]:
+        try:
+            shown.append(f">>> {line}\n{eval(line, names)!r}\n")  # noqa: S307 - our own text
+        except SyntaxError:
+            exec(line, names)  # noqa: S102 - our own text
+
+    assert [text.partition("\n")[0] for text in shown] == [
+        ">>> dataset",
+        ">>> dataset.missing(**recording)",
+        ">>> dataset",
+        ">>> pwd",
+        ">>> events",
+    ]
+    for text in shown:
+        assert text.replace(str(tmp_path / "fresh"), str(tmp_path / "data")) in said
 
 
 @pytest.mark.parametrize("name", ["figure.xyz", "figure", ""])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import pickle
 import shutil
@@ -22,6 +23,7 @@ from confusius_datasets import (
     load,
     open_dataset,
 )
+from confusius_datasets._catalog import TEMPLATE_PEPE_MARIANI_2026
 from confusius_datasets._dataset import BIDSDataset
 from confusius_datasets.errors import (
     AmbiguousMatchError,
@@ -35,7 +37,7 @@ from confusius_datasets.errors import (
     UnsafePathError,
 )
 from confusius_datasets.testing import LocalOSF
-from downloads import heeding_permissions
+from downloads import heeding_permissions, md5
 from replicas import CYBIS_PATHS, NUNEZ_PATHS, replica_files, template_image
 
 QUICK_START = {
@@ -625,6 +627,41 @@ def test_index_of_another_package_without_checksums_works(osf: LocalOSF) -> None
     assert all(Path(file.path).is_file() for file in found)
     assert untouched == text
     assert json.loads(path.read_bytes()) == index
+
+
+def test_template_is_a_dataset_of_one_file(osf: LocalOSF, data_dir: Path) -> None:
+    """It has an index that the ConfUSIus package would understand, and can be verified."""
+    template = fetch_template_pepe_mariani_2026(progress=False, print_citation=False)
+    root, name = data_dir / "pepe-mariani-2026-template", TEMPLATE_PEPE_MARIANI_2026.file
+    dataset = BIDSDataset(root, spec=TEMPLATE_PEPE_MARIANI_2026, progress=False)
+    osf.add_file("43tu9", str(name), template_image() + b"newer")
+
+    before = dict(dataset.verify().values)
+    outdated = dataset.refresh()
+    after = dict(dataset.verify().values)
+    record = json.loads((root / "dataset_index.json").read_bytes())[name]
+
+    assert before == {name: "ok"}
+    assert outdated == [name]
+    assert after == {name: "outdated"}
+    assert record["size"] == len(template_image())
+    assert record["md5"] == md5(template_image())
+    assert {path.name for path in root.iterdir()} == {".confusius", "dataset_index.json", name}
+    assert template.equals(load(root / str(name)))
+
+
+def test_template_that_changed_upstream_is_renewed_by_a_refresh_without_a_warning(
+    osf: LocalOSF, data_dir: Path
+) -> None:
+    """Whoever names the one file there is wants its newest version."""
+    fetch_template_pepe_mariani_2026(progress=False)
+    name = str(TEMPLATE_PEPE_MARIANI_2026.file)
+    newer = gzip.compress(gzip.decompress(template_image()), mtime=1)
+    osf.add_file("43tu9", name, newer)
+
+    fetch_template_pepe_mariani_2026(progress=False, refresh=True)
+
+    assert (data_dir / "pepe-mariani-2026-template" / name).read_bytes() == newer
 
 
 def test_template_of_another_package_is_used_as_it_is(osf: LocalOSF, data_dir: Path) -> None:

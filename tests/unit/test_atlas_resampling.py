@@ -12,7 +12,7 @@ import xarray as xr
 
 from atlas_folders import point_brainglobe_at, tiny_atlas, write_atlas
 from confusius_datasets import Atlas, load
-from confusius_datasets._atlas.phantom import phantom_atlas
+from confusius_datasets._demo.phantom import phantom_atlas
 from confusius_datasets.errors import ArgumentError, FilterError
 
 NAME = "tiny_mouse_100um"

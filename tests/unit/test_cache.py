@@ -22,7 +22,7 @@ from confusius_datasets._cache import (
     lock,
     write_atomic,
 )
-from confusius_datasets.errors import CacheError
+from confusius_datasets.errors import CacheError, SettingError
 
 
 def test_datasets_dir_argument_wins_and_is_made(tmp_path: Path) -> None:
@@ -116,6 +116,16 @@ def test_datasets_dir_in_the_home_of_nobody_is_an_error_of_ours() -> None:
     """A user that there is not has no home, and the message names the folder."""
     with pytest.raises(CacheError, match="~no-such-user/data: '~' names the home of a user"):
         get_datasets_dir("~no-such-user/data")
+
+
+def test_variable_that_names_the_home_of_nobody_is_an_error_of_the_setting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is wrong is the variable, and the message begins with it."""
+    monkeypatch.setenv("CONFUSIUS_DATA", "~no-such-user/data")
+
+    with pytest.raises(SettingError, match=r"^CONFUSIUS_DATA=~no-such-user/data: '~' names the ho"):
+        get_datasets_dir()
 
 
 def test_path_that_cannot_be_is_not_here(tmp_path: Path) -> None:

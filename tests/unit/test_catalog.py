@@ -11,19 +11,17 @@ import pytest
 import confusius_datasets
 from confusius_datasets._catalog import (
     CYBIS_PEREIRA_2026,
-    LISTED,
     NUNEZ_ELIZALDE_2022,
     SAMPLE,
     TEMPLATE_PEPE_MARIANI_2026,
-    DatasetSpec,
 )
+from confusius_datasets._open import DATASETS
 from confusius_datasets._selection import FILTER_ENTITIES
 from confusius_datasets._sources import OSFSource
+from confusius_datasets._spec import DatasetSpec
 from confusius_datasets._text import format_nbytes
 
-ALL = [*LISTED.values(), SAMPLE]
-
-each_spec = pytest.mark.parametrize("spec", ALL, ids=lambda spec: spec.name)
+each_spec = pytest.mark.parametrize("spec", DATASETS.values(), ids=lambda spec: spec.name)
 
 
 @pytest.mark.parametrize(
@@ -46,10 +44,13 @@ def test_public_dataset_is_where_its_users_find_it(
     assert format_nbytes(spec.nbytes) == shown
 
 
-def test_listing_has_the_public_datasets_in_alphabetical_order() -> None:
-    """The table is sorted by function, and the sample is not in it."""
-    assert list(LISTED) == sorted(LISTED)
-    assert SAMPLE.fetcher not in LISTED
+def test_table_has_the_public_datasets_in_alphabetical_order() -> None:
+    """They are found by name and sorted by function; the sample comes last."""
+    *public, last = DATASETS.values()
+
+    assert [spec.fetcher for spec in public] == sorted(spec.fetcher for spec in public)
+    assert last is SAMPLE
+    assert all(DATASETS[spec.name] is spec for spec in DATASETS.values())
 
 
 @each_spec
@@ -65,14 +66,14 @@ def test_fetcher_says_where_the_data_are_from(spec: DatasetSpec) -> None:
 
 
 @each_spec
-def test_fetcher_has_filters_for_what_the_spec_knows(spec: DatasetSpec) -> None:
-    """Each value that is known without the index is in the docstring of the filter's function."""
+def test_fetcher_has_the_filters_of_its_spec(spec: DatasetSpec) -> None:
+    """Each value that is known without the index is in the docstring of the function."""
     fetcher = getattr(confusius_datasets, spec.fetcher)
     filters = set(inspect.signature(fetcher).parameters) & set(FILTER_ENTITIES)
 
-    assert set(spec.choices) <= filters
-    assert bool(spec.choices) is (spec.file is None)
-    for value in (value for values in spec.choices.values() for value in values):
+    assert set(spec.filters) == filters
+    assert bool(filters) is (spec.file is None)
+    for value in (value for values in spec.filters.values() for value in values):
         assert f"`{value}`" in (inspect.getdoc(fetcher) or "")
 
 

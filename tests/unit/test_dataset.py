@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from confusius_datasets import BIDSDataset, fetch_sample, open_dataset
-from confusius_datasets._catalog import SAMPLE, DatasetSpec
-from confusius_datasets._sources import DirectorySource, get_client, write_index_file
+from confusius_datasets._catalog import SAMPLE
+from confusius_datasets._sources import DirectorySource
+from confusius_datasets._spec import DatasetSpec
 from confusius_datasets.errors import (
     AmbiguousMatchError,
     CacheError,
@@ -42,14 +43,10 @@ def dataset_from(files: dict[str, str], folder: Path) -> BIDSDataset:
         fetcher="fetch_test",
         folder="local",
         source=DirectorySource(source),
-        nbytes=0,
-        citation="",
-        licence="",
-        url="",
     )
-    root.mkdir()
-    write_index_file(spec.source, root, spec.source.list_files(get_client()))
-    return BIDSDataset(root, spec=spec, progress=False)
+    dataset = BIDSDataset(root, spec=spec, progress=False)
+    dataset.refresh()
+    return dataset
 
 
 # The folder.
@@ -93,6 +90,20 @@ def test_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         open_dataset(tmp_path / "missing")
     with pytest.raises(CacheError, match="home of a user"):
         open_dataset("~no-such-user/data")
+
+
+def test_reason_of_a_failing_property_is_not_hidden(
+    sample: BIDSDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An AttributeError inside `layout`, as another PyBIDS may raise it, is passed on as it is."""
+    monkeypatch.delattr("bids.layout.models.Config.load")
+    (sample / "sub-mouse1").mkdir()  # so that the layout is opened anew
+    dataset = BIDSDataset(sample.root, spec=SAMPLE, progress=False)
+
+    with pytest.raises(AttributeError, match="'Config' has no attribute 'load'"):
+        dataset.get(subject="mouse1")
+    with pytest.raises(AttributeError, match="'Config' has no attribute 'load'"):
+        dataset.layout  # noqa: B018
 
 
 def test_copies_are_equal_and_hash_alike(sample: BIDSDataset) -> None:
@@ -250,6 +261,58 @@ def test_store_of_many_files_is_one_to_queries(tmp_path: Path) -> None:
     assert after["on_disk"].tolist() == [True]
     assert [file.path for file in found] == [str(dataset / STORE)]
     assert all((dataset / relpath).is_file() for relpath in (*members, sidecar))
+
+
+# One catalogue.
+
+
+def test_index_layout_tables_and_answers_agree_after_any_refresh(tmp_path: Path) -> None:
+    """What another object or process refreshed is in all of them, and in none before."""
+    dataset = dataset_from({"sub-1/fusi/sub-1_task-a_pwd.nii.gz": "x"}, tmp_path)
+    new = "sub-1/fusi/sub-1_task-b_pwd.nii.gz"
+    before = (dataset.layout, dataset.get_tasks(), len(dataset.missing()))
+    (tmp_path / "host" / new).write_text("y")
+    unaware = (new in dataset.index, dataset.get_tasks())
+
+    pickle.loads(pickle.dumps(dataset)).refresh()  # noqa: S301 - our own bytes
+
+    assert before[1:] == (["a"], 1)
+    assert unaware == (False, ["a"])
+    assert new in dataset.index
+    assert dataset.get_tasks() == dataset.layout.get_tasks() == ["a", "b"]
+    assert [file.relpath for file in dataset.get(task="b", download=False)] == [new]
+    assert len(dataset.to_df()) == len(dataset.missing()) == 2
+    assert dataset.layout is not before[0]
+    assert dataset.layout is dataset.layout
+
+
+def test_dataset_of_a_spec_needs_no_folder_yet(tmp_path: Path) -> None:
+    """A spec of one's own, with a folder as its host, is all that a dataset takes."""
+    (tmp_path / "share" / "sub-1").mkdir(parents=True)
+    (tmp_path / "share" / "sub-1" / "sub-1_scans.tsv").write_text("filename")
+    spec = DatasetSpec(name="lab", folder="lab", source=DirectorySource(tmp_path / "share"))
+    dataset = BIDSDataset(tmp_path / "new" / "root", spec=spec, progress=False)
+
+    assert "CacheError in its index" in repr(dataset)
+    assert not (tmp_path / "new").exists()
+    assert dataset.refresh() == []
+    (file,) = dataset.get(suffix="scans")
+    assert Path(file.path).read_text() == "filename"
+
+
+def test_refresh_tells_what_is_outdated_here(tmp_path: Path) -> None:
+    """A file of which the host has another version stays, and is named until it is renewed."""
+    dataset = dataset_from({"sub-1/sub-1_scans.tsv": "old"}, tmp_path)
+    dataset.download()
+    (tmp_path / "host" / "sub-1" / "sub-1_scans.tsv").write_text("newer")
+
+    first, second = dataset.refresh(), dataset.refresh()
+    kept = (dataset / "sub-1" / "sub-1_scans.tsv").read_text()
+    dataset.download(suffix="scans", force=True)
+
+    assert first == second == ["sub-1/sub-1_scans.tsv"]
+    assert kept == "old"
+    assert dataset.refresh() == []
 
 
 # Folders of one's own.

@@ -33,6 +33,22 @@ def test_on_disk_is_what_has_anything_in_its_folder(
     }
 
 
+def test_template_of_which_there_is_only_an_index_is_not_on_disk(
+    data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A download that failed leaves the index of a template, but a template is its image."""
+    (data_dir / "pepe-mariani-2026-template").mkdir(parents=True)
+    (data_dir / "pepe-mariani-2026-template" / "dataset_index.json").write_text("{}")
+    (data_dir / "nunez-elizalde-2022-bids").mkdir()
+    (data_dir / "nunez-elizalde-2022-bids" / "dataset_index.json").write_text("{}")
+
+    list_datasets()
+
+    marks = rows(capsys)
+    assert marks["fetch_template_pepe_mariani_2026"] == "✗"
+    assert marks["fetch_nunez_elizalde_2022"] == "✓"
+
+
 def test_folder_may_be_named_and_is_not_made(
     tmp_path: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,11 +11,10 @@ import pytest
 import xarray as xr
 
 from confusius_datasets import Atlas
-from confusius_datasets._atlas.phantom import phantom_atlas, phantom_template
+from confusius_datasets._demo.phantom import phantom_atlas, phantom_template
 from confusius_datasets._plot import draw_template_with_atlas, plot_template_with_atlas
 from confusius_datasets.errors import (
     ArgumentError,
-    FilterError,
     MissingDependencyError,
     UnknownKeyError,
 )
@@ -168,13 +167,13 @@ def test_template_without_labels_is_drawn(template: xr.DataArray, atlas: Atlas) 
 
 def test_what_does_not_fit_is_refused(template: xr.DataArray, atlas: Atlas) -> None:
     """Atlas and template must be on one grid, and regions must exist."""
-    with pytest.raises(FilterError, match=r"call atlas\.resample_like\(template, …\) first"):
+    with pytest.raises(ArgumentError, match=r"call atlas\.resample_like\(template, …\) first"):
         draw_template_with_atlas(template, phantom_atlas())
-    with pytest.raises(FilterError, match="must have the dims"):
+    with pytest.raises(ArgumentError, match="must have the dims"):
         draw_template_with_atlas(template.transpose("x", "y", "z"), atlas)
     with pytest.raises(UnknownKeyError, match="Acronym 'nope' not found"):
         draw_template_with_atlas(template, atlas, regions=["nope"])
-    with pytest.raises(FilterError, match="'positions' is empty"):
+    with pytest.raises(ArgumentError, match="'positions' is empty"):
         draw_template_with_atlas(template, atlas, positions=[])
 
 

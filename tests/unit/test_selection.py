@@ -9,7 +9,8 @@ import pytest
 
 from confusius_datasets._catalog import CYBIS_PEREIRA_2026, NUNEZ_ELIZALDE_2022
 from confusius_datasets._index import DatasetIndex, FileEntry
-from confusius_datasets._selection import dataset_name, parse_filters, select
+from confusius_datasets._selection import Filters, dataset_name, parse_filters, select
+from confusius_datasets._spec import DatasetSpec
 from confusius_datasets.errors import FilterError, UnknownLabelError
 from replicas import CYBIS_PATHS, NUNEZ_PATHS
 
@@ -133,11 +134,11 @@ def test_unknown_label_names_the_nearest_and_the_valid_ones() -> None:
     ],
 )
 def test_unknown_dataset_or_datatype_needs_no_index_to_be_refused(
-    spec: object, given: dict[str, str], hint: str
+    spec: DatasetSpec, given: dict[str, str], hint: str
 ) -> None:
     """These are known from the catalogue, so the error comes before any request."""
     with pytest.raises(UnknownLabelError, match=hint):
-        parse_filters(given, valid=spec.choices)  # type: ignore[attr-defined]
+        parse_filters(given, valid=spec.filters)
 
 
 @pytest.mark.parametrize("value", [[], (), "", ["CR020", ""], "sub-"])
@@ -277,3 +278,25 @@ def test_each_class_of_files_of_cybis_is_selected_as_promised(
 def test_no_filter_selects_everything() -> None:
     """`None` filters nothing."""
     assert select(NUNEZ, parse_filters({"subjects": None})) == NUNEZ
+
+
+def test_dataset_may_have_a_filter_of_its_own() -> None:
+    """What the rule cannot say is a predicate of the path and all filters; the rule holds too."""
+
+    def keep(relpath: str, filters: Filters) -> bool:
+        wanted = filters.get("formats", frozenset({"nii.gz", "json", "tsv"}))
+        return "/" not in relpath or relpath.partition(".")[2] in wanted
+
+    valid = {"subjects": (), "formats": ("nii.gz", "json", "tsv")}
+    filters = parse_filters({"subjects": "CR020", "formats": "json"}, valid=valid)
+
+    kept = list(select(NUNEZ, filters, keep=keep))
+
+    assert "dataset_description.json" in kept
+    assert {path.partition(".")[2] for path in kept if "/" in path} == {"json"}
+    assert not any("CR022" in path for path in kept)
+    assert len(select(NUNEZ, parse_filters({"formats": "json"}, valid=valid), keep=keep)) > len(
+        kept
+    )
+    with pytest.raises(UnknownLabelError, match=r"no formats 'jsn' .*Did you mean 'json'"):
+        parse_filters({"formats": "jsn"}, valid=valid)

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from confusius_datasets._atlas.atlas import Atlas
+from confusius_datasets._atlas import Atlas
 from confusius_datasets._io.colors import label_colors
 
 __all__ = ["PHANTOM_STRUCTURES", "phantom_atlas", "phantom_images", "phantom_template"]

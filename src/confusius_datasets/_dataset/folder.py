@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from confusius_datasets._paths import absolute_path
-from confusius_datasets.errors import CacheError
 
 __all__ = ["Folder"]
 
@@ -26,11 +25,6 @@ class Folder:
     root : str or path-like
         The folder; a leading `~` is expanded.
 
-    Raises
-    ------
-    CacheError
-        If it does not exist.
-
     Examples
     --------
     >>> import tempfile
@@ -42,8 +36,6 @@ class Folder:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self._root = absolute_path(root)
-        if not self._root.is_dir():
-            raise CacheError(f"There is no folder {self._root}, so it holds no dataset.")
 
     @property
     def root(self) -> Path:

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from confusius_datasets._fetchers import fetch_sample, list_datasets
+from confusius_datasets._catalog import fetch_sample
+from confusius_datasets._demo.phantom import phantom_atlas, phantom_template
+from confusius_datasets._open import list_datasets
 from confusius_datasets._plot import (
     add_colorbar,
     check_figure_path,
@@ -52,9 +54,10 @@ def run_demo(
     )
     dataset = fetch_sample(data_dir, download=False)
     query = ", ".join(f"{name}={value!r}" for name, value in RECORDING.items())
+    missing = dataset.missing(**RECORDING)
     say(
         f"{dataset!r}\n\n>>> recording = dict({query})\n>>> dataset.missing(**recording)\n"
-        f"{_count(dataset.missing(**RECORDING))}\n\n"
+        f"{missing!r}\n# {_count(missing)}\n\n"
         '>>> pwd = dataset.load(**recording, suffix="pwd")      # downloads what is missing\n'
         '>>> events = dataset.get(**recording, suffix="events", extension=".tsv")[0].get_df()'
     )
@@ -78,8 +81,6 @@ def _count(missing: pd.DataFrame) -> str:
 
 def _draw_atlas(output: Path) -> Path:
     """Draw a phantom template with the phantom atlas resampled onto it."""
-    from confusius_datasets._atlas.phantom import phantom_atlas, phantom_template
-
     template = phantom_template()
     atlas = phantom_atlas().resample_like(template, template.attrs["affines"]["physical_to_sform"])
     return plot_template_with_atlas(template, atlas, output)

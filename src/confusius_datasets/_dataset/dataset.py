@@ -1,31 +1,24 @@
 """`BIDSDataset`, what a user holds: a BIDS root whose missing files come when they are asked for.
 
-Each method is a few lines over the rooms above. Nothing here knows a host's protocol.
+Each method is a few lines over the local copy and the layout. Nothing here knows a host.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
-from functools import cached_property, partial
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from confusius_datasets._cache import is_here
-from confusius_datasets._catalog import DatasetSpec
-from confusius_datasets._entities import applicable_sidecars, parse_entities
-from confusius_datasets._folder import Folder
-from confusius_datasets._index import (
-    INDEX_NAME,
-    DatasetIndex,
-    FileEntry,
-    LocalVersion,
-    lock_index,
-)
-from confusius_datasets._paths import HIDDEN_FOLDER
-from confusius_datasets._sources import get_client, read_index_file, write_index_file
+from confusius_datasets._cache import PerProcess
+from confusius_datasets._dataset.folder import Folder
+from confusius_datasets._entities import parse_entities
+from confusius_datasets._index import DatasetIndex
+from confusius_datasets._local import LocalCopy, Snapshot
+from confusius_datasets._spec import DatasetSpec
 from confusius_datasets._text import format_nbytes, list_some
 from confusius_datasets.errors import (
     AmbiguousMatchError,
@@ -42,9 +35,8 @@ if TYPE_CHECKING:
 
     from confusius_datasets._layout import CatalogueLayout
     from confusius_datasets._progress import ProgressOption
-    from confusius_datasets._sources import Source
 
-__all__ = ["BIDSDataset", "make_local", "open_dataset"]
+__all__ = ["BIDSDataset", "open_local_copy"]
 
 NOT_FILTERS = frozenset({"download", "force", "return_type", "target"})
 """Arguments that some methods take, and that would be filters of files in the others."""
@@ -61,15 +53,16 @@ class BIDSDataset(Folder):
     ----------
     root : str or path-like
         Folder of the dataset.
-    spec : DatasetSpec, optional
-        Where missing files come from. If not provided, the dataset is what the folder holds.
+    spec : confusius_datasets.sources.DatasetSpec, optional
+        The dataset, and where its missing files come from; the folder need not exist yet. If not
+        provided, the dataset is what the folder holds.
     progress : bool or callable, default: True
         How downloads are shown: see `fetch_nunez_elizalde_2022`.
 
     Raises
     ------
     CacheError
-        If the folder does not exist.
+        If the folder does not exist, and there is no `spec` to fill it from.
 
     Examples
     --------
@@ -89,13 +82,20 @@ class BIDSDataset(Folder):
         progress: ProgressOption = True,
     ) -> None:
         super().__init__(root)
+        if spec is None and not self._root.is_dir():
+            raise CacheError(f"There is no folder {self._root}, so it holds no dataset.")
         self._spec = spec
         self._progress = progress
+        self._local = (
+            LocalCopy(self._root, spec.source, name=spec.name) if spec else LocalCopy(self._root)
+        )
+        self._opened: tuple[Snapshot, CatalogueLayout] | None = None
+        self._opening = PerProcess(threading.RLock)
 
     @property
     def name(self) -> str:
         """Name of the dataset; for a folder of one's own, the folder's."""
-        return self._spec.name if self._spec else self._root.name
+        return self._local.name
 
     def __reduce__(self) -> tuple[object, ...]:
         # A function that shows progress belongs to its process: it may be a window's method.
@@ -112,13 +112,12 @@ class BIDSDataset(Folder):
         return hash(self._root)
 
     def __repr__(self) -> str:
-        if self._spec is None:
+        if not self._local.has_host:
             return f"<BIDSDataset {self.name} at {self._root}, local files only>"
         try:
-            index = self.index
+            index, here = self.index, self._local.on_disk()
         except (ConfusiusDatasetsError, OSError) as error:  # a repr must not fail
             return f"<BIDSDataset {self.name} at {self._root}: {type(error).__name__} in its index>"
-        here = [entry for entry in index.values() if self._is_local(entry.relpath)]
         nbytes = sum(entry.size or 0 for entry in here)
         left = len(index) - len(here)
         rest = f"{left} files ({format_nbytes(index.nbytes - nbytes)}) left to download"
@@ -130,31 +129,72 @@ class BIDSDataset(Folder):
 
     # The catalogue.
 
-    @cached_property
+    @property
     def index(self) -> DatasetIndex:
         """Every file the host has, by its path below the root; empty for a folder of one's own."""
-        if self._spec is None:
-            return DatasetIndex(())
-        try:
-            return read_index_file(self._spec.source, self._root)
-        except FileNotFoundError as error:
-            raise CacheError(
-                f"{self._root / INDEX_NAME} is gone, so what {self.name} consists of is not known. "
-                f"Call {self._spec.fetcher} again, or open_dataset for what is on disk."
-            ) from error
+        return self._local.index
 
-    @cached_property
+    @property
     def layout(self) -> CatalogueLayout:
         """PyBIDS's layout over the whole catalogue, files on this machine or not.
 
         It never downloads a data file; it downloads JSON sidecars where a query on metadata needs
-        them.
+        them. When the index changes, this is another layout.
         """
+        with self._opening.get():
+            snapshot = self._local.snapshot
+            if self._opened is None or self._opened[0] is not snapshot:
+                layout = self._open_layout(snapshot)
+                if self._opened is not None:
+                    layout.derivatives.update(_added_derivatives(self._opened[1]))
+                self._opened = (snapshot, layout)
+            return self._opened[1]
+
+    def _open_layout(self, snapshot: Snapshot) -> CatalogueLayout:
         from confusius_datasets._layout import open_layout
 
-        if self._spec is None:
-            return open_layout(self._root, None)
-        return open_layout(self._root, lambda: self.index, ensure_local=self._ensure_local)
+        return open_layout(
+            self._root,
+            (lambda: snapshot.index) if self._local.has_host else None,
+            ensure_local=self._ensure_local,
+        )
+
+    def refresh(self) -> list[str]:
+        """Get the host's index again; what is on disk stays as it is.
+
+        Returns
+        -------
+        list of str
+            Files on disk in an older version than the host's, by their paths below the root;
+            `download(..., force=True)` renews them.
+
+        Raises
+        ------
+        SourceError
+            If the host cannot be reached or does not have the dataset.
+        OfflineError
+            If the network may not be used.
+        DatasetIndexError
+            If the host's index cannot be trusted.
+        CacheError
+            If the folder cannot be written to.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from confusius_datasets import BIDSDataset
+        >>> from confusius_datasets.sources import DatasetSpec, DirectorySource
+        >>> share, here = Path(tempfile.mkdtemp()), Path(tempfile.mkdtemp())
+        >>> _ = (share / "participants.tsv").write_text("participant_id")
+        >>> spec = DatasetSpec(name="our-lab", folder="our-lab", source=DirectorySource(share))
+        >>> dataset = BIDSDataset(here, spec=spec, progress=False)
+        >>> dataset.refresh()
+        []
+        >>> list(dataset.index), dataset.missing().path.tolist()
+        (['participants.tsv'], ['participants.tsv'])
+        """
+        return self._local.refresh()
 
     def get(
         self,
@@ -229,11 +269,13 @@ class BIDSDataset(Folder):
             self._ensure_local(self._with_companions(found), progress)
         return list(found)
 
-    def __getattr__(self, name: str) -> Callable[..., list[Any]]:
+    def __getattr__(self, name: str) -> Any:
         # PyBIDS's getters of an entity's values, `get_subjects` and the like, never download.
         if name.startswith("get_"):
-            getter: Callable[..., list[Any]] = getattr(self.layout, name)
-            return getter
+            return getattr(self.layout, name)
+        if hasattr(type(self), name):
+            # A property failed with an AttributeError, and Python came here instead of saying so.
+            return object.__getattribute__(self, name)
         hint = f"; the path of its folder has: use .root.{name}" if hasattr(Path, name) else ""
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
 
@@ -271,9 +313,9 @@ class BIDSDataset(Folder):
         """
         table = self.layout.to_df(metadata=metadata, **query)
         relpaths = [self._relpath(path) for path in table["path"]]
-        table["size"] = [self._size(relpath) for relpath in relpaths]
+        table["size"] = [self._local.size(relpath) for relpath in relpaths]
         table["size"] = table["size"].astype("Int64")
-        table["on_disk"] = [self._is_local(relpath) for relpath in relpaths]
+        table["on_disk"] = [self._local.is_local(relpath) for relpath in relpaths]
         return table
 
     def explain(self, **query: Any) -> pd.DataFrame:
@@ -442,11 +484,8 @@ class BIDSDataset(Folder):
         """
         import pandas as pd
 
-        from confusius_datasets._download import plan_download
-
-        relpaths = self._with_companions(self._find("missing", query)) if query else self.index
-        wanted = (self.index[relpath] for relpath in relpaths)
-        entries = plan_download(wanted, self._root).entries
+        relpaths = self._with_companions(self._find("missing", query)) if query else None
+        entries = self._local.missing(relpaths)
         return pd.DataFrame(
             {
                 "path": pd.Series([entry.relpath for entry in entries], dtype="str"),
@@ -491,8 +530,9 @@ class BIDSDataset(Folder):
         4
         """
         if not query:
-            self._ensure_local(self.index, progress, force=force)
-            return [self._root / relpath for relpath in self.index]
+            index = self.index
+            self._ensure_local(index, progress, force=force)
+            return [self._root / relpath for relpath in index]
         files = self._find("download", query)
         self._ensure_local(self._with_companions(files), progress, force=force)
         return [Path(os.fspath(file)) for file in files]
@@ -529,15 +569,11 @@ class BIDSDataset(Folder):
         """
         import pandas as pd
 
-        from confusius_datasets._download import FileStatus, verify_files
-
-        statuses = verify_files(self.index.values(), self._root)
-        corrupt = [relpath for relpath, status in statuses.items() if status is FileStatus.CORRUPT]
+        statuses = self._local.verify()
+        corrupt = [relpath for relpath, status in statuses.items() if status == "corrupt"]
         if repair and corrupt:
             self._ensure_local(corrupt, progress, force=True)
-            statuses |= verify_files((self.index[relpath] for relpath in corrupt), self._root)
-        unknown = sorted(set(self._files_on_disk()) - set(self.index))
-        statuses |= dict.fromkeys(unknown, FileStatus.NOT_IN_INDEX)
+            statuses |= self._local.verify(corrupt)
         return pd.DataFrame(
             {
                 "path": pd.Series(list(statuses), dtype="str"),
@@ -555,52 +591,11 @@ class BIDSDataset(Folder):
         path, base = os.fspath(file), os.path.join(self._root, "")  # noqa: PTH118 - thousands
         return path.removeprefix(base).replace(os.sep, "/")
 
-    def _is_local(self, relpath: str) -> bool:
-        """Say whether a file is on disk; of a Zarr store, all that the index has of it."""
-        members = self._stores.get(relpath, [relpath])
-        return all(is_here(self._root / member) for member in members)
-
-    def _size(self, relpath: str) -> int | None:
-        """Return the bytes of a file as the index has it, or else the disk."""
-        if relpath in self.index:
-            return self.index[relpath].size
-        if members := self._stores.get(relpath):
-            return sum(self.index[member].size or 0 for member in members)
-        path = self._root / relpath
-        return path.stat().st_size if path.is_file() else None
-
-    @cached_property
-    def _stores(self) -> dict[str, list[str]]:
-        """The entries of each Zarr store, which are many files and one for PyBIDS."""
-        stores: dict[str, list[str]] = {}
-        for relpath in self.index:
-            head, store, _ = relpath.partition(".zarr/")
-            if store:
-                stores.setdefault(f"{head}.zarr", []).append(relpath)
-        return stores
-
-    @cached_property
-    def _jsons(self) -> dict[str, list[str]]:
-        """The JSON files of the index by the folder they lie in."""
-        jsons: dict[str, list[str]] = {}
-        for relpath in self.index:
-            if relpath.endswith(".json"):
-                jsons.setdefault(relpath.rpartition("/")[0], []).append(relpath)
-        return jsons
-
     def _with_companions(self, files: Iterable[BIDSFile | str]) -> list[str]:
         """List the files of an answer with what belongs to them, each once, in order."""
-        if self._spec is None:
-            return []
-        relpaths: dict[str, None] = {}
-        for file in files:
-            relpath = self._relpath(file)
-            if Path(relpath).is_absolute():
-                continue  # no file of this dataset
-            sidecars = applicable_sidecars(relpath, lambda folder: self._jsons.get(folder, ()))
-            members = self._stores.get(relpath, [relpath])
-            relpaths |= dict.fromkeys((*sidecars, *members))
-        return [relpath for relpath in relpaths if relpath in self.index]
+        relpaths = map(self._relpath, files)
+        ours = [relpath for relpath in relpaths if not Path(relpath).is_absolute()]
+        return self._local.snapshot.with_sidecars(ours)
 
     def _ensure_local(
         self,
@@ -610,41 +605,8 @@ class BIDSDataset(Folder):
         force: bool = False,
     ) -> None:
         """Download what is missing of some files; those the host does not have are passed over."""
-        if self._spec is None:
-            return
-        entries = [self.index[relpath] for relpath in relpaths if relpath in self.index]
         shown = self._progress if progress is None else progress
-        try:
-            make_local(entries, self._root, self._spec.source, progress=shown, force=force)
-        finally:
-            if any(entry.local for entry in entries):
-                self.__dict__.pop("index", None)  # the one on disk says which are new by now
-            if force and any(entry.relpath.endswith(".json") for entry in entries):
-                self._renew_layout()
-
-    def _renew_layout(self) -> None:
-        """Have the layout opened anew, since it may have read sidecars that have changed."""
-        from confusius_datasets._layout import CatalogueLayout
-
-        old = self.__dict__.pop("layout", None)
-        if old is not None:
-            added = {
-                name: layout
-                for name, layout in old.derivatives.items()
-                if not isinstance(layout, CatalogueLayout)
-            }
-            if added:
-                self.layout.derivatives.update(added)
-
-    def _files_on_disk(self) -> Iterator[str]:
-        """Walk the files below the root, the index and our own folder left out."""
-        for folder, folders, files in os.walk(self._root):
-            if Path(folder) == self._root:
-                folders[:] = [name for name in folders if name != HIDDEN_FOLDER]
-            for name in files:
-                relpath = self._relpath(str(Path(folder) / name))
-                if relpath != INDEX_NAME:
-                    yield relpath
+        self._local.ensure(relpaths, progress=shown, force=force)
 
     def _find(self, method: str, query: dict[str, Any]) -> list[BIDSFile]:
         """Find the files of a query that is to give files and nothing else."""
@@ -679,54 +641,19 @@ class BIDSDataset(Folder):
         return explain_empty(self.layout, query)
 
 
-def make_local(
-    entries: Iterable[FileEntry],
-    root: Path,
-    source: Source,
-    *,
-    progress: ProgressOption,
-    force: bool = False,
-) -> None:
-    """Download what is missing of some files, and note in the index what was renewed by that."""
-    from confusius_datasets._download import Event, FileFinished, plan_download, run_plan
-    from confusius_datasets._progress import report
-
-    plan = plan_download(entries, root, force=force)
-    if not plan.entries:
-        return
-    finished: set[str] = set()
-    with report(progress) as show:
-
-        def on_event(event: Event) -> None:
-            if isinstance(event, FileFinished):
-                finished.add(event.relpath)
-            show(event)
-
-        try:
-            run_plan(plan, source, get_client(), on_event=on_event)
-        finally:
-            renewed = [entry for entry in plan.entries if entry.relpath in finished]
-            _note_renewed(renewed, root, source)
+def open_local_copy(
+    local: LocalCopy, spec: DatasetSpec, *, progress: ProgressOption
+) -> BIDSDataset:
+    """Make the dataset of a local copy whose index has been read already."""
+    dataset = BIDSDataset(local.root, spec=spec, progress=progress)
+    dataset._local = local
+    return dataset
 
 
-def _note_renewed(entries: Iterable[FileEntry], root: Path, source: Source) -> None:
-    """Note in the index on disk which versions of files, once older ones, are here by now."""
-    renewed = {
-        entry.relpath: LocalVersion(entry.size, entry.checksums) for entry in entries if entry.local
-    }
-    if not renewed:
-        return
-    with lock_index(root):
-        # Another process may have written a newer index than the one the download went by.
-        index = read_index_file(source, root)
-        index = index.updated(
-            replace(
-                index[relpath], local=here if here.checksums != index[relpath].checksums else None
-            )
-            for relpath, here in renewed.items()
-            if relpath in index
-        )
-        write_index_file(source, root, index)
+def _added_derivatives(layout: CatalogueLayout) -> dict[str, Any]:
+    """Return the derivatives that a user added to a layout; they are plain PyBIDS's."""
+    ours = type(layout)
+    return {name: added for name, added in layout.derivatives.items() if type(added) is not ours}
 
 
 def _word_ambiguity(matches: Sequence[BIDSFile], query: dict[str, Any]) -> str:
@@ -749,31 +676,3 @@ def _word_ambiguity(matches: Sequence[BIDSFile], query: dict[str, Any]) -> str:
         if differ
         else f"{len(matches)} files match {asked}: {names}. Name the scope, or call load_all."
     )
-
-
-def open_dataset(root: str | os.PathLike[str]) -> BIDSDataset:
-    """Open any local BIDS folder as a dataset; nothing is ever downloaded into it.
-
-    Parameters
-    ----------
-    root : str or path-like
-        Folder of the dataset; a leading `~` is expanded.
-
-    Returns
-    -------
-    BIDSDataset
-        The dataset, with `get`, `load` and the rest over the files that are there.
-
-    Raises
-    ------
-    CacheError
-        If there is no such folder.
-
-    Examples
-    --------
-    >>> from confusius_datasets import fetch_sample, open_dataset
-    >>> dataset = open_dataset(fetch_sample(tasks="rest", progress=False))
-    >>> dataset.get_subjects()
-    ['mouse1', 'mouse2']
-    """
-    return BIDSDataset(root)

@@ -1,0 +1,302 @@
+"""`LocalCopy`: a root folder, and the host behind it if there is one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from confusius_datasets._cache import PerProcess, is_here
+from confusius_datasets._index import DatasetIndex, FileEntry, LocalVersion, lock_index
+from confusius_datasets._local.snapshot import Snapshot, Stamp
+from confusius_datasets._local.walk import Walk, walk_folder
+from confusius_datasets._paths import INDEX_NAMES, resolve_below
+from confusius_datasets._sources import get_client, read_index_file, write_index_file
+from confusius_datasets._text import count_files, list_some, warn_user
+from confusius_datasets.errors import CacheError, DatasetIndexError, OfflineError
+
+if TYPE_CHECKING:
+    from confusius_datasets._download import Event, FileStatus
+    from confusius_datasets._progress import ProgressOption
+    from confusius_datasets._sources import Source
+
+__all__ = ["LocalCopy"]
+
+
+class LocalCopy:
+    """A root folder with its catalogue, and the host that has what is missing.
+
+    The catalogue is a snapshot of the index file, replaced as a whole when that file changes,
+    whichever process changed it. A folder of one's own has no source, and so an empty catalogue.
+    """
+
+    def __init__(self, root: Path, source: Source | None = None, *, name: str = "") -> None:
+        self.root = root
+        self.name = name or root.name
+        self._source = source
+        self._snapshot = Snapshot(DatasetIndex())
+        # A plain lock that another thread held at a fork would stay locked in the child.
+        self._lock = PerProcess(threading.RLock)
+
+    @property
+    def has_host(self) -> bool:
+        """Whether missing files come from somewhere."""
+        return self._source is not None
+
+    # The catalogue.
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The catalogue as the index file has it now; read again only if the file has changed."""
+        if self._source is None:
+            return self._snapshot
+        with self._lock.get():
+            stamp = self._stamp()
+            if stamp is None or stamp != self._snapshot.stamp:
+                self._snapshot = self._read_snapshot(self._source, stamp)
+            return self._snapshot
+
+    @property
+    def index(self) -> DatasetIndex:
+        """Every file the host has, by its path below the root; empty without a host."""
+        return self.snapshot.index
+
+    def _index_path(self, source: Source) -> Path:
+        return self.root / source.index_name
+
+    def _stamp(self) -> Stamp:
+        """Tell one version of the index file from another; each is a new file, renamed."""
+        if self._source is None:
+            return None
+        try:
+            status = self._index_path(self._source).stat()
+        except OSError:
+            return None
+        return (status.st_mtime_ns, status.st_size, status.st_ino)
+
+    def _read_snapshot(self, source: Source, stamp: Stamp) -> Snapshot:
+        known = self._snapshot.stamp is not None
+        try:
+            return Snapshot(read_index_file(source, self.root), stamp)
+        except DatasetIndexError:
+            if known:  # another program may be writing it, and not by renaming
+                return self._snapshot
+            raise
+        except FileNotFoundError as error:
+            if known:
+                return self._snapshot
+            raise CacheError(
+                f"{self._index_path(source)} is missing, so the files of {self.name} are not "
+                "known. Fetch the dataset again, or use open_dataset for what is on disk."
+            ) from error
+
+    def open(self, *, refresh: bool = False) -> None:
+        """Make sure that there is an index, from the disk or the host; warn of what is outdated."""
+        if self._source is None or (is_here(self._index_path(self._source)) and not refresh):
+            return
+        if outdated := self.refresh():
+            warn_user(
+                f"{count_files(len(outdated))} in {self.root} changed upstream since downloaded: "
+                f"{list_some(outdated)}. What is on disk was left as it is; to get the new "
+                "version, call ds.download(..., force=True) on the dataset, with a query that "
+                "matches it."
+            )
+
+    def refresh(self) -> list[str]:
+        """Merge the host's index into the one on disk; return what is here in an older version."""
+        if self._source is None:
+            return []
+        newest = self._list_files(self._source)
+        outdated: list[str] = []
+
+        def merge(local: DatasetIndex | None) -> DatasetIndex:
+            if local is None:
+                return newest  # none yet, or a damaged one, which a refresh repairs
+            outdated.extend(filter(self._exists, local.changed(newest)))
+            return local.merged(newest, on_disk=self._exists, is_same=self._is_whole)
+
+        self._rewrite_index(self._source, merge)
+        return outdated
+
+    def _list_files(self, source: Source) -> DatasetIndex:
+        """Ask the host what there is, and say which dataset it is about where that is forbidden."""
+        try:
+            return source.list_files(get_client())
+        except OfflineError as error:
+            known = is_here(self._index_path(source))
+            raise OfflineError(
+                "The network may not be used (CONFUSIUS_OFFLINE is set), and the index of "
+                f"{self.name} {'cannot be refreshed' if known else f'is not in {self.root}'}. "
+                "Unset it, or fetch on a machine with a network and copy the folder."
+            ) from error
+
+    def _rewrite_index(
+        self, source: Source, change: Callable[[DatasetIndex | None], DatasetIndex | None]
+    ) -> None:
+        """Change the index on disk, which another process may have replaced since it was read."""
+        with lock_index(self.root):
+            try:
+                local = read_index_file(source, self.root)
+            except (FileNotFoundError, DatasetIndexError):
+                local = None
+            changed = change(local)
+            if changed is not None:
+                write_index_file(source, self.root, changed)
+        with self._lock.get():
+            self._snapshot = self._read_snapshot(source, self._stamp())
+
+    # What is on disk.
+
+    def _is_whole(self, entry: FileEntry) -> bool:
+        """Say whether a file on disk is the one that an entry describes; it is hashed for that."""
+        from confusius_datasets._download import FileStatus, verify_files
+
+        return verify_files([entry], self.root)[entry.relpath] is FileStatus.OK
+
+    def _exists(self, relpath: str) -> bool:
+        return is_here(self.root / relpath)
+
+    def is_local(self, relpath: str) -> bool:
+        """Say whether a file is on disk; of a Zarr store, all that the index has of it."""
+        return all(map(self._exists, self.snapshot.members(relpath)))
+
+    def size(self, relpath: str) -> int | None:
+        """Return the bytes of a file or store as the index has it, or else the disk."""
+        snapshot = self.snapshot
+        members = [member for member in snapshot.members(relpath) if member in snapshot.index]
+        if members == [relpath]:
+            return snapshot.index[relpath].size
+        if members:
+            return sum(snapshot.index[member].size or 0 for member in members)
+        path = self.root / relpath
+        return path.stat().st_size if path.is_file() else None
+
+    def on_disk(self) -> list[FileEntry]:
+        """List the entries whose files are on disk."""
+        return [entry for entry in self.index.values() if self._exists(entry.relpath)]
+
+    def missing(self, relpaths: Iterable[str] | None = None) -> list[FileEntry]:
+        """List the entries, of some or of all, whose files are not on disk, in download order."""
+        from confusius_datasets._download import plan_download
+
+        return list(plan_download(self._entries(relpaths), self.root).entries)
+
+    def walk(self, *, into_stores: bool = False) -> Walk:
+        """Walk over what is on disk, whether or not the index knows it."""
+        return walk_folder(self.root, into_stores=into_stores)
+
+    def verify(self, relpaths: Iterable[str] | None = None) -> dict[str, FileStatus]:
+        """Hash files again and compare them with the index; of all, also find what it lacks."""
+        from confusius_datasets._download import FileStatus, verify_files
+
+        statuses = verify_files(self._entries(relpaths), self.root)
+        if relpaths is None:
+            found = self.walk(into_stores=True).files
+            strangers = sorted(found - INDEX_NAMES - statuses.keys())
+            statuses |= dict.fromkeys(strangers, FileStatus.NOT_IN_INDEX)
+        return statuses
+
+    def _entries(self, relpaths: Iterable[str] | None) -> list[FileEntry]:
+        """Return the entries of some files, or of all; what the host does not have is left out."""
+        index = self.index
+        wanted = index if relpaths is None else relpaths
+        return [index[relpath] for relpath in wanted if relpath in index]
+
+    # What changes it.
+
+    def ensure(
+        self, relpaths: Iterable[str], *, progress: ProgressOption = False, force: bool = False
+    ) -> None:
+        """Download what is missing of some files, or all of them anew."""
+        from confusius_datasets._download import FileFinished, plan_download, run_plan
+        from confusius_datasets._progress import report
+
+        plan = plan_download(self._entries(relpaths), self.root, force=force)
+        if self._source is None or not plan.entries:
+            return
+        finished: set[str] = set()
+        with report(progress) as show:
+
+            def on_event(event: Event) -> None:
+                if isinstance(event, FileFinished):
+                    finished.add(event.relpath)
+                show(event)
+
+            try:
+                run_plan(plan, self._source, get_client(), on_event=on_event)
+            finally:
+                # Also where others failed: the index must not call what came outdated.
+                came = [entry for entry in plan.entries if entry.relpath in finished]
+                self._note_versions(
+                    {
+                        entry.relpath: LocalVersion(entry.size, entry.checksums)
+                        for entry in came
+                        if entry.local is not None
+                    },
+                    anew=force and bool(came),
+                )
+
+    def evict(self, relpaths: Iterable[str], *, force: bool = False) -> list[str]:
+        """Delete files; without force, only if all of them are as the host can give them again."""
+        from confusius_datasets._download import FileStatus
+
+        snapshot = self.snapshot
+        members = [member for relpath in relpaths for member in snapshot.members(relpath)]
+        here = [relpath for relpath in dict.fromkeys(members) if self._exists(relpath)]
+        paths = [resolve_below(self.root, relpath) for relpath in here]
+        if not force:
+            statuses = self.verify(here)
+            lost = [relpath for relpath in here if statuses.get(relpath) != FileStatus.OK]
+            if lost:
+                raise CacheError(
+                    f"{count_files(len(lost))} in {self.root} would be lost, since the host does "
+                    f"not have them as they are here: {list_some(lost)}. Nothing was deleted."
+                )
+        try:
+            for path in paths:
+                path.unlink()
+                self._remove_empty_folders(path.parent)
+        except OSError as error:
+            raise CacheError(f"{error.filename}: cannot be deleted: {error.strerror}.") from error
+        finally:
+            gone = [entry for entry in self._entries(here) if not self._exists(entry.relpath)]
+            self._note_versions(
+                {entry.relpath: None for entry in gone if entry.local is not None},
+                anew=len(gone) < len(here),
+            )
+        return here
+
+    def _remove_empty_folders(self, folder: Path) -> None:
+        while folder != self.root:
+            try:
+                folder.rmdir()
+            except OSError:  # not empty, most of the time
+                return
+            folder = folder.parent
+
+    def _note_versions(self, now: Mapping[str, LocalVersion | None], *, anew: bool) -> None:
+        """Note which versions of files, once older ones, are on disk now; `None` for no file.
+
+        `anew` says that what was read from files may no longer hold, such as sidecars.
+        """
+
+        def note(index: DatasetIndex | None) -> DatasetIndex | None:
+            if index is None:
+                return None
+            known = [index[relpath] for relpath in now if relpath in index]
+            return index.updated(
+                replace(entry, local=_unlike(entry, now[entry.relpath])) for entry in known
+            )
+
+        if self._source is not None and now:
+            self._rewrite_index(self._source, note)
+        elif anew:
+            with self._lock.get():
+                self._snapshot = replace(self._snapshot)
+
+
+def _unlike(entry: FileEntry, version: LocalVersion | None) -> LocalVersion | None:
+    """Return a version of a file if it is not the one that the entry describes."""
+    return None if version == LocalVersion(entry.size, entry.checksums) else version

@@ -1,0 +1,84 @@
+"""`DatasetSpec`: everything that tells one dataset from another, as a value.
+
+Nothing here knows HTTP or PyBIDS. The specs themselves stand in `_catalog/`, one file each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from confusius_datasets._selection import Filters
+from confusius_datasets._sources import Source
+
+__all__ = ["DatasetSpec"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetSpec:
+    """Everything that tells one dataset from another.
+
+    Parameters
+    ----------
+    name : str
+        What it is called, as in the fetcher's name with dashes.
+    folder : str
+        Its root folder below the folder of all datasets.
+    source : Source
+        The host, and where on it.
+    fetcher : str, default: ""
+        Name of the public function that fetches it, if there is one.
+    nbytes : int, default: 0
+        Size of the whole, in bytes; 0 where it is not known.
+    citation : str, default: ""
+        What to cite, or nothing.
+    licence : str, default: ""
+        The licence of the data.
+    url : str, default: ""
+        A page about it for people, or nothing.
+    file : str, optional
+        The one image that a template consists of. If not provided, it is a dataset.
+    filters : mapping of str to tuple of str, default: none
+        The filters that its fetcher takes, each with all its values where these are known without
+        the index; an empty tuple stands for the labels that the index has.
+    keep : callable, optional
+        What the selection rule cannot say: given a path below the root and all filters, whether the
+        file may be downloaded. A function of a module, since a spec pickles. If not provided, the
+        rule alone decides.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from confusius_datasets.sources import DatasetSpec, DirectorySource
+    >>> mirror = DirectorySource(Path("/mnt/share/our-lab"))
+    >>> spec = DatasetSpec(name="our-lab", folder="our-lab-bids", source=mirror)
+    >>> spec.kind, spec.notice
+    ('dataset', '')
+    """
+
+    name: str
+    folder: str
+    source: Source
+    fetcher: str = ""
+    nbytes: int = 0
+    citation: str = ""
+    licence: str = ""
+    url: str = ""
+    file: str | None = None
+    filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    keep: Callable[[str, Filters], bool] | None = None
+
+    @property
+    def kind(self) -> str:
+        """What to call it: a `dataset`, or a `template`, which is a dataset of one image."""
+        return "dataset" if self.file is None else "template"
+
+    @property
+    def notice(self) -> str:
+        """What a fetcher prints about the source to cite; nothing for data without one."""
+        if not self.citation:
+            return ""
+        return (
+            f"If you use this {self.kind} in your work, please cite the following source:\n"
+            f"{self.citation}"
+        )
