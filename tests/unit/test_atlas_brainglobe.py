@@ -22,7 +22,8 @@ from atlas_folders import (
     write_release_3,
 )
 from confusius_datasets import Atlas
-from confusius_datasets._atlas.brainglobe import BrainGlobeFolder, network_errors_named
+from confusius_datasets._atlas.brainglobe import network_errors_named
+from confusius_datasets._atlas.folder import BrainGlobeFolder
 from confusius_datasets.errors import (
     CacheError,
     FileFormatError,
@@ -341,8 +342,8 @@ def test_damaged_copy_is_named_and_left_alone(relpath: str, kind: str, root: Pat
     ("change", "message"),
     [
         ({"species": None}, "the metadata lack species"),
-        ({"shape": [6, 5]}, "'shape' is [6, 5]; three positive numbers were due"),
-        ({"resolution": [100, 100, -1]}, "three positive numbers were due"),
+        ({"shape": [6, 5]}, "'shape' is [6, 5]; expected three positive numbers"),
+        ({"resolution": [100, 100, -1]}, "expected three positive numbers"),
         ({"shape": [6, 5, 9]}, "has the shape (6, 5, 8), but its metadata say (6, 5, 9)"),
     ],
 )

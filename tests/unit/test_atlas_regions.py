@@ -56,7 +56,7 @@ def test_search_finds_by_expression(
 
 def test_search_refuses_what_it_cannot_do(atlas: Atlas) -> None:
     """A broken expression and an unknown field are errors that say so."""
-    with pytest.raises(FilterError, match="is no regular expression"):
+    with pytest.raises(FilterError, match="is not a regular expression"):
         atlas.search("(")
     with pytest.raises(FilterError, match="Invalid field: 'colour'"):
         atlas.search("A", "colour")  # type: ignore[arg-type]

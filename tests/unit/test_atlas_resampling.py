@@ -288,8 +288,8 @@ FAULTY: dict[str, tuple[Any, Any, str]] = {
     ),
     "matrix": (lambda target: target, np.eye(3), "'transform' has the shape (3, 3)"),
     "matrices": (lambda target: target, np.ones((2, 4, 4)), "must have (4, 4)"),
-    "text": (lambda target: target, "eye", "is no matrix of numbers"),
-    "nan matrix": (lambda target: target, np.full((4, 4), np.nan), "no finite numbers"),
+    "text": (lambda target: target, "eye", "is not a matrix of numbers"),
+    "nan matrix": (lambda target: target, np.full((4, 4), np.nan), "not finite"),
     "projective": (lambda target: target, np.ones((4, 4)), "is not affine"),
     "singular": (lambda target: target, np.diag([1, 0, 1, 1]), "cannot be inverted"),
 }

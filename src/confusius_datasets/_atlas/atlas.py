@@ -11,18 +11,21 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from confusius_datasets._atlas.brainglobe import BrainGlobeFolder, open_atlas
-from confusius_datasets._atlas.images import dataset_of
-from confusius_datasets._atlas.meshes import Faces, Vertices, keep_side, map_points, read_mesh
+from confusius_datasets._atlas.brainglobe import load_mesh, open_atlas
+from confusius_datasets._atlas.folder import BrainGlobeFolder
+from confusius_datasets._atlas.images import DIMS, dataset_of
+from confusius_datasets._atlas.meshes import Faces, Vertices, keep_side, map_points
 from confusius_datasets._atlas.resampling import (
     Interpolation,
     Resampler,
     as_transform,
     check_interpolation,
+    empty_volume,
     grid_of,
 )
 from confusius_datasets._atlas.structures import Regions
 from confusius_datasets._io.colors import label_colors
+from confusius_datasets._text import list_some, warn_user
 from confusius_datasets.errors import FilterError
 
 if TYPE_CHECKING:
@@ -97,7 +100,8 @@ class Atlas:
         ----------
         atlas : str or brainglobe_atlasapi.BrainGlobeAtlas
             Name of an atlas, resolution included, such as `"allen_mouse_100um"`; or one that is
-            open already, and then the other arguments do not count.
+            open already. The other arguments are for a name only: with an open atlas they have no
+            effect, and a warning says so.
         brainglobe_dir : str or path-like, optional
             BrainGlobe's folder. If not provided, its configuration says; usually `~/.brainglobe`.
         check_latest : bool, default: False
@@ -142,8 +146,18 @@ class Atlas:
             opened = open_atlas(atlas, folder, version=version, check_latest=check_latest)
         else:
             opened = atlas
-        dataset, midline = dataset_of(opened)
-        return cls(dataset, opened.structures, midline=midline)
+            options = {
+                "brainglobe_dir": brainglobe_dir,
+                "check_latest": check_latest,
+                "version": version,
+                "config_dir": config_dir,
+            }
+            if given := [name for name, value in options.items() if value]:
+                warn_user(f"The atlas is open already: {list_some(given)} has no effect on it.")
+        dataset, regions = dataset_of(opened)
+        across = dataset["x"]
+        midline = across.size / 2 * float(across.attrs["voxdim"])
+        return cls(dataset, regions.structures, midline=midline)
 
     def __repr__(self) -> str:
         return (
@@ -231,7 +245,7 @@ class Atlas:
         Raises
         ------
         FilterError
-            If there is no such field, or the expression is none.
+            If there is no such field, or `pattern` is not a regular expression.
 
         Examples
         --------
@@ -266,9 +280,9 @@ class Atlas:
 
             [node.tag for node in atlas.ancestors("VISp")]
         """
-        path = self._regions.entries[self._regions.find(region)]["structure_id_path"]
+        path = self._regions.by_id[self._regions.find(region)].path
         tree = self._tree()
-        return [tree.get_node(int(key)) for key in path[:-1]]
+        return [tree.get_node(key) for key in path[:-1]]
 
     def show_tree(self, region: int | str | None = None, **kwargs: Any) -> None:
         """Print the hierarchy of regions.
@@ -340,7 +354,7 @@ class Atlas:
                 inside &= halves == SIDES[side]
             mask[inside] = key
         names = [
-            self._regions.acronym(key) + SUFFIXES[side]
+            self._regions.by_id[key].acronym + SUFFIXES[side]
             for key, side in zip(keys, each, strict=True)
         ]
         return xr.DataArray(
@@ -386,7 +400,7 @@ class Atlas:
             vertices, faces = atlas.get_mesh("CA1", side="left")
         """
         side = _sides(side, 1)[0]
-        vertices, faces = read_mesh(self._regions.entries[self._regions.find(region)])
+        vertices, faces = load_mesh(self.structures[self._regions.find(region)])
         if side != "both":
             vertices, faces = keep_side(vertices, faces, side, self._midline)
         return map_points(vertices, self._mesh_to_physical), faces
@@ -416,14 +430,15 @@ class Atlas:
         Returns
         -------
         Atlas
-            One on that grid, with its coordinates and its `affines`.
+            One on that grid, with its coordinates and its `affines`; other attributes of
+            `reference` are not copied.
 
         Raises
         ------
         TypeError
-            If `reference` is no DataArray.
-        FilterError
-            If `reference` is no volume in mm, or `transform` is not affine and invertible.
+            If `reference` is not a DataArray.
+        ArgumentError
+            If `reference` is not a volume in mm, or `transform` is not affine and invertible.
 
         Examples
         --------
@@ -449,6 +464,57 @@ class Atlas:
             dataset[name] = (reference.dims, values, attrs)
         mesh_to_physical = np.linalg.inv(matrix) @ self._mesh_to_physical
         return type(self)(dataset, self.structures, mesh_to_physical, self._midline)
+
+    def resample(
+        self,
+        transform: ArrayLike,
+        *,
+        shape: Sequence[int],
+        spacing: Sequence[float],
+        origin: Sequence[float],
+        dims: Sequence[str] = DIMS,
+        reference_interpolation: Interpolation = "linear",
+    ) -> Atlas:
+        """Resample the atlas on a grid that is given by numbers.
+
+        The same as `resample_like` with a volume on that grid.
+
+        Parameters
+        ----------
+        transform : (4, 4) array-like
+            From a point of the grid to one of the atlas, both as `(z, y, x, 1)` in mm, or in the
+            order of `dims`.
+        shape : sequence of int
+            Number of voxels along each of `dims`.
+        spacing : sequence of float
+            Distance from a voxel to the next along each of `dims`, in mm.
+        origin : sequence of float
+            Where the centre of the first voxel is along each of `dims`, in mm.
+        dims : sequence of str, default: ("z", "y", "x")
+            Names of the dimensions, in their order.
+        reference_interpolation : {"linear", "nearest", "bspline"}, default: "linear"
+            How the template image is interpolated.
+
+        Returns
+        -------
+        Atlas
+            One on that grid.
+
+        Raises
+        ------
+        ArgumentError
+            If a number of the grid cannot be used, or `transform` is not affine and invertible.
+
+        Examples
+        --------
+        Every second voxel of the atlas along each axis::
+
+            atlas.resample(
+                np.eye(4), shape=(66, 40, 57), spacing=(0.2, 0.2, 0.2), origin=(0.0, 0.0, 0.0)
+            )
+        """
+        grid = empty_volume(shape, spacing, origin, dims)
+        return self.resample_like(grid, transform, reference_interpolation=reference_interpolation)
 
     def _tree(self) -> Any:
         """Return treelib's tree of the regions."""

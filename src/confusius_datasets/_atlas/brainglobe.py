@@ -1,89 +1,65 @@
-"""Finding an atlas in the local BrainGlobe folder, checking it, and opening it.
+"""The border to `brainglobe-atlasapi`: all that is asked of it, and what becomes of its errors.
 
-A local copy is opened where it lies, through the class of `brainglobe-atlasapi` that neither asks
-the network nor writes: its other class deletes a folder that it finds incomplete. Releases 2 and 3
-of that package lay their folders out differently, and each reads its own layout only.
+A local copy is opened where it lies, through the class that neither asks the network nor writes:
+BrainGlobe's other class deletes a folder that it finds incomplete. Releases 2 and 3 of the package
+lay their folders out differently, and each reads its own layout only.
+
+Nothing else of ours calls that package, so whatever it raises is turned into our errors here, by
+`brainglobe_errors_named`.
 """
 
 from __future__ import annotations
 
-import configparser
 import contextlib
-import json
-import os
 import re
-import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from confusius_datasets._atlas.documents import (
+    REMEDY,
+    check_release_2,
+    check_release_3,
+    find_image,
+)
+from confusius_datasets._atlas.folder import BrainGlobeFolder
+from confusius_datasets._atlas.structures import Regions
 from confusius_datasets._cache import is_offline
-from confusius_datasets._paths import absolute_path
+from confusius_datasets._text import quote_short, warn_user
 from confusius_datasets.errors import (
     ConfusiusDatasetsError,
     FileFormatError,
     FilterError,
     MissingDependencyError,
+    MissingFileError,
     OfflineError,
     RemoteConnectionError,
     RemoteNotFoundError,
     SourceError,
 )
 
-__all__ = ["BrainGlobeFolder", "network_errors_named", "open_atlas"]
-
-CONFIG_NAME = "bg_config.conf"
-CONFIG_VARIABLE = "BRAINGLOBE_CONFIG_DIR"
-DEFAULT_CONFIG = "~/.config/brainglobe"
-DEFAULT_FOLDER = "~/.brainglobe"
+__all__ = [
+    "brainglobe_errors_named",
+    "first_missing_part",
+    "load_mesh",
+    "network_errors_named",
+    "open_atlas",
+    "read_image",
+    "read_metadata",
+    "read_regions",
+]
 
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 """Names of atlases are also names of folders."""
 
-METADATA_KEYS = ("name", "species", "orientation", "symmetric", "resolution", "shape")
+PARTS = ("metadata", "structures", "annotation", "hemispheres", "resolution", "shape")
+"""What an object must have to be taken for one of BrainGlobe's."""
 
-
-@dataclass(frozen=True, slots=True)
-class BrainGlobeFolder:
-    """The folder in which BrainGlobe keeps its atlases, as its configuration says."""
-
-    path: Path
-    config: Path
-
-    @classmethod
-    def find(
-        cls,
-        brainglobe_dir: str | os.PathLike[str] | None = None,
-        config_dir: str | os.PathLike[str] | None = None,
-    ) -> BrainGlobeFolder:
-        """Find the folder without making anything."""
-        given = config_dir or os.environ.get(CONFIG_VARIABLE)
-        config = absolute_path(given or DEFAULT_CONFIG) / CONFIG_NAME
-        if brainglobe_dir is None:
-            parser = configparser.ConfigParser()
-            with contextlib.suppress(configparser.Error, OSError):
-                parser.read(config)
-            brainglobe_dir = parser.get("default_dirs", "brainglobe_dir", fallback=DEFAULT_FOLDER)
-        return cls(absolute_path(brainglobe_dir), config)
-
-    def find_atlas(self, name: str, version: str | None, *, release: int) -> Path | None:
-        """Find the newest local copy of an atlas in the layout of a release."""
-        found: dict[tuple[int, ...], Path] = {}
-        if release == 2:
-            pattern = re.compile(re.escape(name) + r"_v(\d+(?:\.\d+)*)")
-            candidates = ((path.name, path) for path in self.path.glob(f"{name}_v*"))
-        else:
-            # Release 3 opens a version of three numbers only when it is asked for by name.
-            pattern = re.compile(r"(\d+(?:_\d+)?)" if version is None else r"(\d+(?:_\d+)*)")
-            manifests = self.path.glob(f"brainglobe-atlasapi/atlases/{name}/*/manifest.json")
-            candidates = ((path.parent.name, path) for path in manifests)
-        for text, path in candidates:
-            if match := pattern.fullmatch(text):
-                found[_as_version(match[1])] = path
-        if version is not None:
-            return found.get(_as_version(version))
-        return found[max(found)] if found else None
+TIFFS = {"template": "reference.tiff"}
+"""Images that release 2 keeps under another name."""
 
 
 def open_atlas(
@@ -92,7 +68,7 @@ def open_atlas(
     """Open an atlas, from its local copy if there is one, downloading it otherwise."""
     if not PLAIN_NAME.fullmatch(name):
         raise FilterError(f"{name!r} cannot be the name of an atlas; one is 'allen_mouse_100um'.")
-    if version is not None and not re.fullmatch(r"\d+([._]\d+)*", version):
+    if version is not None and not re.fullmatch(r"[0-9]{1,19}([._][0-9]{1,19})*", version):
         raise FilterError(f"{version!r} cannot be a version of an atlas; one is '1.2'.")
     api, core, release = _import_brainglobe()
     local = folder.find_atlas(name, version, release=release)
@@ -113,6 +89,16 @@ def open_atlas(
     )
 
 
+def _open_local(core: Any, path: Path, release: int) -> Any:
+    """Open a local copy where it lies; nothing is written, whatever is wrong with it."""
+    if release == 2:
+        check_release_2(path)
+    else:
+        check_release_3(path)
+    with brainglobe_errors_named(path.name, path=path):
+        return core.Atlas(path)
+
+
 def _check_latest(
     api: Any, name: str, folder: BrainGlobeFolder, *, version: str | None, release: int
 ) -> None:
@@ -120,10 +106,9 @@ def _check_latest(
     try:
         _ask_brainglobe(api, name, folder, version=version, release=release, check_latest=True)
     except SourceError as error:
-        warnings.warn(
+        warn_user(
             f"Whether there is a newer version of {name} could not be found out; the local copy "
-            f"is used. {error}",
-            stacklevel=4,
+            f"is used. {error}"
         )
 
 
@@ -155,34 +140,149 @@ def _ask_brainglobe(
             ) from error
 
 
-@contextlib.contextmanager
-def network_errors_named(name: str) -> Iterator[None]:
+def first_missing_part(thing: Any) -> str | None:
+    """Name a part that an object lacks to be an open atlas; nothing if it has them all."""
+    # Asked of the class: to compute some of these is to read whole images.
+    known = {*dir(type(thing)), *getattr(thing, "__dict__", {})}
+    return next((part for part in PARTS if part not in known), None)
+
+
+def read_metadata(opened: Any) -> dict[str, Any]:
+    """Read the metadata of an open atlas, with the shape and resolution that it works with."""
+    with brainglobe_errors_named("?", path=_root_of(opened)):
+        return {
+            "citation": "",
+            **opened.metadata,
+            "shape": tuple(int(size) for size in opened.shape),
+            "resolution": [float(um) for um in opened.resolution],
+        }
+
+
+def read_regions(opened: Any, name: str) -> Regions:
+    """Read the regions of an open atlas."""
+    with brainglobe_errors_named(name, path=_root_of(opened)):
+        return Regions(opened.structures, source=f"the atlas {name!r}")
+
+
+def read_image(opened: Any, kind: str) -> NDArray[Any]:
+    """Read an image of an atlas; release 3 downloads it when it is first asked for."""
+    name = str(opened.metadata.get("name", "?"))
+    # Release 2 calls the template so, and release 3 prints a warning when asked by that name.
+    attribute = "reference" if kind == "template" and not _is_release_3(opened) else kind
+    with brainglobe_errors_named(name, path=_place_of(opened, kind)):
+        return np.asarray(getattr(opened, attribute))
+
+
+def _place_of(opened: Any, kind: str) -> Path | None:
+    """Return what an image is read from, if it is on disk."""
+    root = _root_of(opened)
+    if root is None or not _is_release_3(opened):
+        return root and root / TIFFS.get(kind, f"{kind}.tiff")
+    if kind == "hemispheres" and opened.metadata["symmetric"]:
+        return root  # made from the metadata
+    level = find_image(root, opened.metadata, kind, document=root)
+    return level if (level / "c").exists() else None
+
+
+def _root_of(opened: Any) -> Path | None:
+    root = getattr(opened, "root_dir", None)
+    return None if root is None else Path(root)
+
+
+def _is_release_3(opened: Any) -> bool:
+    return hasattr(type(opened), "template")
+
+
+def load_mesh(entry: Any) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Read the surface of a region: vertices in mm, and triangles."""
+    acronym, path = entry["acronym"], entry["mesh_filename"]
+    if path is None:
+        raise MissingFileError(f"The atlas has no mesh of {acronym!r}.")
+    path = Path(path)
+    is_here = path.exists()
+    if not is_here and path.suffix:  # in the older layout nothing is downloaded later
+        raise MissingFileError(f"{path}: the atlas has no mesh of {acronym!r}.")
+    if not is_here and is_offline():
+        raise OfflineError(
+            f"CONFUSIUS_OFFLINE=1, and the mesh of {acronym!r} was never downloaded. Unset it.",
+            missing=[str(path)],
+        )
+    with brainglobe_errors_named(f"mesh of {acronym}", path=path if is_here else None):
+        mesh = entry["mesh"]
+        vertices = np.asarray(mesh.points, dtype=np.float64).reshape(-1, 3) * 1e-3
+        faces = np.asarray(mesh.cells_dict.get("triangle", np.empty((0, 3))), dtype=np.int32)
+    if not len(vertices):
+        raise FileFormatError(f"{path}: the mesh is empty.")
+    if faces.size and not 0 <= faces.min() <= faces.max() < len(vertices):
+        raise FileFormatError(f"{path}: the mesh has triangles of vertices that it lacks.")
+    return vertices, faces
+
+
+def network_errors_named(name: str) -> contextlib.AbstractContextManager[None]:
     """Turn what BrainGlobe raises while it downloads into errors of ours."""
+    return brainglobe_errors_named(name, path=None)
+
+
+@contextlib.contextmanager
+def brainglobe_errors_named(name: str, *, path: Path | None) -> Iterator[None]:
+    """Turn whatever is raised while BrainGlobe reads a file, or downloads one, into our errors."""
     try:
         yield
-    except ConfusiusDatasetsError:
+    except (ConfusiusDatasetsError, KeyboardInterrupt, GeneratorExit):
         raise
-    except _client_errors() as error:
-        if "not a valid atlas name" in str(error):
-            raise RemoteNotFoundError(_unknown(name)) from error
-        if "not found in remote" in str(error):
-            raise RemoteNotFoundError(
-                f"BrainGlobe has the atlas {name!r}, but not in that version. Leave `version` out "
-                "to get the latest."
-            ) from error
-        raise RemoteConnectionError(
+    # All else: the readers below BrainGlobe are written in Rust and C++, a panic of theirs is no
+    # `Exception`, and meshio ends the program (`SystemExit`) over a file it does not understand.
+    except BaseException as error:
+        raise _as_ours(name, path, error) from error
+
+
+def _as_ours(name: str, path: Path | None, error: BaseException) -> ConfusiusDatasetsError:
+    """Choose the error of ours that says what went wrong."""
+    text = str(error)
+    if path is not None:
+        return FileFormatError(
+            f"{_blamed(path)}: this part of the atlas cannot be read: {type(error).__name__}: "
+            f"{quote_short(text, limit=200)}. {REMEDY}"
+        )
+    if "not a valid atlas name" in text:
+        return RemoteNotFoundError(_unknown(name))
+    if "not found in remote" in text:
+        return RemoteNotFoundError(
+            f"BrainGlobe has the atlas {name!r}, but not in that version. Leave `version` out "
+            "to get the latest."
+        )
+    if "no released version" in text:
+        return RemoteNotFoundError(
+            f"BrainGlobe has the atlas {name!r}, but no released version of it. Name the version "
+            "that you want, such as version='1.0'."
+        )
+    if isinstance(error, _client_errors()):
+        return RemoteConnectionError(
             f"The atlas {name!r} could not be downloaded from BrainGlobe: "
-            f"{str(error).rstrip('.')}. Check the connection, and try again."
-        ) from error
+            f"{text.rstrip('.')}. Check the connection, and try again."
+        )
+    return SourceError(
+        f"The atlas {name!r} could not be read after its download from BrainGlobe: "
+        f"{type(error).__name__}: {quote_short(text, limit=200)}. Try again later."
+    )
+
+
+def _blamed(path: Path) -> Path:
+    """Name the chunk of an image that must be the damaged one, as far as can be told."""
+    chunks = [chunk for chunk in sorted((path / "c").rglob("*")) if chunk.is_file()]
+    empty = [chunk for chunk in chunks if not chunk.stat().st_size]
+    suspects = empty or chunks
+    return suspects[0] if len(suspects) == 1 else path
 
 
 def _client_errors() -> tuple[type[Exception], ...]:
     """Return what BrainGlobe and the clients it downloads with raise."""
     try:
+        from aiohttp import ClientError as HttpError
         from botocore.exceptions import BotoCoreError, ClientError
     except ImportError:
         return (OSError,)
-    return (OSError, BotoCoreError, ClientError)
+    return (OSError, HttpError, BotoCoreError, ClientError)
 
 
 def _import_brainglobe() -> tuple[Any, Any, int]:
@@ -215,108 +315,3 @@ def _missing(name: str, folder: BrainGlobeFolder, release: int) -> str:
             f"release {release} is installed. {hint}"
         )
     return f"CONFUSIUS_OFFLINE=1, and the atlas {name!r} is not in {folder.path}. {hint}"
-
-
-def _open_local(core: Any, path: Path, release: int) -> Any:
-    """Open a local copy where it lies; nothing is written, whatever is wrong with it."""
-    if release == 2:
-        _check_files(path, _read_document(path / "metadata.json"))
-    else:
-        _check_manifest(path, _read_document(path))
-    try:
-        return core.Atlas(path)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise FileFormatError(
-            f"{path}: this copy of the atlas cannot be opened: {type(error).__name__}: {error}. "
-            f"{_REMEDY}"
-        ) from error
-
-
-_REMEDY = "It was left as it is: remove it to have it downloaded again."
-
-
-def _read_document(path: Path) -> dict[str, Any]:
-    """Read the metadata of an atlas, and check that what is needed is there."""
-    try:
-        document = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise FileFormatError(f"{path}: this file of the atlas is missing. {_REMEDY}") from error
-    except (OSError, ValueError) as error:
-        raise FileFormatError(f"{path}: no readable JSON: {error}. {_REMEDY}") from error
-    missing = [
-        key for key in METADATA_KEYS if not isinstance(document, dict) or key not in document
-    ]
-    if missing:
-        raise FileFormatError(f"{path}: the metadata lack {', '.join(missing)}. {_REMEDY}")
-    metadata: dict[str, Any] = document
-    for key in ("shape", "resolution"):
-        values = metadata[key]
-        if not isinstance(values, list) or len(values) != 3 or not all(map(_is_positive, values)):
-            raise FileFormatError(
-                f"{path}: '{key}' is {values!r}; three positive numbers were due. {_REMEDY}"
-            )
-    return metadata
-
-
-def _is_positive(value: object) -> bool:
-    """Say whether a value is a positive number."""
-    return isinstance(value, int | float) and value > 0
-
-
-def _check_files(folder: Path, metadata: dict[str, Any]) -> None:
-    """Check that a folder of release 2 is complete."""
-    names = ["structures.json", "reference.tiff", "annotation.tiff"]
-    if not metadata["symmetric"]:
-        names.append("hemispheres.tiff")
-    for name in names:
-        if not (folder / name).is_file():
-            raise FileFormatError(f"{folder / name}: this file of the atlas is missing. {_REMEDY}")
-
-
-def _check_manifest(manifest: Path, metadata: dict[str, Any]) -> None:
-    """Check that what a manifest of release 3 refers to is there."""
-    root = manifest.parents[3]
-    try:
-        annotation = metadata["annotation_set"]["location"].lstrip("/")
-        parts = [
-            f"{metadata['terminology']['location'].lstrip('/')}/terminology.csv",
-            f"{annotation}/annotations_compressed.ome.zarr/zarr.json",
-            f"{metadata['annotation_set']['template']['location'].lstrip('/')}"
-            "/template.ome.zarr/zarr.json",
-        ]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise FileFormatError(
-            f"{manifest}: the manifest does not say where its parts are: {error}. {_REMEDY}"
-        ) from error
-    if not metadata["symmetric"]:
-        parts.append(f"{annotation}/hemispheres.ome.zarr/zarr.json")
-    for part in parts:
-        if not (root / part).is_file():
-            raise FileFormatError(f"{root / part}: this file of the atlas is missing. {_REMEDY}")
-        if is_offline() and part.endswith("zarr.json"):
-            _require_values((root / part).parent, metadata["resolution"])
-
-
-def _require_values(store: Path, resolution: list[float]) -> None:
-    """Raise when an image lacks its values, which BrainGlobe downloads when first used."""
-    try:
-        attributes = json.loads((store / "zarr.json").read_bytes())["attributes"]
-        levels = attributes["ome"]["multiscales"][0]["datasets"]
-        scales = {
-            level["path"]: level["coordinateTransformations"][0]["scale"][-3:] for level in levels
-        }
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise FileFormatError(f"{store}: no OME-Zarr image: {error!r}. {_REMEDY}") from error
-    for path, scale in scales.items():
-        near = (abs(mm * 1000 - um) < 1e-3 * um for mm, um in zip(scale, resolution, strict=True))
-        if all(near) and not (store / path / "c").exists():
-            raise OfflineError(
-                f"CONFUSIUS_OFFLINE=1, and the values of {store / path} were never downloaded. "
-                "Unset it to download them.",
-                missing=[str(store / path)],
-            )
-
-
-def _as_version(text: str) -> tuple[int, ...]:
-    """Turn a version into something that sorts as versions do."""
-    return tuple(int(part) for part in re.split(r"[._]", text))

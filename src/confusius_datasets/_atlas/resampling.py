@@ -6,8 +6,8 @@ a voxel before the first centre, included, to half a voxel after the last, exclu
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
+import operator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -15,10 +15,18 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from confusius_datasets._text import did_you_mean
+from confusius_datasets._text import did_you_mean, quote_short, warn_user
 from confusius_datasets.errors import ArgumentError, FilterError
 
-__all__ = ["Grid", "Interpolation", "Resampler", "as_transform", "check_interpolation", "grid_of"]
+__all__ = [
+    "Grid",
+    "Interpolation",
+    "Resampler",
+    "as_transform",
+    "check_interpolation",
+    "empty_volume",
+    "grid_of",
+]
 
 Matrix = NDArray[np.float64]
 Interpolation = Literal["linear", "nearest", "bspline"]
@@ -117,19 +125,67 @@ def grid_of(array: xr.DataArray, *, name: str) -> Grid:
     return Grid(dims, points, tuple(_width(array[dim].attrs.get("voxdim")) for dim in dims))
 
 
+def empty_volume(
+    shape: Sequence[int], spacing: Sequence[float], origin: Sequence[float], dims: Sequence[str]
+) -> xr.DataArray:
+    """Make a volume of zeros on a grid that is described by numbers, in mm."""
+    for name, values in (("shape", shape), ("spacing", spacing), ("origin", origin)):
+        if len(values) != 3:
+            raise ArgumentError(f"'{name}' has {len(values)} elements; expected three, one a dim.")
+    if sorted(dims) != ["x", "y", "z"]:
+        raise ArgumentError(f"'dims' must be 'z', 'y' and 'x' in some order; got {tuple(dims)}.")
+    coords = {
+        dim: (dim, *_axis(dim, size, step, first))
+        for dim, size, step, first in zip(dims, shape, spacing, origin, strict=True)
+    }
+    # One zero for all voxels: only the grid is used.
+    zeros = np.broadcast_to(np.float32(0), [len(values) for _, values, _ in coords.values()])
+    return xr.DataArray(zeros, coords, tuple(dims))
+
+
+def _axis(
+    dim: str, size: int, step: float, first: float
+) -> tuple[NDArray[np.float64], dict[str, Any]]:
+    """Return the coordinates of an axis, and their attributes."""
+    try:
+        count, width, start = operator.index(size), float(step), float(first)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"Along '{dim}', expected a whole number of voxels, a spacing and an origin in mm; "
+            f"got {size!r}, {step!r}, {first!r}."
+        ) from error
+    if count < 1 or not 0 < width < np.inf or not np.isfinite(start):
+        raise ArgumentError(
+            f"Along '{dim}', the shape must be 1 or more, the spacing positive and the origin "
+            f"finite; got {size!r}, {step!r}, {first!r}."
+        )
+    points: NDArray[np.float64] = start + np.arange(count, dtype=np.float64) * width
+    return points, {"units": "mm", "voxdim": width}
+
+
 def as_transform(transform: ArrayLike) -> Matrix:
     """Check a matrix that is to map points."""
+    if isinstance(transform, xr.DataArray) and "type" in transform.attrs:
+        # ConfUSIus keeps splines and displacement fields in such arrays.
+        raise ArgumentError(
+            f"'transform' is a {quote_short(transform.attrs['type'])}; only (4, 4) affine matrices "
+            "are supported."
+        )
     try:
-        matrix = np.array(transform, dtype=np.float64)
+        given = np.asarray(transform)
+        matrix = np.array(given.real if given.dtype.kind == "c" else given, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ArgumentError(f"'transform' is no matrix of numbers: {error}.") from error
+        raise ArgumentError(f"'transform' is not a matrix of numbers: {error}.") from error
     if matrix.shape != (4, 4):
         raise ArgumentError(
             f"'transform' has the shape {matrix.shape}; for a volume of three dimensions it must "
             "have (4, 4)."
         )
+    # Neither an imaginary part nor a mask is dropped in silence.
+    if (given.dtype.kind == "c" and given.imag.any()) or np.ma.is_masked(transform):
+        raise ArgumentError("'transform' is complex or masked; expected plain real numbers.")
     if not np.isfinite(matrix).all():
-        raise ArgumentError(f"'transform' holds entries that are no finite numbers:\n{matrix}")
+        raise ArgumentError(f"'transform' has entries that are not finite:\n{matrix}")
     if not np.allclose(matrix[3], [0, 0, 0, 1], rtol=0, atol=1e-9):
         raise ArgumentError(f"'transform' is not affine: its last row is {matrix[3].tolist()}.")
     if np.linalg.matrix_rank(matrix[:3, :3]) < 3:
@@ -180,10 +236,9 @@ def _step(dim: str, points: NDArray[np.float64], width: float | None) -> float:
     """Return the step of one axis."""
     if len(points) == 1:
         if width is None:
-            warnings.warn(
+            warn_user(
                 f"The atlas has one voxel along '{dim}', and its coordinate does not say how wide "
-                "it is ('voxdim'): it is taken to be 1 mm.",
-                stacklevel=5,
+                "it is ('voxdim'): it is taken to be 1 mm."
             )
         return width or 1.0
     steps = np.diff(points)
