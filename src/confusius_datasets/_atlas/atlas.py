@@ -405,6 +405,33 @@ class Atlas:
             vertices, faces = keep_side(vertices, faces, side, self._midline)
         return map_points(vertices, self._mesh_to_physical), faces
 
+    def to_dataset(self) -> xr.Dataset:
+        """Return the atlas as one dataset, in the form that the ConfUSIus package (0.6) uses.
+
+        Returns
+        -------
+        xarray.Dataset
+            `reference`, `annotation` and `hemispheres`. In `attrs`: `name`, `species`,
+            `orientation`, `citation`; `structures`, BrainGlobe's dictionary of regions; and
+            `affines`, where `physical_to_base` leads from a point of the arrays to one of the
+            atlas's own space, as `(z, y, x, 1)` in mm. `hemispheres` says in its `attrs` which
+            label is `left` and which is `right`.
+
+        Examples
+        --------
+        ::
+
+            atlas.to_dataset()["annotation"]
+        """
+        to_base = np.linalg.inv(self._mesh_to_physical)
+        dataset = self._dataset.assign_attrs(
+            structures=self.structures, affines={"physical_to_base": to_base}
+        )
+        for array in dataset.data_vars.values():
+            array.attrs = dict(array.attrs)  # xarray shares it with the array it came from
+        dataset["hemispheres"].attrs.update(left=SIDES["left"], right=SIDES["right"])
+        return dataset
+
     def resample_like(
         self,
         reference: xr.DataArray,
