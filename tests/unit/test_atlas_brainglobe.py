@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from atlas_folders import (
     TinyAtlas,
@@ -21,7 +22,7 @@ from atlas_folders import (
     write_release_2,
     write_release_3,
 )
-from confusius_datasets import Atlas
+from confusius_datasets import Atlas, fetch_brainglobe_atlas
 from confusius_datasets._atlas.brainglobe import network_errors_named
 from confusius_datasets._atlas.folder import BrainGlobeFolder
 from confusius_datasets.errors import (
@@ -32,6 +33,7 @@ from confusius_datasets.errors import (
     OfflineError,
     RemoteConnectionError,
     RemoteNotFoundError,
+    SourceError,
 )
 
 NAME = "tiny_mouse_100um"
@@ -392,6 +394,177 @@ def test_images_that_were_never_downloaded_are_named_offline(
         Atlas.from_brainglobe(NAME)
 
 
+def image_files(place: Path) -> dict[str, Path]:
+    """Return the file that holds the values of each image of the tiny atlas."""
+    data = data_folder(place)
+    if installed_release() == 2:
+        return {name: data / f"{name}.tiff" for name in ("reference", "annotation")}
+    stores = {
+        "reference": data / "templates" / NAME / "1_2" / "template.ome.zarr",
+        "annotation": data / "annotation-sets" / NAME / "1_2" / "annotations_compressed.ome.zarr",
+    }
+    return {name: store / "0" / "c" / "0" / "0" / "0" for name, store in stores.items()}
+
+
+@pytest.mark.parametrize("image", ["reference", "annotation"])
+@pytest.mark.parametrize("content", [b"", b"\x01\x02", b"<html>504</html>"])
+def test_damaged_image_names_its_file(image: str, content: bytes, root: Path) -> None:
+    """Values that are cut off, empty or a web page are told by the file that holds them."""
+    place = write_atlas(root, tiny_atlas())
+    file = image_files(place)[image]
+    file.write_bytes(content)
+
+    with pytest.raises(FileFormatError, match="this part of the atlas cannot be read") as caught:
+        Atlas.from_brainglobe(NAME)
+
+    assert str(file) in str(caught.value)
+    assert file.read_bytes() == content
+
+
+def test_damaged_image_of_many_chunks_names_the_image(root: Path) -> None:
+    """Where any of several chunks may be the damaged one, the folder of them is named."""
+    if installed_release() == 2:
+        assert not image_files(root)["reference"].exists()  # one file holds the whole image
+        return
+    file = image_files(write_atlas(root, tiny_atlas()))["annotation"]
+    file.write_bytes(b"\x01")
+    (file.parent / "1").write_bytes(b"\x01")
+
+    with pytest.raises(FileFormatError) as caught:
+        Atlas.from_brainglobe(NAME)
+
+    assert str(caught.value).startswith(f"{file.parents[3]}: this part of the atlas")
+
+
+REGION_FAULTS = {
+    "twice": ('3,8,3,"Area (second)"', '2,8,2,"Area (second)"', "the same identifier twice: '2'"),
+    "no acronym": (",B,", ",,", "the region 3 has no acronym"),
+    "no colour": ("#0000FF", "blue", "cannot be read"),
+    "lost": ('"[997, 8, 3]"', '"[997, 5, 3]"', "the region 3 (B) has the path [997, 5, 3]"),
+    "not a number": ("3,8,3,", "three,8,3,", "cannot be read"),
+    "no column": ("abbreviation", "acronym", "not a table of regions, with the columns"),
+}
+
+
+@pytest.mark.parametrize("fault", REGION_FAULTS)
+def test_damaged_table_of_regions_is_named(fault: str, root: Path) -> None:
+    """Each region is there once, with acronym and colour, and hangs from the root."""
+    before, after, message = REGION_FAULTS[fault]
+    if installed_release() == 2:
+        before, after, message = '"acronym": "B"', '"acronym": null', "the region 3 has no acronym"
+    file = (
+        data_folder(write_atlas(root, tiny_atlas())) / FILES[1 if installed_release() == 2 else 0]
+    )
+    text = file.read_text(encoding="utf-8")
+    assert before in text
+    file.write_text(text.replace(before, after), encoding="utf-8")
+
+    with pytest.raises(FileFormatError) as caught:
+        Atlas.from_brainglobe(NAME)
+
+    assert message in str(caught.value)
+
+
+def test_region_without_a_name_goes_by_its_acronym(root: Path) -> None:
+    """An empty cell does not make the atlas unreadable, and searching works."""
+    file = (
+        data_folder(write_atlas(root, tiny_atlas())) / FILES[1 if installed_release() == 2 else 0]
+    )
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace('"Area (second)"', '""'), encoding="utf-8")
+
+    atlas = Atlas.from_brainglobe(NAME)
+
+    assert atlas.lookup.loc[3, "name"] in ("", "B")
+    assert atlas.search("area")["acronym"].tolist() == ["A"]
+
+
+MANIFEST_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
+    "huge": ({"shape": [10**6, 10**6, 10**6]}, "more voxels than any atlas has"),
+    "infinite": ({"resolution": [100, 100, float("inf")]}, "expected three positive numbers"),
+    "whole numbers": ({"shape": [6.5, 5, 8]}, "expected three positive numbers"),
+    "resolution": ({"resolution": [50, 50, 50]}, "no level of the image has the resolution"),
+    "outside": ({"terminology": {"location": "/../../x"}}, "not a place below the folder"),
+    "absolute": ({"terminology": {"location": "//etc"}}, "not a place below the folder"),
+    "no place": ({"terminology": None}, "does not say where 'terminology' is"),
+}
+
+
+@pytest.mark.parametrize("fault", MANIFEST_FAULTS)
+def test_manifest_that_cannot_be_trusted_is_refused(fault: str, root: Path) -> None:
+    """Before BrainGlobe takes memory, follows a path or downloads to it."""
+    change, message = MANIFEST_FAULTS[fault]
+    place = write_atlas(root, tiny_atlas())
+    if installed_release() == 2:
+        place, change = place / "metadata.json", {"shape": [10**6, 10**6, 10**6]}
+        message = MANIFEST_FAULTS["huge"][1]
+    document = json.loads(place.read_bytes()) | change
+    place.write_text(json.dumps(document), encoding="utf-8")
+
+    with pytest.raises(FileFormatError) as caught:
+        Atlas.from_brainglobe(NAME)
+
+    assert message in str(caught.value)
+    assert str(place) in str(caught.value) or "template.ome.zarr" in str(caught.value)
+
+
+def test_manifest_nested_beyond_reason_is_named(root: Path) -> None:
+    """Python's own parser gives up on it."""
+    place = write_atlas(root, tiny_atlas())
+    file = place / "metadata.json" if installed_release() == 2 else place
+    file.write_text('{"a":' * 100_000, encoding="utf-8")
+
+    with pytest.raises(FileFormatError, match="cannot be read as JSON"):
+        Atlas.from_brainglobe(NAME)
+
+
+def test_masks_of_the_older_zarr_are_never_decoded(root: Path, tmp_path: Path) -> None:
+    """Its codecs may be pickles, which run code."""
+    if installed_release() == 2:
+        assert image_files(root)["annotation"].suffix == ".tiff"  # the older layout has no masks
+        return
+    data = data_folder(write_atlas(root, tiny_atlas()))
+    masks = data / "annotation-sets" / NAME / "1_2" / "annotations.ome.zarr"
+    (masks / "annotation_values").mkdir(parents=True)
+    (masks / ".zgroup").write_text('{"zarr_format": 2}', encoding="utf-8")
+    array = {
+        "zarr_format": 2,
+        "shape": [1],
+        "chunks": [1],
+        "dtype": "|O",
+        "compressor": None,
+        "fill_value": None,
+        "order": "C",
+        "filters": [{"id": "pickle", "protocol": 5}],
+    }
+    (masks / "annotation_values" / ".zarray").write_text(json.dumps(array), encoding="utf-8")
+    traces = tmp_path / "traces"
+
+    class Hostile:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (traces,)
+
+    (masks / "annotation_values" / "0").write_bytes(pickle.dumps(Hostile()))
+
+    with pytest.raises(FileFormatError, match=r"annotations\.ome\.zarr"):
+        Atlas.from_brainglobe(NAME)
+
+    assert not traces.exists()
+
+
+def test_options_have_no_effect_on_an_open_atlas_and_that_is_said(root: Path) -> None:
+    """They choose what is opened."""
+    from brainglobe_atlasapi import core
+
+    atlas = core.Atlas(write_atlas(root, tiny_atlas()))
+
+    with pytest.warns(UserWarning, match="brainglobe_dir, version has no effect") as caught:
+        opened = Atlas.from_brainglobe(atlas, brainglobe_dir=root, version="1.2")
+
+    assert caught[0].filename == __file__
+    assert opened.name == "tiny_mouse"
+
+
 def test_missing_package_names_the_extra(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without BrainGlobe one is told what to install."""
     import sys
@@ -408,12 +581,31 @@ def test_missing_package_names_the_extra(root: Path, monkeypatch: pytest.MonkeyP
         (ConnectionError("no route"), RemoteConnectionError),
         (FileNotFoundError("x is not a valid atlas name!"), RemoteNotFoundError),
         (FileNotFoundError("Requested version 9 for x not found in remote."), RemoteNotFoundError),
+        (RuntimeError("Event loop is closed"), SourceError),
+        (SystemExit(1), SourceError),
     ],
 )
 def test_failures_of_the_network_are_named(error: Exception, expected: type[Exception]) -> None:
     """What BrainGlobe raises becomes an error of ours, which says which atlas it was about."""
     with pytest.raises(expected, match="'x_mouse_10um'"), network_errors_named("x_mouse_10um"):
         raise error
+
+
+def test_atlas_without_a_released_version_says_to_name_one() -> None:
+    """That is not a lost connection, and not an unknown atlas."""
+    with pytest.raises(RemoteNotFoundError) as caught, network_errors_named("x_mouse_10um"):
+        raise FileNotFoundError("x_mouse_10um has no released version available. Specify one.")
+
+    assert str(caught.value) == (
+        "BrainGlobe has the atlas 'x_mouse_10um', but no released version of it. Name the version "
+        "that you want, such as version='1.0'."
+    )
+
+
+def test_interruption_is_left_as_it_is() -> None:
+    """Ctrl-C during a download is not a damaged atlas."""
+    with pytest.raises(KeyboardInterrupt), network_errors_named("x_mouse_10um"):
+        raise KeyboardInterrupt
 
 
 def test_download_is_left_to_brainglobe(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -467,6 +659,55 @@ def test_local_copy_is_used_when_the_latest_cannot_be_asked_for(
         atlas = Atlas.from_brainglobe(NAME, check_latest=True)
 
     assert atlas.name == "tiny_mouse"
+
+
+def test_dataset_has_images_and_what_describes_them(root: Path) -> None:
+    """The three images on one grid; attributes as the ConfUSIus package has them."""
+    write_atlas(root, tiny_atlas())
+
+    dataset = fetch_brainglobe_atlas(NAME)
+
+    atlas = Atlas.from_brainglobe(NAME)
+    assert set(dataset.data_vars) == {"reference", "annotation", "hemispheres"}
+    for name in dataset.data_vars:
+        xr.testing.assert_equal(dataset[name], getattr(atlas, str(name)))
+    assert [str(array.dtype) for array in dataset.values()] == ["float32", "int32", "int8"]
+    assert dataset["z"].attrs == {"units": "mm", "voxdim": pytest.approx(0.1)}
+    described = {key: dataset.attrs[key] for key in ("name", "species", "orientation", "citation")}
+    assert described == {
+        "name": "tiny_mouse",
+        "species": "Mus musculus",
+        "orientation": "asr",
+        "citation": "Nobody et al. (2026)",
+    }
+    assert dataset.attrs["structures"]["grey"]["id"] == 8
+    np.testing.assert_array_equal(dataset.attrs["affines"]["physical_to_base"], np.eye(4))
+    assert dataset["hemispheres"].attrs == {"left": 1, "right": 2}
+    assert dataset["annotation"].attrs["rgb_lookup"][2] == [255, 0, 0]
+
+
+def test_dataset_is_fetched_from_the_folder_that_is_given(tmp_path: Path, root: Path) -> None:
+    """`data_dir` is BrainGlobe's folder; without the atlas in it, offline is an error."""
+    write_atlas(tmp_path / "elsewhere", tiny_atlas(species="Rattus norvegicus"))
+
+    dataset = fetch_brainglobe_atlas(NAME, data_dir=tmp_path / "elsewhere")
+
+    assert dataset.attrs["species"] == "Rattus norvegicus"
+    with pytest.raises(TypeError, match="'atlas_name' must be a text, not NoneType"):
+        fetch_brainglobe_atlas(None)  # type: ignore[arg-type]
+
+
+def test_dataset_of_a_resampled_atlas_leads_back_to_its_own_space(opened: Atlas) -> None:
+    """`physical_to_base` maps a voxel's place to the one in the atlas that was sampled there."""
+    matrix = np.array([[1, 0, 0, 0.1], [0, 0.8, -0.6, 0.2], [0, 0.6, 0.8, 0], [0, 0, 0, 1]])
+
+    twice = opened.resample_like(opened.reference, matrix).resample_like(opened.reference, matrix)
+    dataset = twice.to_dataset()
+
+    to_base = dataset.attrs["affines"]["physical_to_base"]
+    np.testing.assert_allclose(to_base, matrix @ matrix, atol=1e-12)
+    assert "left" not in twice.hemispheres.attrs
+    assert "structures" not in opened.resample_like(opened.reference, np.eye(4)).annotation.attrs
 
 
 def test_atlas_pickles(opened: Atlas) -> None:

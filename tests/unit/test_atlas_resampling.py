@@ -315,6 +315,93 @@ def test_interpolation_that_is_none_is_refused(atlas: Atlas) -> None:
         atlas.resample_like(np.zeros((2, 2, 2)), np.eye(4))  # type: ignore[arg-type]
 
 
+def test_transform_that_would_lose_something_is_refused(atlas: Atlas) -> None:
+    """An imaginary part, a mask or the kind of a deformation is not dropped in silence."""
+    masked = np.ma.masked_array(np.eye(4), mask=np.eye(4, k=1))
+    spline = xr.DataArray(np.eye(4), attrs={"type": "bspline_transform"})
+
+    for transform in (np.eye(4) + 1j, masked):
+        with pytest.raises(ArgumentError, match="is complex or masked"):
+            atlas.resample_like(atlas.reference, transform)
+    with pytest.raises(ArgumentError, match=r"is a 'bspline_transform'; only \(4, 4\) affine"):
+        atlas.resample_like(atlas.reference, spline)
+    with pytest.raises(TypeError, match="sitk_threads"):
+        atlas.resample_like(atlas.reference, np.eye(4), sitk_threads=1)  # type: ignore[call-arg]
+    same = atlas.resample_like(atlas.reference, xr.DataArray(np.eye(4)) + 0j)
+    np.testing.assert_array_equal(same.annotation, atlas.annotation)
+
+
+@pytest.mark.parametrize("how", ["linear", "nearest", "bspline"])
+def test_resampling_by_numbers_equals_scipy(how: Any, atlas: Atlas) -> None:
+    """On a grid given by shape, spacing and origin, inside the atlas, values are scipy's."""
+    from scipy import ndimage
+
+    turn = np.eye(4)
+    turn[1:3, 1:3] = [[0.96, -0.28], [0.28, 0.96]]
+    turn[:3, 3] = [0.03, 0.07, 0.04]
+    shape, spacing, origin = (4, 5, 6), (0.11, 0.04, 0.07), (0.02, 0.1, 0.05)
+
+    made = atlas.resample(
+        turn, shape=shape, spacing=spacing, origin=origin, reference_interpolation=how
+    )
+
+    grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij")).astype(float)
+    place = grid * np.reshape(spacing, (3, 1, 1, 1)) + np.reshape(origin, (3, 1, 1, 1))
+    index = (np.tensordot(turn[:3, :3], place, 1) + turn[:3, 3].reshape(3, 1, 1, 1)) / 0.1
+    sizes = np.reshape(atlas.annotation.shape, (3, 1, 1, 1))
+    assert ((index > -0.5) & (index < sizes - 0.5)).all()
+    order = {"linear": 1, "nearest": 0, "bspline": 3}[how]
+    mode = "mirror" if how == "bspline" else "nearest"
+    stored = atlas.reference.values.astype(float)
+    expected = ndimage.map_coordinates(stored, index, order=order, mode=mode)
+    np.testing.assert_allclose(made.reference, expected, rtol=1e-5, atol=1e-3)
+    labels = ndimage.map_coordinates(atlas.annotation.values, index, order=0, mode="nearest")
+    np.testing.assert_array_equal(made.annotation, labels)
+    assert made.annotation.z.values.tolist() == pytest.approx([0.02, 0.13, 0.24, 0.35])
+    assert made.annotation.x.attrs == {"units": "mm", "voxdim": 0.07}
+
+
+def test_resampling_by_numbers_is_that_of_a_volume(atlas: Atlas) -> None:
+    """The same as `resample_like`, in any order of the dimensions, surfaces included."""
+    swap = np.eye(4)[[2, 1, 0, 3]]
+    target = volume([0.1, 0.2], [0.0, 0.1, 0.2], [0.3, 0.4, 0.5, 0.6], dims=("x", "y", "z"))
+
+    by_numbers = atlas.resample(
+        swap, shape=(2, 3, 4), spacing=(0.1,) * 3, origin=(0.1, 0, 0.3), dims=("x", "y", "z")
+    )
+    like = atlas.resample_like(target, swap)
+
+    assert by_numbers.annotation.dims == ("x", "y", "z")
+    np.testing.assert_array_equal(by_numbers.annotation, like.annotation)
+    np.testing.assert_allclose(by_numbers.reference, like.reference, rtol=1e-6)
+    np.testing.assert_allclose(by_numbers.get_mesh("A")[0], like.get_mesh("A")[0])
+    assert "affines" not in by_numbers.reference.attrs
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shape": (2, 3)}, "'shape' has 2 elements; expected three"),
+        ({"shape": (2, 3, 0)}, "Along 'x', the shape must be 1 or more"),
+        ({"shape": (2, 3, 4.5)}, "expected a whole number of voxels"),
+        ({"spacing": (0.1, -0.1, 0.1)}, "Along 'y', the shape must be 1 or more, the spacing"),
+        ({"spacing": (0.1, 0.1, "wide")}, "got 4, 'wide', 0"),
+        ({"origin": (np.nan, 0, 0)}, "Along 'z'"),
+        ({"dims": ("z", "y", "time")}, "'dims' must be 'z', 'y' and 'x' in some order"),
+    ],
+)
+def test_grid_that_does_not_fit_is_refused(
+    change: dict[str, Any], message: str, atlas: Atlas
+) -> None:
+    """Shape, spacing and origin are three numbers each, for the three dimensions."""
+    grid: dict[str, Any] = {"shape": (2, 3, 4), "spacing": (0.1,) * 3, "origin": (0, 0, 0)}
+
+    with pytest.raises(ArgumentError) as caught:
+        atlas.resample(np.eye(4), **(grid | change))
+
+    assert message in str(caught.value)
+
+
 WAVELENGTHS = (3.0, 2.4, 3.6)
 """Of the smooth volume, in mm, along each axis."""
 
