@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from confusius_datasets._atlas import Atlas
     from confusius_datasets._cache import get_datasets_dir
     from confusius_datasets._catalog import (
+        fetch_brainglobe_atlas,
         fetch_cybis_pereira_2026,
         fetch_nunez_elizalde_2022,
         fetch_sample,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from confusius_datasets._dataset import BIDSDataset
     from confusius_datasets._io import load
     from confusius_datasets._open import list_datasets, open_dataset
-    from confusius_datasets._plot import plot_template_with_atlas
+    from confusius_datasets._plot import plot_slice, plot_template_with_atlas
 
 __version__ = "0.1.0"
 
@@ -35,6 +36,7 @@ __all__ = [
     "BIDSDataset",
     "BIDSFile",
     "Query",
+    "fetch_brainglobe_atlas",
     "fetch_cybis_pereira_2026",
     "fetch_nunez_elizalde_2022",
     "fetch_sample",
@@ -43,6 +45,7 @@ __all__ = [
     "list_datasets",
     "load",
     "open_dataset",
+    "plot_slice",
     "plot_template_with_atlas",
 ]
 
@@ -53,6 +56,7 @@ _HOMES = {
     "BIDSDataset": "confusius_datasets._dataset",
     "BIDSFile": "bids.layout",
     "Query": "bids.layout",
+    "fetch_brainglobe_atlas": "confusius_datasets._catalog",
     "fetch_cybis_pereira_2026": "confusius_datasets._catalog",
     "fetch_nunez_elizalde_2022": "confusius_datasets._catalog",
     "fetch_sample": "confusius_datasets._catalog",
@@ -61,6 +65,7 @@ _HOMES = {
     "list_datasets": "confusius_datasets._open",
     "load": "confusius_datasets._io",
     "open_dataset": "confusius_datasets._open",
+    "plot_slice": "confusius_datasets._plot",
     "plot_template_with_atlas": "confusius_datasets._plot",
 }
 

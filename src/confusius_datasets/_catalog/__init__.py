@@ -6,6 +6,7 @@ here knows HTTP or PyBIDS.
 
 from __future__ import annotations
 
+from confusius_datasets._catalog.brainglobe import fetch_brainglobe_atlas
 from confusius_datasets._catalog.cybis_pereira_2026 import (
     CYBIS_PEREIRA_2026,
     fetch_cybis_pereira_2026,
@@ -25,6 +26,7 @@ __all__ = [
     "NUNEZ_ELIZALDE_2022",
     "SAMPLE",
     "TEMPLATE_PEPE_MARIANI_2026",
+    "fetch_brainglobe_atlas",
     "fetch_cybis_pereira_2026",
     "fetch_nunez_elizalde_2022",
     "fetch_sample",
