@@ -486,6 +486,7 @@ MANIFEST_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "resolution": ({"resolution": [50, 50, 50]}, "no level of the image has the resolution"),
     "outside": ({"terminology": {"location": "/../../x"}}, "not a place below the folder"),
     "absolute": ({"terminology": {"location": "//etc"}}, "not a place below the folder"),
+    "long": ({"terminology": {"location": "/" + "n" * 300}}, "not a place below the folder"),
     "no place": ({"terminology": None}, "does not say where 'terminology' is"),
 }
 

@@ -228,7 +228,7 @@ class Atlas:
     def search(
         self, pattern: str, field: Literal["all", "acronym", "name"] = "all"
     ) -> pd.DataFrame:
-        """Find regions by a regular expression, whatever the case.
+        """Find regions by a regular expression; upper and lower case are the same.
 
         Parameters
         ----------
@@ -240,7 +240,7 @@ class Atlas:
         Returns
         -------
         pandas.DataFrame
-            Those rows of `lookup`; none when nothing is found.
+            Those rows of `lookup`; empty if nothing is found.
 
         Raises
         ------

@@ -36,6 +36,9 @@ COLUMNS = {
 }
 """Of the table of regions."""
 
+LONGEST_NAME_NBYTES = 255
+"""Of a file, on every file system in use; with a longer one the system refuses even to look."""
+
 MOST_VOXELS = 2**33
 """Seven times as many as the largest atlas of a mouse has (10 um)."""
 
@@ -167,7 +170,9 @@ def _location(document: Path, metadata: dict[str, Any], *keys: str) -> Path:
 
 def _checked_place(text: str) -> Path:
     """Refuse a place that leads out of the folder: BrainGlobe would download to it."""
-    if not re.fullmatch(r"[\w.+-]+(/[\w.+-]+)*", text) or ".." in text.split("/"):
+    parts = text.split("/")
+    is_plain = re.fullmatch(r"[\w.+-]+(/[\w.+-]+)*", text) and ".." not in parts
+    if not is_plain or max(len(part.encode()) for part in parts) > LONGEST_NAME_NBYTES:
         raise ValueError(f"{quote_short(text)} is not a place below the folder")
     return Path(text)
 
@@ -206,6 +211,10 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _require_file(path: Path) -> None:
-    """Raise when a file of an atlas is not there."""
-    if not path.is_file():
+    """Raise when a file of an atlas is not there, or its folder may not be read."""
+    try:
+        is_there = path.is_file()
+    except OSError as error:
+        raise FileFormatError(f"{path}: this file of the atlas cannot be read: {error}.") from error
+    if not is_there:
         raise FileFormatError(f"{path}: this file of the atlas is missing. {REMEDY}")
