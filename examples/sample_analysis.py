@@ -1,13 +1,15 @@
-"""Find what responds to a stimulus in the sample dataset, and draw it; no network is needed.
+"""
+A response map
+==============
 
-Run it with: python examples/sample_analysis.py [figure.png]
+Find what responds to a stimulus in the sample dataset, and draw it.
+
+Run it with: ``python examples/sample_analysis.py [figure.png]``. With the name of a file, the
+figure is written there instead of being shown, for machines without a screen.
 """
 
 import sys
 
-import matplotlib
-
-matplotlib.use("Agg")  # draws into a file, on any machine
 import matplotlib.pyplot as plt
 import xarray as xr
 
@@ -16,23 +18,30 @@ from confusius_datasets import fetch_sample
 dataset = fetch_sample(download=False)
 recording = {"subject": "mouse1", "session": "day1", "acquisition": "slice02"}
 
-# Asking for the recording and its events downloads these, and nothing else.
+# %%
+# Ask for the recording, its events and the true map. This downloads these files and no other.
 pwd = dataset.load(**recording, task="checkerboard", suffix="pwd")
 events = dataset.get(**recording, suffix="events", extension=".tsv")[0].get_df()
 truth = dataset.load(**recording, suffix="mask")
 print(repr(dataset))
+events
 
-# When the stimulus is on, as blood sees it: about 1.5 s later.
+# %%
+# When is the stimulus on, as the blood sees it? About 1.5 s later than the mouse.
 stimulus = 0 * pwd.time
 for onset, duration in zip(events["onset"], events["duration"], strict=True):
     since = pwd.time - onset - 1.5
     stimulus = stimulus + ((since >= 0) & (since < duration))
 
+# %%
+# Correlate each voxel with that, and compare with the truth.
 correlation = xr.corr(pwd, stimulus, dim="time")
 inside = float(correlation.where(truth > 0).mean())
 outside = float(correlation.where(truth == 0).mean())
 print(f"mean correlation: {inside:.2f} in voxels that respond, {outside:.2f} elsewhere")
 
+# %%
+# The black line surrounds the voxels that were made to respond.
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.9), layout="constrained")
 pwd.mean("time").isel(z=0).plot.imshow(
     ax=left,
@@ -49,6 +58,8 @@ right.set_title("Correlation with the stimulus, and what responds")
 for axes in (left, right):
     axes.set(xlabel="lateral x (mm)", ylabel="depth y (mm)", aspect="equal")
     axes.invert_yaxis()
-path = sys.argv[1] if len(sys.argv) > 1 else "sample_analysis.png"
-figure.savefig(path, dpi=150)
-print(path)
+if len(sys.argv) > 1:
+    figure.savefig(sys.argv[1], dpi=150)
+    print(sys.argv[1])
+else:
+    plt.show()

@@ -1,4 +1,4 @@
-"""The documents are true: their code runs, and the reference is the docstrings'."""
+"""The documents are true: their code runs, their links lead somewhere, nothing is left out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import itertools
 import os
 import pkgutil
 import re
-import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,19 +21,33 @@ import pytest
 
 import confusius_datasets
 from atlas_folders import install_atlas
-from confusius_datasets import fetch_sample, list_datasets
+from confusius_datasets import errors, fetch_sample, list_datasets
+from confusius_datasets._catalog import LISTED, SAMPLE
+from confusius_datasets._cli import main
+from confusius_datasets._text import format_nbytes
 from confusius_datasets.testing import LocalOSF
 
 PROJECT = Path(confusius_datasets.__file__).parents[2]
 if not (PROJECT / "README.md").exists():  # the package may be installed elsewhere
     PROJECT = Path(__file__).parents[2]
 
-PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+DOCS = PROJECT / "docs"
 
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGES = [
+    PROJECT / "README.md",
+    *sorted(page for page in DOCS.rglob("*.md") if page.relative_to(DOCS).parts[0] != "generated"),
+]
+"""Every page that is written by hand."""
 
-NOT_RUN = {"", "text", "pycon", "json"}
-"""Tags of blocks that are no code to run; `pycon` is the docstrings', run as doctests."""
+BLOCK = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+NOT_RUN = {"text", "json", "{toctree}", "{eval-rst}"}
+"""Tags of blocks that are not code to run; those in braces are for Sphinx."""
+
+
+def name_of(page: Path) -> str:
+    """Name a page by its path in the repository."""
+    return page.relative_to(PROJECT).as_posix()
 
 
 def blocks_of(page: Path, language: str) -> list[str]:
@@ -55,7 +68,7 @@ def anywhere(osf: LocalOSF, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_python_blocks_of_a_page_run_in_order(page: Path, anywhere: Path) -> None:
     """Pasted one after another into one session, the blocks of a page give what they say."""
     names: dict[str, object] = {"__name__": "page"}
@@ -91,7 +104,7 @@ def run_statement(statement: str, names: dict[str, object]) -> str:
     return printed.getvalue() + ("" if value is None else f"{value!r}\n")
 
 
-@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES[1:], ids=name_of)
 def test_shell_blocks_of_a_page_run(page: Path, anywhere: Path) -> None:
     """The commands of the guide work as printed (the README's two are run from a clean clone)."""
     scripts = Path(sys.executable).parent
@@ -100,27 +113,92 @@ def test_shell_blocks_of_a_page_run(page: Path, anywhere: Path) -> None:
         subprocess.run(["bash", "-euc", code], env=environment, check=True, capture_output=True)  # noqa: S607
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_block_says_whether_it_runs(page: Path) -> None:
-    """A block is code that is run, or says that it is none."""
+    """A block is code that is run, or says that it is not."""
     tags = {tag for tag, _ in BLOCK.findall(page.read_text(encoding="utf-8"))}
 
     assert tags <= NOT_RUN | {"python", "bash"}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+LINK = re.compile(r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    """A relative link names a file that is there."""
-    text = page.read_text(encoding="utf-8")
-    for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", text):
-        assert (page.parent / target).exists(), target
+    """A relative link names a file that is there, and a heading in it, as a code host has them."""
+    for target, anchor in LINK.findall(page.read_text(encoding="utf-8")):
+        linked = page.parent / target if target else page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors_of(linked), f"{target}#{anchor}"
 
 
-def test_api_reference_is_current() -> None:
-    """The reference is what the docstrings say now."""
-    make = runpy.run_path(str(PROJECT / "docs" / "make_api.py"))["make_page"]
+def anchors_of(page: Path) -> set[str]:
+    """Collect the anchors that a code host makes of a page's headings."""
+    text = BLOCK.sub("", page.read_text(encoding="utf-8"))
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
-    assert (PROJECT / "docs" / "api.md").read_text(encoding="utf-8") == make()
+
+def test_every_page_is_in_the_contents_of_the_site() -> None:
+    """Whoever opens the site comes to every page by its lists of contents."""
+    listed = {DOCS / "index.md"}
+    for page in PAGES:
+        entries = [entry for block in blocks_of(page, "{toctree}") for entry in block.split()]
+        listed |= {(page.parent / f"{entry}.md").resolve() for entry in entries if entry[0] != ":"}
+
+    assert set(PAGES[1:]) <= listed
+
+
+def test_every_public_name_has_an_api_page() -> None:
+    """Sphinx makes a page for each name that the reference lists, and these are the public ones."""
+    blocks = blocks_of(DOCS / "reference" / "api.md", "{eval-rst}")
+    assert all(".. autosummary::\n   :toctree: ../generated/api\n" in block for block in blocks)
+    listed = [line.strip() for block in blocks for line in block.splitlines() if line[:3] == "   "]
+
+    assert sorted(name for name in listed if name[0] != ":") == sorted(confusius_datasets.__all__)
+
+
+def test_every_error_is_in_the_reference() -> None:
+    """The page of errors says of each class when it comes and what to do."""
+    page = (DOCS / "reference" / "errors.md").read_text(encoding="utf-8")
+
+    for name in set(errors.__all__) - {"ConfusiusDatasetsError"}:
+        assert f"`{name}`" in page, name
+    assert ".. automodule:: confusius_datasets.errors\n   :members:" in page
+
+
+def test_every_option_of_the_command_is_in_the_reference(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What `--help` lists, for the command and each of its parts, stands on its page."""
+    page = (DOCS / "reference" / "cli.md").read_text(encoding="utf-8")
+    with contextlib.suppress(SystemExit):
+        main(["--help"])
+    shown = capsys.readouterr().out
+    commands = re.findall(r"^    (\w+) ", shown, flags=re.MULTILINE)
+    for command in commands:
+        with contextlib.suppress(SystemExit):
+            main([command, "--help"])
+        shown += capsys.readouterr().out
+
+    assert len(commands) >= 3
+    for word in {*re.findall(r"--[a-z][\w-]+", shown), *commands}:
+        assert word in page, word
+
+
+def test_every_dataset_has_a_page() -> None:
+    """What the package knows of a dataset stands on its page: size, licence, labels, citation."""
+    for spec in (*LISTED.values(), SAMPLE):
+        page = (DOCS / "datasets" / f"{spec.name}.md").read_text(encoding="utf-8")
+        doi = re.search(r"https://doi\.org/\S+", spec.citation)
+
+        assert f"({spec.nbytes:,} bytes)".replace(",", " ") in page
+        assert format_nbytes(spec.nbytes) in page
+        for fact in (spec.fetcher, spec.folder, spec.licence, spec.url, doi.group() if doi else ""):
+            assert fact in page, fact
+        for labels in spec.choices.values():
+            assert all(f"`{label}`" in page for label in labels), labels
 
 
 MODULES = sorted(
@@ -138,19 +216,30 @@ def test_examples_of_docstrings_give_what_they_show(name: str, anywhere: Path) -
     assert failed == 0
 
 
-@pytest.mark.parametrize("name", ["quickstart.py", "sample_analysis.py"])
-def test_example_runs_whole(name: str, anywhere: Path) -> None:
-    """An example is a script that works when started."""
+EXAMPLES = sorted((PROJECT / "examples").glob("*.py"))
+
+
+@pytest.mark.parametrize("script", EXAMPLES, ids=name_of)
+def test_example_runs_whole(script: Path, anywhere: Path) -> None:
+    """An example is a script that works when started, and needs no screen to do so."""
+    no_screen = "ignore:FigureCanvasAgg is non-interactive:UserWarning"
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(PROJECT / "examples" / name)],
+        [sys.executable, "-W", "error", "-W", no_screen, str(script)],
         check=False,
         capture_output=True,
         text=True,
+        env=os.environ | {"MPLBACKEND": "Agg"},
     )
 
     assert done.returncode == 0, done.stderr
-    if name == "sample_analysis.py":
-        assert (anywhere / "sample_analysis.png").stat().st_size > 10_000
+
+
+def test_example_writes_its_figure_where_it_is_told(anywhere: Path) -> None:
+    """With the name of a file, the analysis needs no screen and leaves a picture."""
+    command = [sys.executable, "-W", "error", str(PROJECT / "examples" / "sample_analysis.py")]
+    subprocess.run([*command, "figure.png"], check=True, capture_output=True)
+
+    assert (anywhere / "figure.png").stat().st_size > 10_000
 
 
 SPECIFICATION = [
