@@ -1,12 +1,8 @@
-"""
-Quick start with a public dataset
-=================================
+"""One mouse, one task, one slice of a public dataset, as an array.
 
-One mouse, one task, one slice of a public dataset, as an array.
 This downloads about 30 MB from OSF on the first run, and nothing on the next.
-(The page shows the code without its output, since the site is built without a network.)
 
-Run it with: ``python examples/quickstart.py``
+Run it with: python examples/quickstart.py
 """
 
 from confusius_datasets import fetch_nunez_elizalde_2022
@@ -16,14 +12,12 @@ dataset = fetch_nunez_elizalde_2022(
 )
 print(repr(dataset))
 
-# %%
 # Name the recording, and get the array.
 pwd = dataset.load(
     subject="CR020", session="20191122", task="spontaneous", acquisition="slice03", suffix="pwd"
 )
 print(pwd)
 
-# %%
 # The angiography of the same session came along: it has no task and no slice to filter by.
 angiography = dataset.load(subject="CR020", session="20191122", datatype="angio", suffix="pwd")
 print(angiography.dims)

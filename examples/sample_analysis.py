@@ -23,7 +23,7 @@ recording = {"subject": "mouse1", "session": "day1", "acquisition": "slice02"}
 pwd = dataset.load(**recording, task="checkerboard", suffix="pwd")
 events = dataset.get(**recording, suffix="events", extension=".tsv")[0].get_df()
 truth = dataset.load(**recording, suffix="mask")
-print(repr(dataset))
+print(len(dataset.missing()), "files of the dataset are still not on disk")
 events
 
 # %%

@@ -7,10 +7,12 @@ Look around in a dataset before anything is downloaded: labels, sizes, what a qu
 Run it with: ``python examples/sample_queries.py``
 """
 
+import matplotlib.pyplot as plt
+
 from confusius_datasets import Query, fetch_sample
 
 dataset = fetch_sample(download=False)
-print(repr(dataset))
+print(len(dataset.missing()), "files are not on disk yet")
 
 # %%
 # The values of an entity never need a download.
@@ -22,9 +24,14 @@ images = dataset.to_df(suffix="pwd", extension=".nii.gz")
 images[["subject", "session", "datatype", "task", "acquisition", "size", "on_disk"]]
 
 # %%
-# It is an ordinary pandas DataFrame, so it can be summed up: MB by subject and task.
+# It is an ordinary pandas DataFrame, so it can be summed up and drawn: MB by subject and task.
 recordings = images[images["datatype"] == "fusi"]
-recordings.pivot_table(index="subject", columns="task", values="size", aggfunc="sum") / 1e6
+megabytes = recordings.pivot_table(index="subject", columns="task", values="size", aggfunc="sum")
+megabytes /= 1e6
+axes = megabytes.plot.barh(stacked=True, figsize=(7, 2.2), xlabel="size (MB)", ylabel="")
+axes.figure.set_layout_engine("constrained")
+axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+plt.show()
 
 # %%
 # What would a query download? The recordings come with the sidecars that describe them.
