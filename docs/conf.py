@@ -40,7 +40,8 @@ autodoc_preserve_defaults = True
 numpydoc_show_class_members = False  # the class template lists the members itself
 numpydoc_class_members_toctree = False
 
-# An example that asks a host fails. (With CONFUSIUS_OFFLINE it would show less than at a reader's.)
+# An example that asks a host fails. CONFUSIUS_OFFLINE would change what the others show: with it,
+# a fetcher leaves out the files that describe the dataset.
 os.environ["http_proxy"] = os.environ["https_proxy"] = "http://127.0.0.1:9"
 
 

@@ -6,6 +6,7 @@ import ast
 import contextlib
 import doctest
 import importlib
+import inspect
 import io
 import itertools
 import os
@@ -22,9 +23,7 @@ import pytest
 import confusius_datasets
 from atlas_folders import install_atlas
 from confusius_datasets import errors, fetch_sample, list_datasets
-from confusius_datasets._catalog import LISTED, SAMPLE
 from confusius_datasets._cli import main
-from confusius_datasets._text import format_nbytes
 from confusius_datasets.testing import LocalOSF
 
 PROJECT = Path(confusius_datasets.__file__).parents[2]
@@ -141,7 +140,7 @@ def anchors_of(page: Path) -> set[str]:
 
 
 def test_every_page_is_in_the_contents_of_the_site() -> None:
-    """Whoever opens the site comes to every page by its lists of contents."""
+    """Every page can be reached from the lists of contents of the site."""
     listed = {DOCS / "index.md"}
     for page in PAGES:
         entries = [entry for block in blocks_of(page, "{toctree}") for entry in block.split()]
@@ -187,18 +186,50 @@ def test_every_option_of_the_command_is_in_the_reference(
         assert word in page, word
 
 
-def test_every_dataset_has_a_page() -> None:
-    """What the package knows of a dataset stands on its page: size, licence, labels, citation."""
-    for spec in (*LISTED.values(), SAMPLE):
-        page = (DOCS / "datasets" / f"{spec.name}.md").read_text(encoding="utf-8")
-        doi = re.search(r"https://doi\.org/\S+", spec.citation)
+FETCHERS = [name for name in confusius_datasets.__all__ if name.startswith("fetch_")]
 
-        assert f"({spec.nbytes:,} bytes)".replace(",", " ") in page
-        assert format_nbytes(spec.nbytes) in page
-        for fact in (spec.fetcher, spec.folder, spec.licence, spec.url, doi.group() if doi else ""):
-            assert fact in page, fact
-        for labels in spec.choices.values():
-            assert all(f"`{label}`" in page for label in labels), labels
+
+@pytest.mark.parametrize("name", FETCHERS)
+def test_every_dataset_has_a_page(name: str) -> None:
+    """Its page names each filter, each label that the docstring knows, and every source."""
+    dataset = name.removeprefix("fetch_").replace("_", "-")
+    page = (DOCS / "datasets" / f"{dataset}.md").read_text(encoding="utf-8")
+    fetcher = getattr(confusius_datasets, name)
+    text = inspect.getdoc(fetcher) or ""
+    described = dict(
+        re.findall(r"^(\w+) : str or list of str.*\n((?:    .*\n)+)", text, re.MULTILINE)
+    )
+    labels = {label for lines in described.values() for label in re.findall(r"`([\w-]+)`", lines)}
+    named = {name, dataset, *described, *labels} - PREFIXES
+
+    assert set(described) == set(inspect.signature(fetcher).parameters) & FILTERS
+    for word in named:
+        assert f"`{word}`" in page, word
+    for url in re.findall(r"https://\S+?(?=[.,)]?\s|$)", text.partition("References\n")[2]):
+        assert url in page, url
+
+
+FILTERS = {"datasets", "subjects", "sessions", "tasks", "acqs", "datatypes"}
+
+PREFIXES = {"sub-", "ses-", "task-", "acq-"}
+
+
+def test_sizes_of_datasets_are_those_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    """The pages have the sizes that the table of datasets prints, and their bytes agree."""
+    list_datasets()
+    rows = re.findall(r"│ fetch_(\w+) +│ +(\S+ \S+) │", capsys.readouterr().out)
+    index = (DOCS / "datasets" / "index.md").read_text(encoding="utf-8")
+
+    assert len(rows) >= 3
+    for name, size in rows:
+        page = (DOCS / "datasets" / f"{name.replace('_', '-')}.md").read_text(encoding="utf-8")
+        shown = re.search(r"^\| size \| (.+) \(([\d ]+) bytes\) \|$", page, re.MULTILINE)
+        assert shown, name
+        nbytes = int(shown.group(2).replace(" ", ""))
+        unit = 1e9 if size.endswith("GB") else 1e6
+        assert shown.group(1) == size
+        assert f"{nbytes / unit:.4g}" == size.split()[0]
+        assert f"| {size} |" in index
 
 
 MODULES = sorted(
