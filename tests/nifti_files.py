@@ -52,6 +52,8 @@ def write_nifti(
     header.set_data_dtype(data.dtype)
     header.set_data_shape(data.shape)
     header.set_xyzt_units(*units)
+    if sform is not None:
+        header["pixdim"][1:4] = np.linalg.norm(sform[:3, :3], axis=0)
     for axis, size in (pixdim or {}).items():
         header["pixdim"][axis] = size
     if qform is not None:

@@ -24,6 +24,9 @@ import numpy as np
 SHAPE = (112, 128, 9, 200)
 NBYTES = int(np.prod(SHAPE)) * 4
 REPEATS = 7
+OPENINGS = 200
+"""How often a file is opened, with header, sidecars and coordinates, but without its values."""
+
 SAMPLED = 10
 """Of nibabel's single frames of a `.nii.gz` only each tenth is read, and counted tenfold."""
 
@@ -52,6 +55,7 @@ def ours(path: Path) -> dict[str, Callable[[], Any]]:
             _ = array.isel(time=frame).values
 
     return {
+        "open": lambda: [load(path) for _ in range(OPENINGS)],
         "whole": lambda: load(path).values,
         "frames": frames,
         "voxel": lambda: load(path).isel(x=50, y=60, z=4).values,
@@ -74,6 +78,7 @@ def plain_nibabel(path: Path) -> dict[str, Callable[[], Any]]:
             _ = read(proxy[..., frame])
 
     return {
+        "open": lambda: [nibabel.load(path) for _ in range(OPENINGS)],
         "whole": lambda: read(nibabel.load(path).dataobj),
         "get_fdata": lambda: nibabel.load(path).get_fdata(),
         "frames": frames,
@@ -142,7 +147,7 @@ def main() -> None:
         print(f"{'file':8}{'work':12}{'who':11}{'seconds':>9}{'ratio':>8}{'memory/array':>14}")
         for extension in (".nii.gz", ".nii"):
             path = Path(folder) / f"sub-01_pwd{extension}"
-            for work in ("whole", "get_fdata", "frames", "voxel"):
+            for work in ("open", "whole", "get_fdata", "frames", "voxel"):
                 for peer in ("ours", "nibabel", "confusius"):
                     if (peer == "ours" and work == "get_fdata") or (
                         peer == "confusius"

@@ -90,3 +90,34 @@ def test_load_of_a_path_in_a_dataset_differs_by_the_entities_alone(tmp_path: Pat
     assert list(by_query.attrs) == list(by_path.attrs)
     assert by_path.attrs["manufacturer"] == "root"
     assert by_path.attrs["probe_type"] == "subject"
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_load_and_layout_agree_on_every_field(tmp_path: Path, mark: bytes) -> None:
+    """One reader and one rule: marks of byte order are read over, a null takes a field away."""
+    ds = _write_dataset(tmp_path / "root")
+    (tmp_path / "root" / "pwd.json").write_bytes(
+        mark + b'{"Manufacturer": "M", "Far": 1, "Near": 1, "Custom": {"a": null}}'
+    )
+    own = next((tmp_path / "root").rglob("*acq-slice01_pwd.json"))
+    own.write_bytes(mark + b'{"RepetitionTime": 0.3, "Near": null, "Never": null}')
+    ds = open_dataset(tmp_path / "root")
+
+    attrs = ds.load(acquisition="slice01").attrs
+    metadata = ds.get(acquisition="slice01", extension=".nii.gz")[0].get_metadata()
+
+    assert metadata == {
+        "Manufacturer": "M",
+        "Far": 1,
+        "Custom": {"a": None},
+        "ProbeType": "subject",
+        "RepetitionTime": 0.3,
+    }
+    fields = {"Far", "Near", "Never", "Custom"}
+    assert {name: attrs[name] for name in fields & attrs.keys()} == {
+        "Far": 1,
+        "Custom": {"a": None},
+    }
+    assert attrs["manufacturer"] == "M"
+    assert len(ds.get(Manufacturer="M", extension=".nii.gz")) == 3
+    assert len(ds.get(Near=1, extension=".nii.gz")) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import os
 from pathlib import Path
@@ -11,8 +12,16 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from confusius_datasets._io import LOADABLE_EXTENSIONS, chunks, load, load_with_entities
+from confusius_datasets._io import (
+    FORMATS,
+    LOADABLE_EXTENSIONS,
+    chunks,
+    engine,
+    load,
+    load_with_entities,
+)
 from confusius_datasets._io.engine import ConfusiusNiftiBackend
+from confusius_datasets._io.formats import find_format
 from confusius_datasets.errors import FileFormatError, MissingDependencyError, MissingFileError
 from nifti_files import DIAGONAL, counting, write_nifti
 
@@ -77,11 +86,12 @@ def test_open_dataset_drops_variables(file: Path) -> None:
 
 
 def test_open_dataset_file_named_as_a_dimension(tmp_path: Path) -> None:
-    """A file may be called as one of its dimensions is."""
+    """A file may be called as one of its dimensions is; engine and `load` agree on the name."""
     file = write_nifti(tmp_path / "x.nii", counting(SHAPE), sform=DIAGONAL)
 
     assert list(xr.open_dataset(file, engine=ConfusiusNiftiBackend).data_vars) == ["values"]
-    assert load(file).name == "x"
+    assert xr.open_dataarray(file, engine=ConfusiusNiftiBackend).name == "values"
+    assert load(file).name == "values"
 
 
 @pytest.mark.parametrize(
@@ -265,3 +275,59 @@ def test_load_with_entities_labels_a_concatenation(file: Path) -> None:
 def test_loadable_extensions_are_those_of_the_message() -> None:
     """What a query may offer to load is what `load` takes."""
     assert LOADABLE_EXTENSIONS == (".nii", ".nii.gz", ".scan", ".zarr")
+
+
+@pytest.mark.parametrize(
+    "opener",
+    [
+        load,
+        lambda file: xr.open_dataarray(file, engine="confusius-nifti"),
+        lambda file: xr.open_dataset(file, engine=ConfusiusNiftiBackend),
+    ],
+    ids=["load", "open_dataarray", "open_dataset"],
+)
+def test_warnings_point_at_the_line_that_loads(tmp_path: Path, opener: Any) -> None:
+    """Whoever reads a warning about header or sidecar finds the line of their own that loads."""
+    file = write_nifti(
+        tmp_path / "a_pwd.nii",
+        counting(SHAPE),
+        sidecar={"RepetitionTime": "no", "VolumeTiming": [1], "rgb_lookup": 3},
+    )
+
+    with pytest.warns(UserWarning) as caught:
+        opener(file)
+
+    assert [warning.filename for warning in caught] == [__file__] * 2
+    assert str(caught[0].message).startswith("Both sform_code and qform_code are 0")
+    assert str(caught[1].message).startswith("fUSI-BIDS validation warning:")
+    assert str(caught[1].message).count("\n  - ") == 6
+
+
+def test_format_registry_has_each_extension_once() -> None:
+    """A file's name stands for one format."""
+    extensions = [extension for format_ in FORMATS for extension in format_.extensions]
+
+    assert len(set(extensions)) == len(extensions)
+    for extension in extensions:
+        assert extension in find_format(FORMATS, Path(f"sub-01_pwd{extension}")).extensions
+
+
+def test_files_of_the_room_do_not_import_in_a_circle() -> None:
+    """Among the files that load, imports point one way, those inside functions included."""
+    folder = Path(engine.__file__).parent
+    package = "confusius_datasets._io"
+    imports: dict[str, set[str]] = {}
+    for path in folder.rglob("*.py"):
+        parts = path.relative_to(folder).with_suffix("").parts
+        module = ".".join([package, *(part for part in parts if part != "__init__")])
+        imports[module] = {
+            str(node.module)
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith(package)
+        }
+
+    while free := [module for module, needed in imports.items() if not needed & imports.keys()]:
+        for module in free:
+            del imports[module]
+
+    assert imports == {}

@@ -6,6 +6,8 @@ import concurrent.futures
 import gzip
 import multiprocessing
 import os
+import signal
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from confusius_datasets._io import gzip_stream, load, readers, seek_index
+from confusius_datasets._io import load
+from confusius_datasets._io.bytes import gzip_stream, readers, seek_index
+from confusius_datasets._io.bytes.readers import Way, choose_way, shared_reader
 from confusius_datasets._io.engine import ConfusiusNiftiBackend
-from confusius_datasets._io.readers import Way, choose_way, shared_reader
+from confusius_datasets._io.versions import FileVersion
 from nifti_files import DIAGONAL, sum_backwards, write_nifti
 
 SHAPE = (32, 32, 4, 60)
@@ -38,9 +42,9 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Treat files of a megabyte as large ones."""
     monkeypatch.setattr(readers, "NEAR", 2 * FRAME)
     monkeypatch.setattr(seek_index, "SMALLEST_SPACING", 1 << 16)
-    readers.forget_readers()
+    readers.READERS.forget()
     yield
-    readers.forget_readers()
+    readers.READERS.forget()
 
 
 @pytest.fixture
@@ -143,7 +147,7 @@ def _read_backwards(array: xr.DataArray) -> None:
 def test_index_on_disk_is_used_by_the_next_process(file: Path, decompressed: list[int]) -> None:
     """With an index on disk, a far frame is reached without what lies before it."""
     _read_backwards(load(file))
-    readers.forget_readers()
+    readers.READERS.forget()
     array = load(file)
     decompressed.clear()
 
@@ -166,7 +170,7 @@ def test_index_that_is_damaged_is_built_anew(file: Path, data_dir: Path, damage:
             "text": b"not an index",
         }[damage]
     )
-    readers.forget_readers()
+    readers.READERS.forget()
 
     _read_backwards(load(file))
 
@@ -241,11 +245,11 @@ def test_small_files_need_no_index(
 
 def test_shared_reader_is_one_for_all_arrays_of_a_file(file: Path) -> None:
     """Arrays of one file go on from one another's place, until the file changes."""
-    first = shared_reader(file, 100)
+    first = shared_reader(file, FileVersion.of(file), 100)
 
-    assert shared_reader(file, 100) is first
+    assert shared_reader(file, FileVersion.of(file), 100) is first
     os.utime(file, ns=(0, 0))
-    assert shared_reader(file, 100) is not first
+    assert shared_reader(file, FileVersion.of(file), 100) is not first
 
 
 def test_shared_reader_forgets_the_least_used(tmp_path: Path) -> None:
@@ -254,12 +258,13 @@ def test_shared_reader_forgets_the_least_used(tmp_path: Path) -> None:
     for number in range(readers.MOST_READERS + 1):
         files.append(tmp_path / f"{number}.gz")
         files[-1].touch()
-    first = shared_reader(files[0], 1)
+    version = FileVersion.of(files[0])
+    first = shared_reader(files[0], version, 1)
 
     for other in files[1:]:
-        shared_reader(other, 1)
+        shared_reader(other, version, 1)
 
-    assert shared_reader(files[0], 1) is not first
+    assert shared_reader(files[0], version, 1) is not first
 
 
 def test_many_threads_read_the_right_frames(file: Path) -> None:
@@ -306,3 +311,21 @@ def test_stream_reads_in_any_portions(file: Path) -> None:
 
     assert whole[352:] == _data().tobytes(order="F")[: len(whole) - 352]
     assert stream.position == len(whole)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+def test_forked_process_has_readers_of_its_own(file: Path) -> None:
+    """A lock that another thread held at the instant of a fork stops no child."""
+    array = load(file)
+    _read_backwards(array)
+    state = readers.READERS.get()
+
+    with state._lock, warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            _read_backwards(array)
+            os._exit(0 if readers.READERS.get() is not state else 1)
+    _, status = os.waitpid(child, 0)
+
+    assert status == 0

@@ -7,11 +7,11 @@ import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
 from confusius_datasets._io import load
-from confusius_datasets._io.header import NIFTI1
 from confusius_datasets.errors import FileFormatError, MissingFileError
 from nifti_files import DIAGONAL, counting, write_nifti
 
@@ -33,8 +33,8 @@ def zipped(tmp_path: Path) -> Path:
 
 
 def _set(content: bytes, field: str, value: bytes) -> bytes:
-    fields = NIFTI1.fields
-    start = fields[field][1] if fields else 0
+    fields = nibabel.Nifti1Header.template_dtype.fields or {}
+    start = fields[field][1]
     return content[:start] + value + content[start + len(value) :]
 
 
@@ -49,7 +49,7 @@ def _f4(*values: float) -> bytes:
 FAULTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty": (lambda _: b"", "the file is empty"),
     "short": (lambda content: content[:200], "ends within its header: 200 bytes of 348"),
-    "text": (lambda _: b"<html>no such page</html>", "not a NIfTI-1 or NIfTI-2 file"),
+    "text": (lambda _: b"sub-01", "not a NIfTI-1 or NIfTI-2 file: it begins with b'sub-'"),
     "magic": (lambda content: _set(content, "magic", b"abcd"), "wrong magic b'abcd'"),
     "pair": (lambda content: _set(content, "magic", b"ni1\0"), "two-file NIfTI"),
     "truncated": (lambda content: content[:-1], "It is cut off or damaged"),
@@ -58,13 +58,9 @@ FAULTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "negative": (lambda content: _set(content, "dim", _i2(3, -4)), "impossible shape"),
     "huge": (lambda content: _set(content, "dim", _i2(4, *[32767] * 4)), "promises"),
     "type": (lambda content: _set(content, "datatype", _i2(77)), "datatype 77 (no type at all)"),
-    "colours": (lambda content: _set(content, "datatype", _i2(128)), "RGB colours"),
     "offset": (lambda content: _set(content, "vox_offset", _f4(10)), "vox_offset is 10"),
     "no offset": (lambda content: _set(content, "vox_offset", _f4(np.nan)), "vox_offset is nan"),
     "slope": (lambda content: _set(content, "scl_slope", _f4(2, np.inf)), "scl_inter is inf"),
-    "pixdim": (lambda content: _set(content, "pixdim", _f4(1, np.nan)), "no number"),
-    "sform": (lambda content: _set(content, "srow", _f4(np.nan)), "sform holds entries"),
-    "singular": (lambda content: _set(content, "srow", _f4(*[0] * 12)), "sform is singular"),
 }
 
 
@@ -79,6 +75,83 @@ def test_load_fault_names_file_and_fault(plain: Path, fault: str) -> None:
 
     assert str(caught.value).startswith(f"{plain}: ")
     assert words in str(caught.value)
+
+
+FALLBACKS: dict[str, tuple[dict[str, list[float]], list[str], str]] = {
+    "sform of zeros": (
+        {"srow_x": [0] * 12},
+        ["physical_to_qform"],
+        "The sform is singular: its columns [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]] "
+        "span no volume. It is ignored.",
+    ),
+    "sform without thickness": (
+        {"srow_z": [0, 0, 0, 3]},
+        ["physical_to_qform"],
+        "The sform is singular: its columns [[0.125, 0.0, 0.0], [0.0, 0.25, 0.0], [0.0, 0.0, 0.0]] "
+        "span no volume. It is ignored.",
+    ),
+    "sform of NaN": (
+        {"srow_x": [np.nan]},
+        ["physical_to_qform"],
+        "The sform has entries that are not finite numbers. It is ignored.",
+    ),
+    "qform of infinities": (
+        {"qoffset_x": [np.inf]},
+        ["physical_to_sform"],
+        "The qform has entries that are not finite numbers. It is ignored.",
+    ),
+    "no usable form": (
+        {"qoffset_x": [np.inf], "srow_x": [np.nan]},
+        [],
+        "The sform has entries that are not finite numbers. It is ignored. The qform has entries "
+        "that are not finite numbers. It is ignored. Coordinates are computed from the voxel "
+        "dimensions only.",
+    ),
+    "pixdim": (
+        {"pixdim": [1, 0.125, np.nan]},
+        ["physical_to_sform", "physical_to_qform"],
+        "pixdim[2], the voxel size along y, is nan. It is taken to be 1. The sform has voxels of "
+        "0.125 x 0.25 x 0.5, but pixdim says 0.125 x 1 x 0.5. Coordinates follow the sform; other "
+        "programs may follow pixdim.",
+    ),
+    "other scale": (
+        {"srow_x": [1, 0, 0, 0], "srow_y": [0, 1, 0, 0], "srow_z": [0, 0, 1, 0]},
+        ["physical_to_sform", "physical_to_qform"],
+        "The sform has voxels of 1 x 1 x 1, but pixdim says 0.125 x 0.25 x 0.5. Coordinates follow "
+        "the sform; other programs may follow pixdim.",
+    ),
+}
+"""Fields of a header that cannot be, the matrices that are left, and the warning."""
+
+
+@pytest.mark.parametrize("case", FALLBACKS)
+def test_load_form_that_cannot_be_used_falls_back_with_a_warning(plain: Path, case: str) -> None:
+    """Values are reachable whatever stands in sform, qform and voxel sizes: one warning says it."""
+    changes, matrices, words = FALLBACKS[case]
+    file = write_nifti(plain, counting(SHAPE), sform=DIAGONAL, qform=DIAGONAL)
+    content = file.read_bytes()
+    for field, numbers in changes.items():
+        content = _set(content, field, _f4(*numbers))
+    file.write_bytes(content)
+
+    with pytest.warns(UserWarning) as caught:
+        array = load(file)
+
+    assert [str(warning.message) for warning in caught] == [f"{file}: {words}"]
+    assert [*array.attrs.get("affines", {})] == matrices
+    assert [name for name in array.attrs if name.endswith("_code")] == [
+        f"{name.removeprefix('physical_to_')}_code" for name in matrices
+    ]
+    assert all(np.isfinite(array[dim]).all() for dim in array.dims)
+    np.testing.assert_array_equal(array, counting(SHAPE).T)
+
+
+def test_load_form_of_almost_the_same_scale_is_silent(plain: Path) -> None:
+    """Voxel sizes that were rounded contradict nothing."""
+    content = _set(plain.read_bytes(), "pixdim", _f4(1, 0.127, 0.246, 0.51))
+    plain.write_bytes(content)
+
+    assert load(plain).x.attrs["voxdim"] == 0.125
 
 
 def test_load_truncated_file_says_all_there_is_to_say(plain: Path) -> None:

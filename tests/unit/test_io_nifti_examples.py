@@ -241,8 +241,9 @@ def test_load_volume_timing_of_wrong_length_falls_back_to_header(tmp_path: Path)
         array = _timed(tmp_path, short, step=0.6)
 
     assert [str(warning.message) for warning in caught] == [
-        "`VolumeTiming` length (3) does not match the data time dimension (4). Ignoring it.",
-        "Without a usable `VolumeTiming`, times are taken from the NIfTI header.",
+        "fUSI-BIDS validation warning:"
+        "\n  - `VolumeTiming` length (3) does not match the data time dimension (4). Ignoring it."
+        "\n  - Times are taken from the NIfTI header."
     ]
     assert array.time.values.tolist() == [0.6000000238418579 * n for n in range(4)]
     assert array.time.attrs["volume_acquisition_duration"] == 0.5

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from confusius_datasets._io import lazy, load
-from confusius_datasets._io.readers import PART, PlainReader
+from confusius_datasets._io import load
+from confusius_datasets._io.bytes.readers import PART, PlainReader
+from confusius_datasets._io.nifti import array as nifti_array
 from confusius_datasets.errors import FileFormatError
 from nifti_files import DIAGONAL, affine_of, counting, write_nifti
 
@@ -122,8 +123,9 @@ def test_load_extra_axis_of_unusable_description_warns(tmp_path: Path, name: Any
         array = load(file)
 
     assert [str(warning.message) for warning in caught] == [
-        f"`ConfUSIusDim4Name` ({name!r}) cannot name a dimension. Ignoring it.",
-        "`ConfUSIusDim4Coordinates` is no list of 2 coordinates. Ignoring it.",
+        "fUSI-BIDS validation warning:"
+        f"\n  - `ConfUSIusDim4Name` ({name!r}) cannot name a dimension. Ignoring it."
+        "\n  - `ConfUSIusDim4Coordinates` must list 2 coordinates. Ignoring it."
     ]
     assert array.dims == ("dim4", "time", "z", "y", "x")
 
@@ -225,14 +227,14 @@ SELECTIONS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("extension", [".nii", ".nii.gz"])
 @pytest.mark.parametrize("scaling", [None, (2.0, 1.0)])
-@pytest.mark.parametrize("scratch", [lazy.SCRATCH_NBYTES, 100])
+@pytest.mark.parametrize("scratch", [nifti_array.SCRATCH_NBYTES, 100])
 def test_isel_reads_the_same_values_as_indexing_the_whole(
     tmp_path: Path, extension: str, scaling: Any, scratch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Any selection, read by itself, equals the same selection of the whole."""
     # With small pieces, small arrays are read as large ones are.
-    monkeypatch.setattr(lazy, "SCRATCH_NBYTES", scratch)
-    monkeypatch.setattr(lazy, "PAGE_NBYTES", scratch // 5)
+    monkeypatch.setattr(nifti_array, "SCRATCH_NBYTES", scratch)
+    monkeypatch.setattr(nifti_array, "PAGE_NBYTES", scratch // 5)
     file = write_nifti(
         tmp_path / f"s{extension}", counting(SHAPE, "i2"), sform=DIAGONAL, scaling=scaling
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import pytest
 import xarray as xr
 
 from confusius_datasets._io import load
-from confusius_datasets._io.fields import KNOWN_FIELDS, problems_of
-from confusius_datasets._io.sidecar import attribute_name
+from confusius_datasets._io.nifti.attributes import attribute_name
+from confusius_datasets._io.nifti.fields import KNOWN_FIELDS, problems_of
 from confusius_datasets.errors import FileFormatError
 from nifti_files import DIAGONAL, counting, write_nifti
 
@@ -24,9 +25,11 @@ def _write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
-def _load(folder: Path, sidecar: dict[str, Any], shape: tuple[int, ...] = SHAPE) -> xr.DataArray:
+def _load(
+    folder: Path, sidecar: dict[str, Any], shape: tuple[int, ...] = SHAPE, **header: Any
+) -> xr.DataArray:
     file = folder / "sub-01_pwd.nii"
-    return load(write_nifti(file, counting(shape), sform=DIAGONAL, sidecar=sidecar))
+    return load(write_nifti(file, counting(shape), sform=DIAGONAL, sidecar=sidecar, **header))
 
 
 def test_load_inherits_sidecars_from_the_root_down(tmp_path: Path) -> None:
@@ -260,23 +263,64 @@ def test_load_slice_timing_is_a_coordinate(
     assert not {"slice_timing", "slice_encoding_direction"} & array.attrs.keys()
 
 
+@pytest.mark.parametrize("shape", [(3, 2, 4, 3), (3, 2, 4)])
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"SliceEncodingDirection": "up"}, "SliceEncodingDirection is 'up'"),
-        ({"SliceTiming": [0.0]}, "one time a slice: expected 4 along 'z', found 1"),
-        ({"SliceTiming": "none"}, "found no list of numbers"),
+        ({"SliceEncodingDirection": "up"}, "SliceEncodingDirection: should be one of i, j, k"),
+        ({"SliceEncodingDirection": ["k"]}, "SliceEncodingDirection: should be one of i, j, k"),
+        ({"SliceTiming": [0.0]}, "`SliceTiming` has 1 times, but the image has 4 slices along 'z'"),
+        ({"SliceTiming": "ascending"}, "SliceTiming: should be a list of numbers"),
+        ({"SliceTiming": [[0, 1, 2, 3]]}, "SliceTiming: should be a list of numbers"),
+        ({"SliceTiming": [0, 1, 2, 1.7e308]}, "`SliceTiming` has times that are beyond any"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:fUSI-BIDS validation warning")
-def test_load_slice_timing_that_does_not_fit_is_an_error(
-    tmp_path: Path, change: dict[str, Any], words: str
+def test_load_slice_timing_that_does_not_fit_is_left_out(
+    tmp_path: Path, change: dict[str, Any], words: str, shape: tuple[int, ...]
 ) -> None:
-    """Slice times that cannot be assigned are refused."""
+    """Slice times that cannot be assigned are told in one warning, and the image is loaded."""
     good = {"RepetitionTime": 1, "SliceTiming": [0, 1, 2, 3], "SliceEncodingDirection": "k"}
 
-    with pytest.raises(FileFormatError, match=words):
-        _load(tmp_path, {**good, **change})
+    with pytest.warns(UserWarning) as caught:
+        array = _load(tmp_path, {**good, **change}, shape=shape, units=("mm", "msec"))
+
+    (warning,) = caught
+    assert words in str(warning.message)
+    assert "slice_time" not in array.coords
+    assert array.attrs["slice_timing"] == {**good, **change}["SliceTiming"]
+    assert array.values.size
+
+
+TIMES = [0.0, 0.5, 1.0]
+"""Times of three volumes by the header."""
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "times"),
+    [
+        *(({"RepetitionTime": value}, TIMES) for value in (0, -1, "0.5", [0.5], True, math.inf)),
+        ({"RepetitionTime": 1e308}, TIMES),
+        ({"RepetitionTime": 1, "DelayAfterTrigger": "soon"}, [0, 1, 2]),
+        ({"RepetitionTime": 1, "DelayAfterTrigger": 1e300}, [0, 1, 2]),
+        ({"RepetitionTime": 1, "DelayAfterTrigger": math.nan}, [0, 1, 2]),
+        ({"VolumeTiming": [0, 1, 1], "RepetitionTime": 1}, [0, 1, 2]),
+        ({"VolumeTiming": [0, 2, 1], "RepetitionTime": 0}, TIMES),
+        ({"VolumeTiming": [0, 1, math.inf]}, TIMES),
+        ({"VolumeTiming": [0, 1, 10**400]}, TIMES),
+        ({"VolumeTiming": [True, 2, 3]}, TIMES),
+        ({"VolumeTiming": {"0": 1}, "RepetitionTime": 2}, [0, 2, 4]),
+    ],
+)
+def test_load_times_that_do_not_increase_give_way_to_the_next_source(
+    tmp_path: Path, sidecar: dict[str, Any], times: list[float]
+) -> None:
+    """Whatever a sidecar says, times are finite and increase; one warning says what was wrong."""
+    with pytest.warns(UserWarning) as caught:
+        array = _load(tmp_path, sidecar, shape=(2, 2, 1, 3), pixdim={4: 0.5})
+
+    (warning,) = caught
+    assert str(warning.message).startswith("fUSI-BIDS validation warning:\n  - ")
+    assert array.time.values.tolist() == times
 
 
 @pytest.mark.parametrize(
@@ -339,7 +383,6 @@ def test_load_single_volume_without_timing_has_no_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("listed", [[], "soon", [[1]], [None]])
 @pytest.mark.filterwarnings("ignore:fUSI-BIDS validation warning")
-@pytest.mark.filterwarnings("ignore:Without a usable")
 def test_load_volume_timing_that_is_no_list_is_ignored(tmp_path: Path, listed: Any) -> None:
     """A `VolumeTiming` that says no times is ignored with a warning."""
     with pytest.warns(UserWarning, match="is not a list of one time or more"):
@@ -370,7 +413,7 @@ def test_load_label_colours_that_are_none_are_kept_as_they_are(tmp_path: Path) -
     """A table that cannot be read is left alone, with a warning."""
     pytest.importorskip("matplotlib")
 
-    with pytest.warns(UserWarning, match="'rgb_lookup' is no table of labels and colours"):
+    with pytest.warns(UserWarning, match="'rgb_lookup' must be a table of labels and colours"):
         attrs = _load(tmp_path, {"rgb_lookup": {"a": 1}}).attrs
 
     assert attrs["rgb_lookup"] == {"a": 1}

@@ -12,7 +12,6 @@ import xarray as xr
 import zarr
 
 from confusius_datasets._io import load
-from confusius_datasets._io.zarr import load_zarr
 from confusius_datasets.errors import FileFormatError, MissingFileError, UnknownKeyError
 
 
@@ -59,7 +58,7 @@ def test_store_without_consolidated_metadata_is_opened_without_a_warning(tmp_pat
     """Whether metadata are consolidated is seen, not guessed."""
     recording().to_zarr(tmp_path / "a.zarr", zarr_format=2, consolidated=False)
 
-    assert load_zarr(tmp_path / "a.zarr").shape == (2, 3, 4)
+    assert load(tmp_path / "a.zarr").shape == (2, 3, 4)
 
 
 def test_values_are_in_the_chunks_of_the_store(tmp_path: Path) -> None:
@@ -69,7 +68,6 @@ def test_values_are_in_the_chunks_of_the_store(tmp_path: Path) -> None:
     assert load(path).chunks == ((1, 1), (3,), (4,))
     assert load(path, chunks={"time": 2}).chunks == ((2,), (3,), (4,))
     assert load(path, chunks=(2, 3, 2)).chunks == ((2,), (3,), (2, 2))
-    assert load_zarr(path, chunks=None).chunks is None
 
 
 def test_first_variable_is_loaded_unless_one_is_named(tmp_path: Path) -> None:
@@ -204,4 +202,4 @@ def test_wrong_argument_is_no_fault_of_the_store(tmp_path: Path) -> None:
     path = save(recording(), tmp_path / "a.zarr")
 
     with pytest.raises(TypeError, match="colour"):
-        load_zarr(path, colour="red")
+        load(path, colour="red")

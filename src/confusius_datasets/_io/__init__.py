@@ -1,25 +1,37 @@
 """One file → one `xarray.DataArray`: NIfTI, Zarr and Iconeus SCAN.
 
-The dispatch by extension lives here, a format in each file beside it. Nothing here knows what a
-dataset is: sidecars and seek indexes are found from the path alone.
+`FORMATS` is the registry: a format says its extensions, and how to read all of a path but its
+values. Nothing here knows what a dataset is: sidecars and seek indexes are found from the path.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from confusius_datasets._text import did_you_mean
-from confusius_datasets.errors import FileFormatError, MissingFileError
+from confusius_datasets._io.colors import label_colors
+from confusius_datasets._io.files import local_path
+from confusius_datasets._io.formats import find_format
+from confusius_datasets._io.nifti import NIFTI
+from confusius_datasets._io.scan import SCAN
+from confusius_datasets._io.zarr import ZARR
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["COORDINATE_ENTITIES", "LOADABLE_EXTENSIONS", "load", "load_with_entities"]
+__all__ = [
+    "COORDINATE_ENTITIES",
+    "LOADABLE_EXTENSIONS",
+    "label_colors",
+    "load",
+    "load_with_entities",
+]
 
-LOADABLE_EXTENSIONS = (".nii", ".nii.gz", ".scan", ".zarr")
+FORMATS = (NIFTI, SCAN, ZARR)
+"""Every format that can be loaded; another one is a file of its own and an entry here."""
+
+LOADABLE_EXTENSIONS = tuple(extension for format_ in FORMATS for extension in format_.extensions)
 """Extensions of the files that `load` understands, compared with the case."""
 
 COORDINATE_ENTITIES = ("subject", "session", "task", "acquisition", "run")
@@ -78,24 +90,18 @@ def load(
     ...     load(f"{folder}/sub-01_pwd.nii.gz").sizes["time"]
     6
     """
-    absolute = _absolute(path)
-    extension = _loadable_extension(absolute.name)
-    foreign = [] if extension == ".zarr" else [*zarr_options]
-    foreign += ["bps_path"] if bps_path is not None and extension != ".scan" else []
-    if foreign:
-        raise TypeError(f"load has no option {', '.join(foreign)} for {extension} files.")
-    if extension == ".zarr":
-        from confusius_datasets._io.zarr import load_zarr
+    absolute = local_path(path)
+    format_ = find_format(FORMATS, absolute)
+    options = dict(zarr_options)
+    if bps_path is not None:
+        options["bps_path"] = bps_path
+    format_.refuse_others(options, absolute)
+    if format_ is ZARR:
+        options["variable"] = variable
+    # Imported when it is needed: xarray imports this package whenever it looks for engines.
+    from confusius_datasets._io.prepared import open_prepared
 
-        options = zarr_options if chunks is None else {"chunks": chunks, **zarr_options}
-        return load_zarr(absolute, variable=variable, **options)
-    if extension == ".scan":
-        from confusius_datasets._io.scan import load_scan
-
-        return load_scan(absolute, bps_path=bps_path, chunks=chunks)
-    from confusius_datasets._io.nifti import load_nifti
-
-    return load_nifti(absolute, chunks=chunks)
+    return open_prepared(format_.open(absolute, **options), chunks=chunks)
 
 
 def load_with_entities(
@@ -109,33 +115,6 @@ def load_with_entities(
         if entities.get(name) is not None and name not in array.dims
     }
     return array.assign_coords(labels)
-
-
-def _absolute(path: str | os.PathLike[str]) -> Path:
-    """Expand a path, leaving links alone: the name of a link's target says nothing in BIDS."""
-    try:
-        return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - keeps links
-    except TypeError as error:
-        raise TypeError(
-            f"path must be a pathlib.Path or castable to it, not {type(path).__name__}."
-        ) from error
-    except RuntimeError as error:
-        raise MissingFileError(
-            f"{os.fspath(path)}: '~' names the home of a user that is not known here. Give the "
-            "path from the root of the file system on."
-        ) from error
-
-
-def _loadable_extension(name: str) -> str:
-    """Say which of the loadable extensions a file name has."""
-    for extension in sorted(LOADABLE_EXTENSIONS, key=len, reverse=True):
-        if name.endswith(extension):
-            return extension
-    given = "".join(Path(name).suffixes[-2:])
-    raise FileFormatError(
-        f"Unsupported file extension in '{name}'. {did_you_mean(given, LOADABLE_EXTENSIONS)}"
-        f"Supported extensions are: {', '.join(LOADABLE_EXTENSIONS)}."
-    )
 
 
 def _coordinate_value(name: str, value: object) -> str | int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,7 @@ def label_colors(
     return colormap, BoundaryNorm([*labels, labels[-1] + 1], len(labels), clip=False)
 
 
-def with_colors(attrs: Mapping[str, Any]) -> dict[str, Any]:
+def with_colors(attrs: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
     """Add `cmap` and `norm`, which no file can hold, to attributes that have `rgb_lookup`."""
     lookup = attrs.get("rgb_lookup")
     if not lookup or {"cmap", "norm"} <= attrs.keys():
@@ -36,10 +35,8 @@ def with_colors(attrs: Mapping[str, Any]) -> dict[str, Any]:
     try:
         colormap, norm = label_colors(lookup)
     except (AttributeError, TypeError, ValueError, OverflowError) as error:
-        warnings.warn(
-            f"'rgb_lookup' is no table of labels and colours, and is left as it is: {error}",
-            UserWarning,
-            stacklevel=2,
+        problems.append(
+            f"'rgb_lookup' must be a table of labels and colours, and is left as it is: {error}"
         )
         return dict(attrs)
     return {**attrs, "cmap": colormap, "norm": norm}

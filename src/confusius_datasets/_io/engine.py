@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from xarray.backends import BackendEntrypoint
+
+from confusius_datasets._io.files import is_address, local_path
+from confusius_datasets._io.nifti import NIFTI
 
 if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["ConfusiusNiftiBackend"]
 
-EXTENSIONS = (".nii", ".nii.gz")
-
 
 class ConfusiusNiftiBackend(BackendEntrypoint):
-    """Opens NIfTI files of functional ultrasound, with their BIDS sidecars.
+    """Opens NIfTI files of functional ultrasound on this machine, with their BIDS sidecars.
 
     Examples
     --------
@@ -34,9 +34,13 @@ class ConfusiusNiftiBackend(BackendEntrypoint):
     ('z', 'y', 'x')
     """
 
-    description: ClassVar[str] = "NIfTI files (.nii, .nii.gz) of functional ultrasound imaging"
+    description: ClassVar[str] = (
+        "Local NIfTI files (.nii, .nii.gz) of functional ultrasound imaging"
+    )
     open_dataset_parameters: ClassVar[tuple[str, ...] | None] = (
-        *("filename_or_obj", "drop_variables", "sidecars", "seek_index"),
+        *("filename_or_obj", "drop_variables", "name", "sidecars", "seek_index"),
+        *("mask_and_scale", "decode_times", "decode_timedelta", "use_cftime"),
+        *("concat_characters", "decode_coords"),
     )
     supports_groups: ClassVar[bool] = False
 
@@ -45,21 +49,44 @@ class ConfusiusNiftiBackend(BackendEntrypoint):
         filename_or_obj: Any,
         *,
         drop_variables: str | Iterable[str] | None = None,
+        name: str | None = None,
         sidecars: bool = True,
         seek_index: bool = True,
+        mask_and_scale: bool = True,
+        decode_times: object = None,
+        decode_timedelta: object = None,
+        use_cftime: object = None,
+        concat_characters: object = None,
+        decode_coords: object = None,
     ) -> xr.Dataset:
         """Open a file as a dataset of one lazy variable.
 
         Parameters
         ----------
         filename_or_obj : str or path-like
-            A `.nii` or `.nii.gz` file.
+            A `.nii` or `.nii.gz` file on this machine.
         drop_variables : str or iterable of str, optional
             Variables and coordinates to leave out.
+        name : str, optional
+            Name of the variable. If not provided, the file's without the extension, or `values`
+            where that is the name of a dimension or coordinate. `xarray.open_mfdataset` stacks
+            several files only if their variables have the same name.
         sidecars : bool, default: True
             Whether to read the JSON sidecars that apply by the BIDS inheritance principle.
         seek_index : bool, default: True
             Whether to keep a seek index of a `.nii.gz` file on disk, once one was needed.
+        mask_and_scale : bool, default: True
+            Whether to apply the scaling of the header. If not, values are those stored.
+        decode_times : object, optional
+            Accepted as by every engine of xarray: times are numbers in the unit of their `attrs`.
+        decode_timedelta : object, optional
+            Accepted as by every engine of xarray, see `decode_times`.
+        use_cftime : object, optional
+            Accepted as by every engine of xarray, see `decode_times`.
+        concat_characters : object, optional
+            Accepted as by every engine of xarray: a NIfTI file holds no texts.
+        decode_coords : object, optional
+            Accepted as by every engine of xarray: coordinates come from header and sidecars.
 
         Returns
         -------
@@ -69,16 +96,22 @@ class ConfusiusNiftiBackend(BackendEntrypoint):
         Raises
         ------
         MissingFileError
-            If there is no such file.
+            If there is no such file, or an address is given.
         FileFormatError
             If the file or a sidecar is damaged, or not what its name says.
+        ArgumentError
+            If `name` is that of a dimension or coordinate.
         """
-        from confusius_datasets._io.nifti import open_nifti
+        from confusius_datasets._io.nifti.opening import prepare_nifti
 
-        path = Path(os.path.abspath(Path(filename_or_obj).expanduser()))  # noqa: PTH100 - keeps links
-        dataset = open_nifti(path, sidecars=sidecars, seek_index=seek_index)
+        prepared = prepare_nifti(
+            local_path(filename_or_obj),
+            sidecars=sidecars,
+            seek_index=seek_index,
+            scaled=mask_and_scale,
+        )
         dropped = [drop_variables] if isinstance(drop_variables, str) else drop_variables or ()
-        return dataset.drop_vars(dropped, errors="ignore")
+        return prepared.to_dataset(name).drop_vars(dropped, errors="ignore")
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
         """Say whether a file is ours, by its name.
@@ -91,8 +124,8 @@ class ConfusiusNiftiBackend(BackendEntrypoint):
         Returns
         -------
         bool
-            Whether it is a path that ends in `.nii` or `.nii.gz`.
+            Whether it is a local path that ends in `.nii` or `.nii.gz`.
         """
-        if not isinstance(filename_or_obj, str | os.PathLike):
+        if not isinstance(filename_or_obj, str | os.PathLike) or is_address(filename_or_obj):
             return False
-        return os.fspath(filename_or_obj).endswith(EXTENSIONS)
+        return os.fsdecode(filename_or_obj).endswith(NIFTI.extensions)

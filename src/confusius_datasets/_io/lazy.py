@@ -1,14 +1,11 @@
-"""The values of a NIfTI file as an array that reads what is asked for, when it is asked for.
+"""The one lazy array: what is asked for of any format is read when it is asked for.
 
-Pickles as a path and a header: Dask's workers open the file themselves.
+Pickles as a path and what is needed to read it: Dask's workers open the file themselves.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,40 +13,25 @@ from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from confusius_datasets._io.header import NiftiHeader
-from confusius_datasets._io.readers import PlainReader, Reader, Session, shared_reader
-from confusius_datasets._io.seek_index import FileVersion
-from confusius_datasets.errors import FileFormatError, MissingFileError
+from confusius_datasets._io.versions import Origin
 
-__all__ = ["NiftiArray", "is_gzip", "true_dtype"]
+__all__ = ["LazyArray", "Positions", "as_slice"]
 
 Positions = NDArray[np.intp]
-
-SCRATCH_NBYTES = 1 << 20
-"""Scattered values are picked out of pieces of at most this size, and converted in such pieces."""
-
-PAGE_NBYTES = 1 << 12
-"""Rows up to this size are read together with what lies between them: a call costs as much."""
+"""Where values are along an axis, each once and in ascending order."""
 
 
-class NiftiArray(BackendArray):
-    """A lazy array over a NIfTI file, for xarray to wrap."""
+class LazyArray(BackendArray):
+    """A lazy array for xarray to wrap; subclasses say how positions along each axis are read."""
 
-    def __init__(
-        self,
-        path: Path,
-        header: NiftiHeader,
-        shape: tuple[int, ...],
-        version: FileVersion,
-        *,
-        kept: bool = True,
-    ) -> None:
-        self.path = path
-        self.header = header
+    def __init__(self, origin: Origin, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.origin = origin
         self.shape = shape
-        self.dtype = true_dtype(header)
-        self.version = version
-        self.kept = kept
+        self.dtype = dtype
+
+    def fill(self, values: NDArray[Any], positions: Sequence[Positions]) -> None:
+        """Fill an array with the values at the crossings of positions along each axis."""
+        raise TypeError(f"{type(self).__name__} does not say how it is read")
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         if not isinstance(key, indexing.VectorizedIndexer):
@@ -59,7 +41,7 @@ class NiftiArray(BackendArray):
             key, self.shape, indexing.IndexingSupport.OUTER, self._read
         )
 
-    def _read(self, key: tuple[Any, ...]) -> NDArray[np.generic]:
+    def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
         """Read what a tuple of integers, slices and 1-D arrays asks for."""
         asked = [np.arange(size)[part] for size, part in zip(self.shape, key, strict=True)]
         ordered = [
@@ -69,144 +51,26 @@ class NiftiArray(BackendArray):
         positions = [ascending for ascending, _ in ordered]
         values = np.empty([len(ascending) for ascending in positions], self.dtype)
         if values.size:
-            self._fill(values, positions)
+            self._fill_unchanged(values, positions)
         for axis, (_, order) in enumerate(ordered):
             if order is not None:
                 values = np.take(values, order, axis=axis)
         return values.reshape([n for part in asked for n in part.shape])
 
-    def _fill(self, values: NDArray[np.generic], positions: Sequence[Positions]) -> None:
-        """Read the values at the crossings of positions along each axis."""
-        layout = _Layout(self.shape, self.header)
-        first, last = layout.span(positions)
-        start = self.header.offset + first * layout.itemsize
-        stop = self.header.offset + (last + 1) * layout.itemsize
-        with self._reader().session(start, stop) as session:
-            layout.read(session, values, positions, begin=0)
-        if layout.swapped:
-            values.byteswap(inplace=True)
-
-    def _reader(self) -> Reader:
-        """Return the reader of the file, which must be the one whose header was read."""
+    def _fill_unchanged(self, values: NDArray[Any], positions: Sequence[Positions]) -> None:
+        """Fill an array from the file that was opened, and from no other."""
+        self.origin.check()
         try:
-            version = FileVersion.of(self.path)
-        except FileNotFoundError as error:
-            raise MissingFileError(
-                f"{self.path}: the file is gone since it was opened. Fetch it again."
-            ) from error
-        if version != self.version:
-            change = (
-                "it was written again"
-                if version.size == self.version.size
-                else f"it had {self.version.size} bytes and has {version.size}"
-            )
-            raise FileFormatError(
-                f"{self.path}: the file changed since it was opened: {change}. Load it again."
-            )
-        if is_gzip(self.path):
-            return shared_reader(self.path, self.header.end, kept=self.kept)
-        return PlainReader(self.path)
+            self.fill(values, positions)
+        finally:
+            # Also what was replaced while it was read is an error, and the one worth telling.
+            self.origin.check()
 
 
-class _Layout:
-    """How the values of an array lie in a file, and how to get some of them."""
-
-    def __init__(self, shape: tuple[int, ...], header: NiftiHeader) -> None:
-        self.header = header
-        self.itemsize = header.dtype.itemsize
-        self.strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-        # Scaled values are converted piece by piece; others get their byte order in place, at last.
-        self.scaled = header.slope is not None
-        self.swapped = not self.scaled and not header.dtype.isnative
-        self.piece_dtype = header.dtype if self.scaled else header.dtype.newbyteorder("=")
-
-    def span(self, positions: Sequence[Positions]) -> tuple[int, int]:
-        """Return the flat index of the first and of the last value, within the axes given."""
-        strides = self.strides[-len(positions) :]
-        ends = [(int(along[0]), int(along[-1])) for along in positions]
-        first = sum(end[0] * stride for end, stride in zip(ends, strides, strict=True))
-        last = sum(end[1] * stride for end, stride in zip(ends, strides, strict=True))
-        return first, last
-
-    def read(
-        self,
-        session: Session,
-        values: NDArray[np.generic],
-        positions: Sequence[Positions],
-        *,
-        begin: int,
-    ) -> None:
-        """Fill an array with what lies at the crossings of positions along the last axes.
-
-        `begin` is the flat index at which the block of these axes begins.
-        """
-        low, high = self.span(positions)
-        length = high - low + 1
-        offset = self.header.offset + (begin + low) * self.itemsize
-        if length == values.size and not self.scaled:
-            session.read_into(offset, _bytes_of(values))
-        elif length * self.itemsize <= SCRATCH_NBYTES:
-            piece = np.empty(length, self.piece_dtype)
-            session.read_into(offset, _bytes_of(piece))
-            self._pick(piece, values, positions, low)
-        else:
-            self._read_by_rows(session, values, positions, begin=begin)
-
-    def _read_by_rows(
-        self,
-        session: Session,
-        values: NDArray[np.generic],
-        positions: Sequence[Positions],
-        *,
-        begin: int,
-    ) -> None:
-        """Fill an array in parts along its first axis."""
-        rows, *inner = positions
-        stride = self.strides[-len(positions)]
-        for start, stop in self._groups(rows, stride, values.size == len(rows) * stride):
-            if inner and stop - start == 1:
-                row = begin + int(rows[start]) * stride
-                self.read(session, values[start], inner, begin=row)
-            else:
-                part = slice(start, stop)
-                self.read(session, values[part], (rows[part], *inner), begin=begin)
-
-    def _groups(self, rows: Positions, stride: int, full: bool) -> Iterator[tuple[int, int]]:
-        """Part rows into groups that are read at once: what lies between them is read in vain."""
-        fitting = max(1, SCRATCH_NBYTES // (stride * self.itemsize))
-        if stride * self.itemsize <= PAGE_NBYTES:
-            breaks = np.flatnonzero(np.diff(rows // fitting)) + 1
-        elif full:
-            breaks = np.flatnonzero(np.diff(rows) != 1) + 1
-            if self.scaled:
-                breaks = np.union1d(breaks, np.arange(fitting, len(rows), fitting))
-        else:
-            breaks = np.arange(1, len(rows))
-        edges = [0, *breaks.tolist(), len(rows)]
-        return itertools.pairwise(edges)
-
-    def _pick(
-        self,
-        piece: NDArray[Any],
-        values: NDArray[np.generic],
-        positions: Sequence[Positions],
-        low: int,
-    ) -> None:
-        """Put what was asked for out of a piece of the file into its place."""
-        if piece.size == values.size:
-            picked = piece.reshape(values.shape)
-        else:
-            strides = self.strides[-len(positions) :]
-            crossings = zip(np.ix_(*positions), strides, strict=True)
-            picked = piece[sum(along * stride for along, stride in crossings) - low]
-        if not self.scaled:
-            values[...] = picked
-            return
-        with np.errstate(over="ignore", invalid="ignore"):
-            scaled = picked.astype(values.dtype)
-            scaled *= self.header.slope
-            scaled += self.header.inter
-        values[...] = scaled
+def as_slice(positions: Positions) -> slice | Positions:
+    """Turn positions without gaps into a slice, which every library reads faster."""
+    low, high = int(positions[0]), int(positions[-1])
+    return slice(low, high + 1) if high - low == len(positions) - 1 else positions
 
 
 def _is_ascending(part: Any) -> bool:
@@ -224,19 +88,3 @@ def _in_file_order(positions: Positions) -> tuple[Positions, Positions | None]:
     if (np.diff(positions) > 0).all():  # `unique` costs as much as a small read
         return positions, None
     return np.unique(positions, return_inverse=True)
-
-
-def _bytes_of(values: NDArray[np.generic]) -> memoryview:
-    """View an array's memory as single bytes."""
-    return memoryview(values.reshape(-1).view(np.uint8).data)
-
-
-def true_dtype(header: NiftiHeader) -> np.dtype[np.generic]:
-    """Say of which type the values are, once scaled."""
-    stored = header.dtype.newbyteorder("=")
-    return stored if header.slope is None else np.result_type(stored, np.float64)
-
-
-def is_gzip(path: Path) -> bool:
-    """Say whether a file is compressed, by its name."""
-    return path.name.endswith(".gz")

@@ -6,16 +6,22 @@ import importlib.util
 import inspect
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
+from xarray.core import indexing
 
-from confusius_datasets._io.chunks import in_chunks
 from confusius_datasets._io.colors import with_colors
-from confusius_datasets._text import did_you_mean, list_some
+from confusius_datasets._io.formats import Format
+from confusius_datasets._io.lazy import LazyArray, Positions, as_slice
+from confusius_datasets._io.matrices import Matrices
+from confusius_datasets._io.prepared import Prepared
+from confusius_datasets._io.versions import Origin
+from confusius_datasets._text import did_you_mean, list_some, warn_user
 from confusius_datasets.errors import (
     FileFormatError,
     MissingDependencyError,
@@ -23,10 +29,13 @@ from confusius_datasets.errors import (
     UnknownKeyError,
 )
 
-__all__ = ["load_zarr"]
+__all__ = ["ZARR"]
 
 MARKERS = ("zarr.json", ".zgroup", ".zmetadata")
 """Files of which a group of Zarr format 3 or 2 has one."""
+
+STORE_ERRORS = (ValueError, LookupError, OSError, TypeError, AttributeError, RuntimeError)
+"""What damage surfaces as, depending on the part of Zarr that meets it."""
 
 MOST_CHUNKS = 10_000_000
 """More chunks than this are a damaged `shape`: naming them all would fill the memory."""
@@ -35,36 +44,85 @@ LONGEST_COORDINATE = 1 << 28
 """Coordinates are read when a store is opened: a longer one is a damaged `shape`."""
 
 
-def load_zarr(path: Path, *, variable: str | None = None, **kwargs: Any) -> xr.DataArray:
-    """Load one array of a Zarr store, lazily."""
+CHUNK_OPTIONS = ("overwrite_encoded_chunks", "chunked_array_type", "from_array_kwargs")
+"""Options of `xarray.open_zarr` that are about Dask chunks, which are made at last."""
+
+
+class ZarrArray(LazyArray):
+    """A variable of a store, as xarray opened it."""
+
+    def __init__(self, origin: Origin, variable: xr.Variable) -> None:
+        super().__init__(origin, variable.shape, variable.dtype)
+        self.variable = variable
+
+    def fill(self, values: NDArray[Any], positions: Sequence[Positions]) -> None:
+        """Fill an array with the values at the crossings of positions along each axis."""
+        crossings = map(as_slice, positions)
+        try:
+            values[...] = self.variable[tuple(crossings)].values
+        except STORE_ERRORS as error:
+            raise FileFormatError(
+                f"{self.origin.path}: a chunk of the store cannot be read: {error}. It is damaged: "
+                "fetch or copy it again."
+            ) from error
+
+
+def prepare_zarr(path: Path, *, variable: str | None = None, **options: Any) -> Prepared:
+    """Read all of an array of a Zarr store but its values."""
     _check_folder(path)
     if importlib.util.find_spec("zarr") is None:
         raise MissingDependencyError("zarr", extra="zarr", purpose="Loading a .zarr store")
-    by_axis = kwargs.pop("chunks") if isinstance(kwargs.get("chunks"), tuple | list) else None
-    options = {
-        "consolidated": _is_consolidated(path),
-        # Seconds stay numbers, as in every other format.
-        "decode_timedelta": False,
-        **kwargs,
-    }
     taken = inspect.signature(xr.open_zarr).parameters
     if unknown := [name for name in options if name not in taken]:
         raise TypeError(f"xarray.open_zarr has no argument {unknown[0]!r}.")
+    chunking = {name: options.pop(name) for name in CHUNK_OPTIONS if name in options}
+    origin = Origin.of(path, _metadata_files(path, options.get("group")))
+    # Seconds stay numbers, as in every other format.
+    defaults = {"consolidated": _is_consolidated(path), "decode_timedelta": False}
     try:
         _check_claims(path)
-        dataset: xr.Dataset = xr.open_zarr(path, **options)
+        dataset = xr.open_zarr(path, **{**defaults, **options, "chunks": None})
     except FileFormatError:
         raise
-    # Damaged metadata surface as whatever the part of Zarr that meets them makes of them.
-    except (ValueError, LookupError, OSError, TypeError, AttributeError, RuntimeError) as error:
+    except STORE_ERRORS as error:
         raise FileFormatError(
             f"{path}: not a Zarr store that xarray can open: {error}. It must be a group of arrays "
             "with named dimensions, as `DataArray.to_zarr` writes it."
         ) from error
-    array: xr.DataArray = dataset[_choose(dataset, variable, path)]
-    if by_axis is not None:
-        array = in_chunks(array, by_axis)
-    return array.assign_attrs(_with_matrices(with_colors(array.attrs), path))
+    array = dataset[_choose(dataset, variable, path)]
+    problems: list[str] = []
+    attrs = _with_matrices(with_colors(array.attrs, problems), path)
+    for problem in problems:
+        warn_user(f"{path}: {problem}")
+    return Prepared(
+        name=str(array.name),
+        values=ZarrArray(origin, array.variable),
+        dims=tuple(map(str, array.dims)),
+        coords={str(name): _coordinate(array[name], origin) for name in array.coords},
+        attrs=attrs,
+        encoding=dict(array.encoding),
+        chunk_options=chunking,
+    )
+
+
+def _coordinate(coord: xr.DataArray, origin: Origin) -> xr.Variable:
+    """Keep a coordinate that was read with the index as it is, and the others lazy."""
+    if coord.name in coord.xindexes:
+        return coord.variable
+    lazy = indexing.LazilyIndexedArray(ZarrArray(origin, coord.variable))
+    return xr.Variable(coord.dims, lazy, coord.attrs, coord.encoding)
+
+
+def _metadata_files(path: Path, group: object) -> list[Path]:
+    """List the files of a store that are written anew whenever its arrays are."""
+    folder = path / str(group or "").strip("/")
+    names = ("zarr.json", ".zarray", *MARKERS)
+    return sorted(
+        file
+        for place in {path, folder, *(sub for sub in folder.glob("*") if sub.is_dir())}
+        for file in map(place.joinpath, dict.fromkeys(names))
+        if file.is_file()
+    )
 
 
 def _check_folder(path: Path) -> None:
@@ -133,7 +191,7 @@ def _with_matrices(attrs: Mapping[str, Any], path: Path) -> dict[str, Any]:
     affines = attrs.get("affines")
     if not isinstance(affines, Mapping):
         return dict(attrs)
-    matrices = {}
+    matrices = Matrices()
     for name, rows in affines.items():
         try:
             matrices[name] = np.asarray(rows, dtype=np.float64)
@@ -142,3 +200,6 @@ def _with_matrices(attrs: Mapping[str, Any], path: Path) -> dict[str, Any]:
                 f"{path}: attrs['affines']['{name}'] is no matrix of numbers: {error}."
             ) from error
     return {**attrs, "affines": matrices}
+
+
+ZARR = Format(extensions=(".zarr",), open=prepare_zarr)

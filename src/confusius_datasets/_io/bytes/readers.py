@@ -18,8 +18,10 @@ from enum import Enum
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from confusius_datasets._io.gzip_stream import GzipStream
-from confusius_datasets._io.seek_index import FileVersion, SeekIndex
+from confusius_datasets._cache import PerProcess
+from confusius_datasets._io.bytes.gzip_stream import GzipStream
+from confusius_datasets._io.bytes.seek_index import SeekIndex
+from confusius_datasets._io.versions import FileVersion
 from confusius_datasets.errors import FileFormatError
 
 __all__ = ["GzipReader", "PlainReader", "Reader", "Session", "Way", "choose_way", "shared_reader"]
@@ -150,10 +152,10 @@ class GzipReader:
             indexed = self._is_indexed(far=not 0 <= start - position <= NEAR)
             way = choose_way(position, start, stop, self.length, indexed=indexed)
             if way is Way.INDEX:
-                yield self._open_index()
+                yield _IndexSession(self)
                 return
             stream = self._stream if way is Way.CONTINUE else GzipStream(self.path)
-            # If a read fails, the stream is of no more use: the next session begins anew.
+            # A stream whose read failed cannot go on: the next session begins with a new one.
             self._stream = GzipStream(self.path)
             with self.path.open("rb", buffering=0) as file:
                 yield _StreamSession(stream, file, self.length)
@@ -166,11 +168,34 @@ class GzipReader:
             self._index = SeekIndex.saved(self.path, self.length)
         return self._index is not None
 
-    def _open_index(self) -> SeekIndex:
+    def open_index(self) -> SeekIndex:
         """Return the index, built if need be."""
         if self._index is None:
             self._index = SeekIndex.open(self.path, self.length, kept=self.kept)
         return self._index
+
+    def rebuild_index(self) -> SeekIndex:
+        """Build the index anew, and put it in the place of the one on disk."""
+        self._index = SeekIndex.build(self.path, self.length, kept=self.kept)
+        return self._index
+
+
+class _IndexSession:
+    """Reads a gzip file from the points of its index."""
+
+    def __init__(self, reader: GzipReader) -> None:
+        self._reader = reader
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill a buffer with the bytes that begin at an offset."""
+        index = self._reader.open_index()
+        try:
+            index.read_into(offset, buffer)
+        except FileFormatError:
+            if not index.from_disk:
+                raise
+            # The index may be the damaged one: the file is blamed only without it.
+            self._reader.rebuild_index().read_into(offset, buffer)
 
 
 class _StreamSession:
@@ -200,31 +225,35 @@ def _cut_off(path: Path, expected: int, found: int) -> FileFormatError:
     )
 
 
-_readers: collections.OrderedDict[tuple[object, ...], GzipReader] = collections.OrderedDict()
-_readers_lock = threading.Lock()
+class _Readers:
+    """The gzip readers of a process, the least used forgotten first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_key: collections.OrderedDict[tuple[object, ...], GzipReader] = (
+            collections.OrderedDict()
+        )
+
+    def get(self, path: Path, version: FileVersion, length: int, *, kept: bool) -> GzipReader:
+        """Return the reader of one version of a file."""
+        key = (path, version, length, kept)
+        with self._lock:
+            reader = self._by_key.pop(key, None) or GzipReader(path, length, kept=kept)
+            self._by_key[key] = reader
+            while len(self._by_key) > MOST_READERS:
+                self._by_key.popitem(last=False)
+            return reader
 
 
-def shared_reader(path: Path, length: int, *, kept: bool = True) -> GzipReader:
+READERS = PerProcess(_Readers)
+"""Module state, because copies of an array that Dask makes share nothing else in a process."""
+
+
+def shared_reader(
+    path: Path, version: FileVersion, length: int, *, kept: bool = True
+) -> GzipReader:
     """Return the reader of a gzip file that all arrays of this process share.
 
     Copies of an array, such as those that Dask makes, thus go on from one another's place.
     """
-    # A forked process has copies of the readers, and of locks that nobody will release.
-    key = (os.getpid(), path, FileVersion.of(path), length, kept)
-    with _readers_lock:
-        reader = _readers.pop(key, None) or GzipReader(path, length, kept=kept)
-        _readers[key] = reader
-        while len(_readers) > MOST_READERS:
-            _readers.popitem(last=False)
-        return reader
-
-
-def forget_readers() -> None:
-    """Begin with no readers in a forked process, whatever the lock was doing."""
-    global _readers_lock
-    _readers_lock = threading.Lock()
-    _readers.clear()
-
-
-if hasattr(os, "register_at_fork"):  # Windows has no fork
-    os.register_at_fork(after_in_child=forget_readers)
+    return READERS.get().get(path, version, length, kept=kept)

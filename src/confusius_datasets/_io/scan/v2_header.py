@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from confusius_datasets._io.scan_parts import LARGEST
+from confusius_datasets._io.scan.parts import LARGEST
 from confusius_datasets.errors import FileFormatError
 
-__all__ = ["FIXED_SIZE", "ITEMSIZE", "ScanHeader", "check_fixed_part", "parse_scan_header"]
+__all__ = ["FIXED_SIZE", "ScanHeader", "check_fixed_part", "parse_scan_header"]
 
 FIXED_SIZE = 0x8C
 """Where the part of the header begins that has no fixed offsets."""

@@ -9,6 +9,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from confusius_datasets._text import quote_short
+
 __all__ = [
     "KNOWN_FIELDS",
     "SLICE_DIRECTIONS",
@@ -135,7 +137,7 @@ KNOWN_FIELDS: Mapping[str, Rule] = {
 def problems_of(fields: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Find what is wrong with the fields of a sidecar."""
     problems = [
-        (field, f"{KNOWN_FIELDS[field][1]}, not {_shortened(value)}")
+        (field, f"{KNOWN_FIELDS[field][1]}, not {quote_short(value, limit=40)}")
         for field, value in fields.items()
         if field in KNOWN_FIELDS and not KNOWN_FIELDS[field][0](value)
     ]
@@ -161,9 +163,3 @@ def _timing_problems(fields: Any) -> list[tuple[str, str]]:
     if slices and "SliceEncodingDirection" not in fields:
         problems.append(("SliceTiming", "needs SliceEncodingDirection"))
     return problems
-
-
-def _shortened(value: object) -> str:
-    """Show a value in at most some forty characters."""
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:39]}…"

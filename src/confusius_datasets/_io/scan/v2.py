@@ -6,7 +6,6 @@ The header is read field after field in the order of the vendor's layout; nothin
 from __future__ import annotations
 
 import datetime
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,59 +13,53 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from confusius_datasets._io.scan_header import (
-    FIXED_SIZE,
-    ITEMSIZE,
-    ScanHeader,
-    check_fixed_part,
-    parse_scan_header,
-)
-from confusius_datasets._io.scan_parts import (
+from confusius_datasets._io.files import file_errors
+from confusius_datasets._io.lazy import LazyArray, Positions
+from confusius_datasets._io.matrices import Matrix
+from confusius_datasets._io.prepared import Coordinates
+from confusius_datasets._io.scan.parts import (
     METRES_TO_MM,
-    Coordinates,
-    LazyValues,
-    Matrix,
-    Positions,
     ScanContents,
     axis,
     clock_attrs,
     to_lab,
 )
-from confusius_datasets.errors import FileFormatError
+from confusius_datasets._io.scan.v2_header import (
+    FIXED_SIZE,
+    ScanHeader,
+    check_fixed_part,
+    parse_scan_header,
+)
+from confusius_datasets._io.versions import Origin
 
 __all__ = ["read_scan_v2"]
 
 
-class BinaryValues(LazyValues):
+class BinaryValues(LazyArray):
     """The values of a file, in our order of axes; mapped only while some are read."""
 
-    def __init__(self, path: Path, header: ScanHeader) -> None:
+    def __init__(self, origin: Origin, header: ScanHeader) -> None:
         lateral, elevation, depth, n_time, n_pose, n_kinds = header.shape
-        self.path = path
         self.offset = header.offset
         self.stored = (n_kinds, n_pose, n_time, depth, elevation, lateral)
         outer = ((n_kinds,) if n_kinds > 1 else (), (n_pose,) if n_pose > 1 else ())
-        self.shape = (*outer[0], n_time, *outer[1], elevation, depth, lateral)
-        self.dtype = np.dtype(np.float64)
+        shape = (*outer[0], n_time, *outer[1], elevation, depth, lateral)
+        super().__init__(origin, shape, np.dtype(np.float64))
 
-    def read_into(self, values: NDArray[Any], positions: Sequence[Positions]) -> None:
+    def fill(self, values: NDArray[Any], positions: Sequence[Positions]) -> None:
         """Fill an array with the values at the crossings of positions along each axis."""
-        needed = self.offset + math.prod(self.stored) * ITEMSIZE
-        if self.path.stat().st_size < needed:
-            raise FileFormatError(
-                f"{self.path}: the file became shorter since it was opened. Load it again."
-            )
-        mapped = np.memmap(self.path, "<f8", "r", offset=self.offset, shape=self.stored)
+        with file_errors(self.origin.path):
+            mapped = np.memmap(self.origin.path, "<f8", "r", offset=self.offset, shape=self.stored)
         kinds, poses = self.stored[:2]
         unnamed = (*((0,) if kinds == 1 else ()), *((2,) if poses == 1 else ()))
         ours = mapped.transpose(0, 2, 1, 4, 3, 5).squeeze(unnamed)
         values[...] = ours[np.ix_(*positions)]
 
 
-def read_scan_v2(path: Path) -> ScanContents:
+def read_scan_v2(origin: Origin) -> ScanContents:
     """Read what a binary SCAN file says, its values left alone."""
-    header = _read_header(path)
-    values = BinaryValues(path, header)
+    header = _read_header(origin.path)
+    values = BinaryValues(origin, header)
     single = header.shape[4] == 1
     dims = ("time", "z", "y", "x") if single else ("time", "pose", "z", "y", "x")
     coords = _axes(header) | _clock(header)

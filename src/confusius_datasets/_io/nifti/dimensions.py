@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from confusius_datasets._io.fields import TIMING_FIELDS, is_numbers
-from confusius_datasets._io.header import NiftiHeader
+from confusius_datasets._io.nifti.fields import TIMING_FIELDS, is_numbers
+from confusius_datasets._io.nifti.header import NiftiHeader
 
 __all__ = ["Axis", "axes_of", "extra_fields"]
 
@@ -42,11 +41,12 @@ def extra_fields() -> list[str]:
     ]
 
 
-def axes_of(header: NiftiHeader, fields: Mapping[str, Any]) -> list[Axis]:
-    """Name the axes of a file."""
+def axes_of(header: NiftiHeader, fields: Mapping[str, Any], problems: list[str]) -> list[Axis]:
+    """Name the axes of a file, and say which fields of its sidecar could not be used for that."""
     axes = [Axis(dim, size) for dim, size in zip(FIRST_AXES, header.shape, strict=False)]
     for number in range(len(FIRST_AXES), len(header.shape)):
-        axes.append(_extra_axis(number, header, fields, taken={axis.dim for axis in axes}))
+        taken = {axis.dim for axis in axes}
+        axes.append(_extra_axis(number, header, fields, problems, taken=taken))
     is_timeless = len(axes) > len(FIRST_AXES) and axes[3].size == 1
     if is_timeless and not any(field in fields for field in TIMING_FIELDS):
         del axes[3]
@@ -54,7 +54,12 @@ def axes_of(header: NiftiHeader, fields: Mapping[str, Any]) -> list[Axis]:
 
 
 def _extra_axis(
-    number: int, header: NiftiHeader, fields: Mapping[str, Any], *, taken: set[str]
+    number: int,
+    header: NiftiHeader,
+    fields: Mapping[str, Any],
+    problems: list[str],
+    *,
+    taken: set[str],
 ) -> Axis:
     """Describe an axis past time."""
     prefix = f"ConfUSIusDim{number}"
@@ -62,7 +67,7 @@ def _extra_axis(
     own = f"dim{number}"
     name = fields.get(f"{prefix}Name", own)
     if not isinstance(name, str) or not name or name in taken | RESERVED_NAMES - {own}:
-        _warn(f"`{prefix}Name` ({name!r}) cannot name a dimension. Ignoring it.")
+        problems.append(f"`{prefix}Name` ({name!r}) cannot name a dimension. Ignoring it.")
         name = own
     step = header.pixdim[number + 1]
     coordinates = np.arange(size) * (step or 1.0)
@@ -70,11 +75,6 @@ def _extra_axis(
     if isinstance(given, list) and len(given) == size:
         coordinates = np.array(given, float) if is_numbers(given) else np.array([*map(str, given)])
     elif given is not None:
-        _warn(f"`{prefix}Coordinates` is no list of {size} coordinates. Ignoring it.")
+        problems.append(f"`{prefix}Coordinates` must list {size} coordinates. Ignoring it.")
     attrs = fields.get(f"{prefix}Attrs")
     return Axis(name, size, coordinates, attrs if isinstance(attrs, dict) else {})
-
-
-def _warn(message: str) -> None:
-    """Warn the user about the sidecar at hand."""
-    warnings.warn(message, UserWarning, stacklevel=4)

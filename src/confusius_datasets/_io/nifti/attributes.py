@@ -10,16 +10,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from confusius_datasets._entities import DESCRIPTION_NAME, applicable_sidecars
-from confusius_datasets._io.fields import KNOWN_FIELDS, problems_of
-from confusius_datasets._paths import INDEX_NAMES
+import numpy as np
+
+from confusius_datasets._entities import applicable_sidecars
+from confusius_datasets._io.files import find_roots
+from confusius_datasets._io.matrices import Matrix
+from confusius_datasets._io.nifti.fields import KNOWN_FIELDS
 from confusius_datasets._sidecars import merge_sidecars, read_sidecar
-from confusius_datasets._text import warn_user
 
-__all__ = ["attribute_name", "find_roots", "find_sidecars", "read_sidecars", "to_attributes"]
-
-ROOT_MARKS = (DESCRIPTION_NAME, *INDEX_NAMES)
-"""A folder that holds one of these is the root of a dataset."""
+__all__ = ["attribute_name", "find_sidecars", "read_sidecars", "sidecar_affines", "to_attributes"]
 
 PREFIX = "ConfUSIus"
 
@@ -42,13 +41,6 @@ IRREGULAR_FIELDS = {
 
 _BEFORE_WORD = re.compile(r"([A-Z]+)([A-Z][a-z])")
 _BEFORE_CAPITAL = re.compile(r"([a-z0-9])([A-Z])")
-
-
-def find_roots(path: Path) -> list[Path]:
-    """Find the roots of the datasets that a file lies in."""
-    return [
-        folder for folder in path.parents if any((folder / mark).is_file() for mark in ROOT_MARKS)
-    ]
 
 
 def find_sidecars(path: Path, *, stem: str) -> list[Path]:
@@ -74,11 +66,7 @@ def _inherited_sidecars(path: Path, root: Path) -> list[Path]:
 
 def read_sidecars(paths: Iterable[Path]) -> dict[str, Any]:
     """Read sidecars into one, the later ones winning key by key."""
-    fields = merge_sidecars(map(read_sidecar, paths))
-    if problems := problems_of(fields):
-        lines = "".join(f"\n  - {field}: {reason}" for field, reason in problems)
-        warn_user(f"fUSI-BIDS validation warning:{lines}")
-    return fields
+    return merge_sidecars(map(read_sidecar, paths))
 
 
 def to_attributes(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,3 +87,20 @@ def attribute_name(field: str) -> str:
 def _snake_case(field: str) -> str:
     """Put underscores between the words of a name, capitals in a row being one word."""
     return _BEFORE_CAPITAL.sub(r"\1_\2", _BEFORE_WORD.sub(r"\1_\2", field)).lower()
+
+
+def sidecar_affines(given: object, problems: list[str]) -> dict[str, Matrix]:
+    """Make matrices of the affines in a sidecar; what is not one is left out."""
+    affines = {}
+    for name, rows in given.items() if isinstance(given, dict) else [("affines", given)]:
+        try:
+            matrix = np.array(rows, dtype=np.float64)
+        except (TypeError, ValueError, OverflowError):
+            matrix = np.empty(0)
+        if matrix.shape[-2:] == (4, 4):
+            affines[name] = matrix
+        else:
+            problems.append(
+                f"`ConfUSIusAffines` has no matrix of 4 by 4 for '{name}'. Ignoring it."
+            )
+    return affines

@@ -5,34 +5,28 @@ Our axes are (z, y, x) = (elevation, depth, lateral); a probe's are (x, y, z) wi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from xarray.backends import BackendArray
-from xarray.core import indexing
+
+from confusius_datasets._io.lazy import LazyArray
+from confusius_datasets._io.matrices import Matrix
+from confusius_datasets._io.prepared import Coordinates
+from confusius_datasets.errors import FileFormatError
 
 __all__ = [
     "LARGEST",
     "METRES_TO_MM",
     "TO_PROBE",
-    "Coordinates",
-    "LazyValues",
-    "Matrix",
-    "Positions",
     "ScanContents",
     "axis",
     "clock_attrs",
+    "read_start",
     "to_lab",
 ]
-
-Matrix = NDArray[np.float64]
-Positions = NDArray[np.intp]
-
-Coordinates = dict[str, tuple[tuple[str, ...], Any, dict[str, Any]]]
-"""Dimensions, values and attributes of each coordinate."""
 
 TO_PROBE = np.array([[0, 0, 1, 0], [1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]], dtype=np.float64)
 """Turns a point (z, y, x, 1) into a probe's (x, y, z, 1) = (x, z, -y, 1)."""
@@ -47,37 +41,21 @@ LARGEST = 1e12
 class ScanContents:
     """What a SCAN file holds, before it is an xarray object."""
 
-    values: LazyValues
+    values: LazyArray
     dims: tuple[str, ...]
     coords: Coordinates
-    to_lab: Matrix | None
+    to_lab: Matrix
     name: str
     attrs: dict[str, Any] = field(default_factory=dict)
 
 
-class LazyValues(BackendArray):
-    """A lazy array for xarray to wrap; subclasses say how positions along each axis are read."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
-        return indexing.explicit_indexing_adapter(
-            key, self.shape, indexing.IndexingSupport.OUTER, self._get
-        )
-
-    def _get(self, key: tuple[Any, ...]) -> NDArray[Any]:
-        """Read what a tuple of integers, slices and 1-D arrays asks for."""
-        asked = [np.arange(size)[part] for size, part in zip(self.shape, key, strict=True)]
-        positions = [np.ravel(part) for part in asked]
-        values = np.empty([len(part) for part in positions], self.dtype)
-        if values.size:
-            self.read_into(values, positions)
-        return values.reshape([size for part in asked for size in part.shape])
-
-    def read_into(self, values: NDArray[Any], positions: Sequence[Positions]) -> None:
-        """Fill an array with the values at the crossings of positions along each axis."""
-        raise TypeError(f"{type(self).__name__} does not say how it is read")
+def read_start(path: Path, size: int) -> bytes:
+    """Read the first bytes of a file."""
+    with path.open("rb") as file:
+        start = file.read(size)
+    if not start:
+        raise FileFormatError(f"{path}: the file is empty.")
+    return start
 
 
 def axis(

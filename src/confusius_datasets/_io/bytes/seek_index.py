@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass
+import os
 from pathlib import Path
 
 from indexed_gzip import IndexedGzipFile
 
 from confusius_datasets._cache import cache_folder, hidden_folder, lock, write_atomic
-from confusius_datasets._io.sidecar import find_roots
+from confusius_datasets._io.files import find_roots
 from confusius_datasets.errors import CacheError, FileFormatError
 
-__all__ = ["FileVersion", "SeekIndex", "index_path"]
+__all__ = ["SeekIndex", "index_path"]
 
 SMALLEST_SPACING = 1 << 20
 """Decompressed bytes between two points: each takes 32 KiB, and half of this is read in vain."""
@@ -27,25 +27,16 @@ MOST_POINTS = 512
 
 READ_BUFFER = 1 << 20
 
-FORMAT = b"confusius seek index 1\n"
+FORMAT = b"confusius seek index 2\n"
 
-
-@dataclass(frozen=True, slots=True)
-class FileVersion:
-    """What tells one content of a file from another without reading it."""
-
-    size: int
-    mtime_ns: int
-
-    @classmethod
-    def of(cls, path: Path) -> FileVersion:
-        """Look at a file."""
-        status = path.stat()
-        return cls(status.st_size, status.st_mtime_ns)
+TRAILER_NBYTES = 8
+"""The last bytes of a gzip file: checksum and length of what was compressed."""
 
 
 class SeekIndex:
     """Reads a gzip file at any offset."""
+
+    from_disk = False
 
     def __init__(self, path: Path, length: int) -> None:
         self.path = path
@@ -56,16 +47,23 @@ class SeekIndex:
     def open(cls, path: Path, length: int, *, kept: bool = True) -> SeekIndex:
         """Take the index from disk, or build it and leave it there for the next time."""
         if not kept:
-            return cls(path, length)._built()
-        saved = index_path(path)
+            return cls.build(path, length, kept=False)
         # Another process may be building it: then waiting is cheaper than doing it, too.
-        with lock(saved.with_suffix(".lock")):
-            found = cls.saved(path, length)
-            if found is not None:
-                return found
-            index = cls(path, length)._built()
-            index._save(saved)
-            return index
+        with lock(index_path(path).with_suffix(".lock")):
+            return cls.saved(path, length) or cls.build(path, length)
+
+    @classmethod
+    def build(cls, path: Path, length: int, *, kept: bool = True) -> SeekIndex:
+        """Go through the file once to set the points."""
+        head = _head(path)  # before reading: an index of a file replaced meanwhile fits none
+        index = cls(path, length)
+        try:
+            index._file.build_full_index()
+        except (OSError, ValueError) as error:
+            raise FileFormatError(f"{path}: damaged gzip data: {error}") from error
+        if kept:
+            index._save(index_path(path), head)
+        return index
 
     @classmethod
     def saved(cls, path: Path, length: int) -> SeekIndex | None:
@@ -83,6 +81,7 @@ class SeekIndex:
             index._file.import_index(fileobj=io.BytesIO(points))
         except (OSError, ValueError):
             return None
+        index.from_disk = True
         return index
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
@@ -99,21 +98,13 @@ class SeekIndex:
                 f"{self.path}: cut off: expected {len(buffer)} bytes at {offset}, found {filled}."
             )
 
-    def _built(self) -> SeekIndex:
-        """Go through the file once to set the points."""
-        try:
-            self._file.build_full_index()
-        except (OSError, ValueError) as error:
-            raise FileFormatError(f"{self.path}: damaged gzip data: {error}") from error
-        return self
-
-    def _save(self, saved: Path) -> None:
+    def _save(self, saved: Path, head: bytes) -> None:
         """Leave the index for the next time, where that is possible."""
         points = io.BytesIO()
         self._file.export_index(fileobj=points)
         content = points.getvalue()
         try:
-            whole = _head(self.path) + hashlib.sha256(content).digest() + content
+            whole = head + hashlib.sha256(content).digest() + content
             write_atomic(saved, whole, durable=False)
         except CacheError:
             return  # a read-only cache: the index lives as long as this process
@@ -129,6 +120,11 @@ def index_path(path: Path) -> Path:
 
 
 def _head(path: Path) -> bytes:
-    """Begin an index with what it is of; that of another version of the file begins otherwise."""
-    version = FileVersion.of(path)
-    return FORMAT + f"{version.size} {version.mtime_ns}\n".encode()
+    """Make the header of a saved index: format, and what tells this gzip file from any other."""
+    with path.open("rb", buffering=0) as file:
+        status = os.fstat(file.fileno())
+        file.seek(-min(TRAILER_NBYTES, status.st_size), os.SEEK_END)
+        trailer = file.read(TRAILER_NBYTES)
+    # `cp -p`, `rsync -t` and tar give another recording the same size and time of change.
+    numbers = (status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns)
+    return FORMAT + f"{' '.join(map(str, numbers))} {trailer.hex()}\n".encode()

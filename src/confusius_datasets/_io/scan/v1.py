@@ -14,22 +14,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from confusius_datasets._io.scan_parts import (
+from confusius_datasets._io.lazy import LazyArray, Positions
+from confusius_datasets._io.matrices import Matrix
+from confusius_datasets._io.prepared import Coordinates
+from confusius_datasets._io.scan.parts import (
     LARGEST,
     METRES_TO_MM,
-    Coordinates,
-    LazyValues,
-    Matrix,
-    Positions,
     ScanContents,
     axis,
     clock_attrs,
     to_lab,
 )
+from confusius_datasets._io.versions import Origin
 from confusius_datasets._text import list_some
 from confusius_datasets.errors import FileFormatError, MissingDependencyError
 
-__all__ = ["read_brain_to_lab", "read_scan_v1"]
+__all__ = ["HDF5_SIGNATURE", "read_brain_to_lab", "read_scan_v1"]
+
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 MODES = {
     "2Dscan": ("time", "z", "y", "x"),
@@ -60,26 +62,25 @@ MAXIMUM_COMPRESSION = 1032
 """No deflate data decompress to more than this many times their size."""
 
 
-class Hdf5Values(LazyValues):
+class Hdf5Values(LazyArray):
     """The `/Data` of a file, in our order of axes."""
 
     def __init__(
-        self, path: Path, mode: str, stored: tuple[int, ...], dtype: np.dtype[Any]
+        self, origin: Origin, mode: str, stored: tuple[int, ...], dtype: np.dtype[Any]
     ) -> None:
-        self.path = path
         self.mode = mode
         self.n_blocks = stored[2] if len(stored) == 6 else 1
         depth, elevation, lateral = stored[-3:]
         poses = stored[1:2] if len(stored) == 6 else ()
-        self.shape = (stored[0] * self.n_blocks, *poses, elevation, depth, lateral)
-        self.dtype = dtype
+        shape = (stored[0] * self.n_blocks, *poses, elevation, depth, lateral)
+        super().__init__(origin, shape, dtype)
 
-    def read_into(self, values: NDArray[Any], positions: Sequence[Positions]) -> None:
+    def fill(self, values: NDArray[Any], positions: Sequence[Positions]) -> None:
         """Fill an array with the values at the crossings of positions along each axis."""
         first, *rest = positions
         box = [slice(int(along.min()), int(along.max()) + 1) for along in rest]
         within = np.ix_(*(along - along.min() for along in rest))
-        with open_hdf5(self.path) as file:
+        with open_hdf5(self.origin.path) as file:
             for start, stop in _runs(first):
                 begin, end = int(first[start]), int(first[stop - 1]) + 1
                 piece = self._read_box(file["Data"], begin, end, box)
@@ -98,12 +99,13 @@ class Hdf5Values(LazyValues):
         return np.asarray(np.swapaxes(piece, -3, -2))
 
 
-def read_scan_v1(path: Path) -> ScanContents:
+def read_scan_v1(origin: Origin) -> ScanContents:
     """Read what an HDF5 SCAN file says, its values left alone."""
+    path = origin.path
     with open_hdf5(path) as file:
         mode = _read_mode(file, path)
         data = _dataset(file, "Data", path)
-        values = Hdf5Values(path, mode, _check_shape(file, data, mode, path), data.dtype)
+        values = Hdf5Values(origin, mode, _check_shape(file, data, mode, path), data.dtype)
         dims = MODES[mode]
         coords = _read_axes(file, values.shape, path)
         n_pose = values.shape[dims.index("pose")] if "pose" in dims else None

@@ -1,0 +1,121 @@
+"""Local files, from a path as a user gives it to one that can be opened; what looks like data.
+
+Nothing here knows a format.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from confusius_datasets._entities import DESCRIPTION_NAME
+from confusius_datasets._paths import INDEX_NAMES, absolute_path
+from confusius_datasets.errors import CacheError, FileFormatError, MissingFileError
+
+__all__ = [
+    "check_local_file",
+    "explain_content",
+    "file_errors",
+    "find_roots",
+    "is_address",
+    "local_path",
+    "unfinished_download",
+]
+
+ROOT_MARKS = (DESCRIPTION_NAME, *INDEX_NAMES)
+"""A folder that holds one of these is the root of a dataset."""
+
+UNFINISHED_EXTENSIONS = (".part", ".partial", ".crdownload", ".download", ".tmp", ".aria2")
+"""What browsers and downloaders put behind a name until a download is complete."""
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters at least: C:// is a drive
+_PAGE = re.compile(rb"\s*<(?:!doctype|html|\?xml|head|body)", re.IGNORECASE)
+_ANNEX_POINTER = re.compile(rb"/annex/objects/(\S+)")
+_LFS_POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/")
+
+
+def is_address(path: str | os.PathLike[str]) -> bool:
+    """Say whether a text is the address of something elsewhere, such as `https://…`."""
+    return isinstance(path, str) and _ADDRESS.match(path) is not None
+
+
+def local_path(path: str | os.PathLike[str]) -> Path:
+    """Make a path absolute; what cannot be the path of a file on this machine is refused."""
+    if is_address(path):
+        raise MissingFileError(
+            f"{path}: this is an address, and only files on this machine can be loaded. Download "
+            "the file first, or open its dataset with open_dataset."
+        )
+    try:
+        return absolute_path(path)
+    except TypeError as error:
+        raise TypeError(
+            f"path must be a pathlib.Path or castable to it, not {type(path).__name__}."
+        ) from error
+    except CacheError as error:  # whoever loads a file expects errors about files
+        raise MissingFileError(str(error)) from error
+
+
+def check_local_file(path: Path) -> None:
+    """Refuse a path at which there is no file."""
+    if path.is_dir():
+        raise FileFormatError(f"{path}: this is a folder; a file was expected.")
+    if path.exists():
+        return
+    if path.is_symlink():
+        target = os.readlink(path)  # noqa: PTH115 - the text of the link, for the message
+        hint = f"datalad get {path.name}" if "annex/objects" in target.replace("\\", "/") else ""
+        raise MissingFileError(
+            f"{path}: this is a link to {target}, and there is no such file: the content is not on "
+            f"this machine. Get it with '{hint or 'datalad get'}' if the dataset is a DataLad one, "
+            "or fetch it again."
+        )
+    raise MissingFileError(
+        f"{path}: path argument must be a valid file path, and there is no such file."
+    )
+
+
+@contextlib.contextmanager
+def file_errors(path: Path) -> Iterator[None]:
+    """Turn the system's errors on reading a file into ours."""
+    try:
+        yield
+    except (FileFormatError, CacheError):
+        raise
+    except FileNotFoundError as error:
+        raise MissingFileError(f"{path}: the file is gone. Fetch it again.") from error
+    except OSError as error:
+        raise FileFormatError(f"{path}: cannot be read: {error.strerror or error}.") from error
+
+
+def explain_content(start: bytes) -> str | None:
+    """Say what a file with these first bytes is, if it only stands in for the data."""
+    if pointer := _ANNEX_POINTER.match(start):
+        key = pointer[1].decode("ascii", "replace")
+        return (
+            f"this is a pointer of git-annex ({key}), not the data. Get the content with "
+            "'datalad get' or 'git annex get'."
+        )
+    if _LFS_POINTER.match(start):
+        return "this is a pointer of Git LFS, not the data. Get the content with 'git lfs pull'."
+    if _PAGE.match(start):
+        return (
+            "this is a web page that was saved under the name of the data, as a failed download "
+            "leaves it. Delete the file and download it again."
+        )
+    return None
+
+
+def unfinished_download(name: str) -> bool:
+    """Say whether a file's name is that of a download that did not finish."""
+    return name.endswith(UNFINISHED_EXTENSIONS)
+
+
+def find_roots(path: Path) -> list[Path]:
+    """Find the roots of the datasets that a file lies in, the innermost first."""
+    return [
+        folder for folder in path.parents if any((folder / mark).is_file() for mark in ROOT_MARKS)
+    ]

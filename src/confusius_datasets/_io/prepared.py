@@ -1,0 +1,108 @@
+"""What a format makes of a file, and the one way to hand it to xarray."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+from xarray.backends import BackendEntrypoint
+from xarray.core import indexing
+
+from confusius_datasets._io.chunks import in_chunks
+from confusius_datasets._io.lazy import LazyArray
+from confusius_datasets.errors import ArgumentError
+
+__all__ = ["Coordinates", "Prepared", "open_prepared"]
+
+Coordinates = dict[str, tuple[tuple[str, ...], Any, Mapping[str, Any]] | xr.Variable]
+"""Dimensions, values and attributes of each coordinate."""
+
+UNNAMED = "values"
+"""Name of an array whose own name is that of one of its coordinates."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a file holds, read but for its values."""
+
+    name: str
+    values: LazyArray
+    dims: tuple[str, ...]
+    coords: Coordinates
+    attrs: dict[str, Any]
+    encoding: dict[str, Any] = field(default_factory=dict)
+    chunk_options: dict[str, Any] | None = None
+    """Options of xarray for what is stored in chunks; `None` for what is not."""
+
+    @property
+    def path(self) -> Path:
+        """The file itself, where xarray looks for it."""
+        return self.values.origin.path
+
+    @property
+    def variable_name(self) -> str:
+        """The name of the array: a file may have that of one of its dimensions, a variable not."""
+        return UNNAMED if self.name in self._taken else self.name
+
+    @property
+    def _taken(self) -> set[str]:
+        return {*self.coords, *self.dims}
+
+    def __dask_tokenize__(self) -> tuple[object, ...]:
+        """Name chunks by the version of the file: Dask must not take others for them."""
+        return (type(self).__name__, self.name, self.values.origin)
+
+    def to_dataset(self, name: str | None = None) -> xr.Dataset:
+        """Make a dataset of one lazy variable."""
+        if name in self._taken:
+            raise ArgumentError(
+                f"name is {name!r}, which is a dimension or coordinate of {self.path}. Choose "
+                "another name."
+            )
+        lazy = indexing.LazilyIndexedArray(self.values)
+        encoding = {"source": str(self.path), **self.encoding}
+        variable = xr.Variable(self.dims, lazy, self.attrs, encoding)
+        return xr.Dataset({name or self.variable_name: variable}, self.coords)
+
+
+def open_prepared(prepared: Prepared, *, chunks: Any = None) -> xr.DataArray:
+    """Give what was prepared as a lazy array, or as one in Dask chunks."""
+    options = prepared.chunk_options
+    if options is not None and chunks is None and find_spec("dask") is not None:
+        chunks = {}  # those of the store, as xarray's own `open_zarr` does
+    given = None
+    if options is not None and isinstance(chunks, int | dict):
+        given, chunks = chunks, None
+    # xarray caches values, copies on write and chunks; through its public door, as for any file.
+    array = xr.open_dataarray(
+        prepared.path,
+        engine=_PreparedEngine,
+        prepared=prepared,
+        chunks=given,
+        cache=given is None and chunks is None,
+        **(options or {} if given is not None else {}),
+    )
+    array.name = prepared.variable_name  # xarray drops the name that it gives itself
+    return array if chunks is None else in_chunks(array, chunks)
+
+
+class _PreparedEngine(BackendEntrypoint):
+    """Opens what was prepared, of whatever format."""
+
+    open_dataset_parameters = ("filename_or_obj", "drop_variables", "prepared")
+
+    def open_dataset(
+        self,
+        filename_or_obj: Any,
+        *,
+        drop_variables: str | Iterable[str] | None = None,
+        prepared: Prepared | None = None,
+    ) -> xr.Dataset:
+        """Make a dataset of what was prepared."""
+        if prepared is None:
+            raise TypeError("this engine opens what a format of this package has prepared")
+        return prepared.to_dataset()
