@@ -449,8 +449,8 @@ class _Connections:
         """
         import requests
 
-        # Prepared anew each time: copies of a template, and pools looked up by ourselves, made small
-        # files from a near host 9 % faster, which is not worth standing on requests' internals.
+        # Prepared anew each time: copies of a template, and pools looked up by ourselves, made
+        # small files from a near host 9 % faster: not worth standing on requests' internals.
         request = requests.Request("GET", url, {**self._headers, **headers}).prepare()
         timeouts = (min(CONNECT_TIMEOUT_S, timeout_s), timeout_s)
         adapter = self._session.get_adapter(url)
