@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 __all__ = [
     "DATATYPES",
+    "DERIVATIVES",
     "DESCRIPTION_NAME",
     "FUSI_ENTITIES",
     "INTEGER_ENTITIES",
     "applicable_sidecars",
     "dataset_prefix",
+    "inherited_files",
     "parse_entities",
 ]
 
@@ -34,13 +36,22 @@ FUSI_ENTITIES: Mapping[str, str] = MappingProxyType(
 """Patterns of the entities that the public fUSI datasets have and PyBIDS does not."""
 
 INTEGER_ENTITIES = frozenset({"run", "pose"})
-"""Entities whose values are numbers, whatever their padding."""
+"""Entities whose values are numbers in PyBIDS, whatever their padding."""
+
+NUMBERED_KEYS = frozenset({"run", "echo", "flip", "inv", "chunk", "pose", "split"})
+"""Keys whose values the sidecar rule compares as numbers: BIDS calls them an index.
+
+Not `res` or `den`: these are labels, and `res-2` and `res-02` may be two grids.
+"""
 
 DESCRIPTION_NAME = "dataset_description.json"
 """File whose folder is the root of a dataset."""
 
+DERIVATIVES = "derivatives"
+"""Folder of a dataset whose folders are datasets of their own, described or not."""
+
 PATHS_KEPT = 8192
-"""Paths whose entities are remembered: a sidecar is held against every file of its folder."""
+"""Names whose parts are remembered: a sidecar is compared with every file of its folder."""
 
 _LABEL = "([a-zA-Z0-9+]+)"
 _INDEX = "([0-9]+)"
@@ -150,53 +161,103 @@ def _end_of(path: str) -> dict[str, str]:
     return {name: match[1] for name, search in _OF_NAMES if (match := search(path, last))}
 
 
-def dataset_prefix(relpath: str) -> str:
-    """Say which dataset of a root a path belongs to."""
+def dataset_prefix(relpath: str, described: Container[str] = ()) -> str:
+    """Say which dataset of a root a path belongs to, given the folders that have a description."""
     if not relpath.startswith("derivatives/"):
         return ""
     parts = relpath.split("/")
-    return "/".join(parts[:2]) if len(parts) > 2 else ""
+    folder = "/".join(parts[:2]) if len(parts) > 2 else ""
+    # fMRIPrep and others write subjects right into `derivatives/`, which is one dataset then.
+    if DERIVATIVES in described and folder not in described:
+        return DERIVATIVES
+    return folder
 
 
 def applicable_sidecars(relpath: str, jsons: Callable[[str], Iterable[str]]) -> list[str]:
-    """List the JSON sidecars that a file inherits from.
+    """List the JSON sidecars that apply to a file, the most specific last.
 
-    A sidecar applies when it lies in the file's folder or above it in the same dataset, has the
-    file's suffix, and has no entity that the file lacks or has otherwise.
+    `jsons` lists the JSON files right in a folder. A sidecar applies when it lies in the file's
+    folder or above it in the same dataset, has the file's suffix, and every `key-value` part of its
+    name is in the file's name, whether or not PyBIDS knows the key.
     """
-    extension, own = _comparable(relpath)
-    if "suffix" not in own or extension in ("", ".json"):
+    return inherited_files(relpath, jsons, extension=".json")
+
+
+def inherited_files(
+    relpath: str, files: Callable[[str], Iterable[str]], *, extension: str
+) -> list[str]:
+    """List the files of an extension that apply to a file, by the rule for JSON sidecars.
+
+    `files` lists the files right in a folder, its JSON files at least.
+    """
+    own, suffix, its_extension = _name_parts(relpath)
+    if not suffix or its_extension in ("", ".json"):
         return []
-    folders = relpath.split("/")[:-1]
-    prefix = dataset_prefix(relpath)
-    found = []
-    for depth in range(2 if prefix else 0, len(folders) + 1):
-        listed = jsons("/".join(folders[:depth]))
-        applying = [path for path in listed if _applies(path, own)]
-        if len(applying) > 1:
-            # BIDS wants one at most in a folder; the first has the last word for PyBIDS.
-            applying.sort(key=_natural_order, reverse=True)
-        found += applying
+    list_folder = functools.cache(lambda folder: tuple(files(folder)))
+    found: list[str] = []
+    for folder in _folders_up_to_root(relpath, list_folder):
+        found = [*_applying(list_folder(folder), own, suffix, extension), *found]
     return found
+
+
+def _folders_up_to_root(relpath: str, files: Callable[[str], tuple[str, ...]]) -> Iterator[str]:
+    """List the folders of a file's dataset that the file lies in, the nearest first."""
+    folder = relpath.rpartition("/")[0]
+    yield folder
+    while folder and not _is_dataset_root(folder, files):
+        folder = folder.rpartition("/")[0]
+        yield folder
+
+
+def _is_dataset_root(folder: str, files: Callable[[str], tuple[str, ...]]) -> bool:
+    """Say whether a dataset ends at a folder: nothing above it applies to its files."""
+
+    def is_described(folder: str) -> bool:
+        return f"{folder}/{DESCRIPTION_NAME}".lstrip("/") in files(folder)
+
+    if is_described(folder):
+        return True
+    above = folder.rpartition("/")[0]
+    top, _, name = above.rpartition("/")
+    # Public datasets have derivatives without a description. A folder called `derivatives` means
+    # nothing special elsewhere than in the root of a dataset, or where it is a dataset itself.
+    is_derivative = name == DERIVATIVES and (not top or is_described(top))
+    return is_derivative and not is_described(above)
+
+
+def _applying(
+    listed: Iterable[str], own: Mapping[str, str | int], suffix: str, extension: str
+) -> list[str]:
+    """List the files of one folder that apply to a file, those with more entities last."""
+    ending = suffix + extension
+    found = []
+    for path in listed:
+        if path.endswith(ending):  # saves parsing most of the names
+            theirs, *end = _name_parts(path)
+            if end == [suffix, extension] and theirs.items() <= own.items():
+                found.append((len(theirs), path))
+    if len(found) > 1:
+        # BIDS allows one for each number of entities; of others the first wins, as for PyBIDS.
+        found.sort(key=lambda item: _natural_order(item[1]), reverse=True)
+        found.sort(key=lambda item: item[0])
+    return [path for _, path in found]
+
+
+@functools.lru_cache(maxsize=PATHS_KEPT)
+def _name_parts(relpath: str) -> tuple[Mapping[str, str | int], str, str]:
+    """Split the name of a file into its `key-value` parts, its suffix and its extension."""
+    name = relpath.rpartition("/")[2]
+    end = _end_of(f"/{name}")
+    labels: dict[str, str | int] = {}
+    for part in name.partition(".")[0].split("_")[:-1]:
+        key, _, value = part.partition("-")
+        is_number = key in NUMBERED_KEYS and value.isascii() and value.isdecimal()
+        labels[key] = int(value) if is_number else value
+    return labels, end.get("suffix", ""), end.get("extension", "")
 
 
 def _natural_order(relpath: str) -> list[str | int]:
     """Order texts with numbers in them as PyBIDS does: by the numbers' values, cases alike."""
     parts = re.split("([0-9]+)", relpath)
-    return [int(part) if part.isdigit() else part.lower() for part in parts]
-
-
-def _applies(sidecar: str, own: Mapping[str, str | int]) -> bool:
-    """Say whether a JSON file says nothing that a file's entities contradict."""
-    extension, theirs = _comparable(sidecar)
-    return extension == ".json" and "suffix" in theirs and theirs.items() <= own.items()
-
-
-@functools.lru_cache(maxsize=PATHS_KEPT)
-def _comparable(relpath: str) -> tuple[str, Mapping[str, str | int]]:
-    """Read the extension of a path and its other entities, numbers by their value."""
-    labels = parse_entities(relpath)
-    extension = labels.pop("extension", "")
-    return extension, {
-        name: int(label) if name in INTEGER_ENTITIES else label for name, label in labels.items()
-    }
+    # Only every second part is a number of ours: `isdigit` is true of a superscript, too.
+    return [int(part) if place % 2 else part.lower() for place, part in enumerate(parts)]

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from confusius_datasets._entities import INTEGER_ENTITIES, dataset_prefix, parse_entities
+from confusius_datasets._entities import INTEGER_ENTITIES, inherited_files, parse_entities
 
 __all__ = ["Association", "associate", "intended_for"]
 
@@ -25,7 +25,6 @@ class _File:
     """A file with what decides whom it belongs to."""
 
     relpath: str
-    folder: str
     suffix: str
     extension: str
     labels: Mapping[str, str | int]
@@ -38,27 +37,35 @@ def associate(relpaths: Iterable[str]) -> Iterator[Association]:
     recordings and stimuli belong to functional ultrasound images as they do to BOLD ones.
     """
     files = [file for file in map(_read, relpaths) if file is not None]
-    by_folder: dict[tuple[str, str, str], list[_File]] = defaultdict(list)
+    by_folder: dict[str, list[str]] = defaultdict(list)
     images: dict[tuple[str, object], list[_File]] = defaultdict(list)
     for file in files:
-        by_folder[file.folder, file.suffix, file.extension].append(file)
+        by_folder[file.relpath.rpartition("/")[0]].append(file.relpath)
         if file.extension in IMAGE_EXTENSIONS:
             images[file.suffix, file.labels.get("subject")].append(file)
             images[file.suffix, None].append(file)
+
+    def inherited(file: _File, extension: str) -> list[str]:
+        """List what a file inherits from, the nearest first, as PyBIDS links them."""
+        found = inherited_files(
+            file.relpath, lambda folder: by_folder.get(folder, ()), extension=extension
+        )
+        return found[::-1]
+
     for file in files:
         if file.extension != ".json":
-            sidecars = list(_inherited(file, ".json", by_folder))
+            sidecars = inherited(file, ".json")
             if sidecars:
-                yield from _pair(sidecars[0], file, "Metadata", "Metadata")
+                yield from _pair(sidecars[0], file.relpath, "Metadata", "Metadata")
                 yield from _chain(sidecars)
-                yield from _chain(list(_inherited(file, file.extension, by_folder)))
+                yield from _chain(inherited(file, file.extension))
             yield from _of_images(file, images, has_sidecar=bool(sidecars))
 
 
-def intended_for(relpath: str, field: object) -> Iterator[Association]:
-    """Find the files that a file names in its field `IntendedFor`."""
+def intended_for(relpath: str, field: object, prefix: str) -> Iterator[Association]:
+    """Find the files that a file of a dataset names in its field `IntendedFor`."""
     subject = parse_entities(relpath).get("subject", "")
-    root = f"{prefix}/" if (prefix := dataset_prefix(relpath)) else ""
+    root = f"{prefix}/" if prefix else ""
     for target in field if isinstance(field, list) else [field]:
         if not isinstance(target, str):
             continue
@@ -81,21 +88,7 @@ def _read(relpath: str) -> _File | None:
     suffix, extension = labels.pop("suffix", None), labels.pop("extension", None)
     if suffix is None or extension is None:
         return None
-    return _File(relpath, relpath.rpartition("/")[0], str(suffix), str(extension), labels)
-
-
-def _inherited(
-    file: _File, extension: str, by_folder: Mapping[tuple[str, str, str], Sequence[_File]]
-) -> Iterator[_File]:
-    """List the files of an extension that a file inherits from, the nearest first."""
-    folder = file.folder
-    while True:
-        for other in by_folder.get((folder, file.suffix, extension), ()):
-            if other.labels.items() <= file.labels.items():
-                yield other
-        if not folder:
-            return
-        folder = folder.rpartition("/")[0]
+    return _File(relpath, str(suffix), str(extension), labels)
 
 
 def _of_images(
@@ -115,16 +108,16 @@ def _of_images(
     for suffix, labels in wanted:
         for image in images.get((suffix, file.labels.get("subject")), ()):
             if labels <= image.labels.items():
-                yield from _pair(file, image, "IntendedFor", "InformedBy")
+                yield from _pair(file.relpath, image.relpath, "IntendedFor", "InformedBy")
 
 
-def _chain(files: Sequence[_File]) -> Iterator[Association]:
+def _chain(relpaths: Sequence[str]) -> Iterator[Association]:
     """Link each file to the one it inherits from."""
-    for child, parent in itertools.pairwise(files):
+    for child, parent in itertools.pairwise(relpaths):
         yield from _pair(child, parent, "Child", "Parent")
 
 
-def _pair(first: _File, second: _File, kind: str, back: str) -> Iterator[Association]:
+def _pair(first: str, second: str, kind: str, back: str) -> Iterator[Association]:
     """Link two files both ways."""
-    yield (first.relpath, second.relpath, kind)
-    yield (second.relpath, first.relpath, back)
+    yield (first, second, kind)
+    yield (second, first, back)

@@ -547,7 +547,7 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         said = {tag.file_path: tag.value for tag in fields.filter(Tag.is_metadata == True)}  # noqa: E712
         for path in said.keys() & set(asked) - self._with_targets:
             relpath = self._sidecars.relpath(path)
-            self._write_associations(intended_for(relpath, said[path]))
+            self._write_associations(intended_for(relpath, said[path], self._prefix))
         self._with_targets |= said.keys() & set(asked)
 
     def _write_associations(self, found: Iterable[Association]) -> None:
