@@ -168,6 +168,12 @@ def write_tree(root: Path, files: dict[str, bytes]) -> Path:
     return root
 
 
+def read_tree(root: Path) -> dict[str, bytes]:
+    """Read the files below a root."""
+    files = (path for path in root.rglob("*") if path.is_file())
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
+
+
 def awkward_files() -> dict[str, bytes]:
     """Return the tree of odd names and values."""
     files = {relpath: json.dumps(content).encode() for relpath, content in AWKWARD_SIDECARS.items()}

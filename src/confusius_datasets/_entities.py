@@ -190,13 +190,13 @@ def inherited_files(
 
     `files` lists the files right in a folder, its JSON files at least.
     """
-    own, suffix, its_extension = _name_parts(relpath)
+    _, suffix, its_extension = _name_parts(relpath)
     if not suffix or its_extension in ("", ".json"):
         return []
     list_folder = functools.cache(lambda folder: tuple(files(folder)))
     found: list[str] = []
     for folder in _folders_up_to_root(relpath, list_folder):
-        found = [*_applying(list_folder(folder), own, suffix, extension), *found]
+        found = [*_applying(list_folder(folder), relpath, extension), *found]
     return found
 
 
@@ -225,22 +225,27 @@ def _is_dataset_root(folder: str, files: Callable[[str], tuple[str, ...]]) -> bo
     return is_derivative and not is_described(above)
 
 
-def _applying(
-    listed: Iterable[str], own: Mapping[str, str | int], suffix: str, extension: str
-) -> list[str]:
+def _applying(listed: Iterable[str], relpath: str, extension: str) -> list[str]:
     """List the files of one folder that apply to a file, those with more entities last."""
+    own, suffix, _ = _name_parts(relpath)
     ending = suffix + extension
     found = []
     for path in listed:
         if path.endswith(ending):  # saves parsing most of the names
             theirs, *end = _name_parts(path)
             if end == [suffix, extension] and theirs.items() <= own.items():
-                found.append((len(theirs), path))
+                found.append((len(theirs), _stem(path) == _stem(relpath), path))
     if len(found) > 1:
-        # BIDS allows one for each number of entities; of others the first wins, as for PyBIDS.
-        found.sort(key=lambda item: _natural_order(item[1]), reverse=True)
-        found.sort(key=lambda item: item[0])
-    return [path for _, path in found]
+        # BIDS allows one for each number of entities. Of several, the file's own wins (`run-1` has
+        # the entities of `run-01`, too), and then the first, as for PyBIDS.
+        found.sort(key=lambda item: (_natural_order(item[2]), item[2]), reverse=True)
+        found.sort(key=lambda item: item[:2])
+    return [path for *_, path in found]
+
+
+def _stem(relpath: str) -> str:
+    """Return the name of a file without its folder and its extension."""
+    return relpath.rpartition("/")[2].partition(".")[0]
 
 
 @functools.lru_cache(maxsize=PATHS_KEPT)

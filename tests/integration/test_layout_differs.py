@@ -202,6 +202,76 @@ def test_entities_of_derivatives_tell_sidecars_of_raw_files_apart(tmp_path: Path
     assert [file.filename for file in sidecars] == ["sub-01_task-rest_desc-b_pwd.json"]
 
 
+def test_sidecar_of_a_sibling_never_applies(tmp_path: Path) -> None:
+    """PyBIDS lets the first of a folder win, and looks at the keys it knows alone."""
+    stem = "sub-01/fusi/sub-01_task-rest"
+    which = {"": 0, "_rec-svd": 1, "_run-02": 2, "_plane-1": 3, "_plane-2": 4}
+    sidecars = {f"{stem}{name}_pwd.json": {"Which": number} for name, number in which.items()}
+    images = {f"{stem}{name}_pwd.nii.gz": b"" for name in which}
+    root = write_tree(tmp_path, described(**sidecars) | images)
+    layout, plain = open_dataset(root).layout, plain_layout(root)
+
+    def asked(side: Any) -> list[Any]:
+        paths = [root / f"{stem}{name}_pwd.nii.gz" for name in which]
+        return [side.get_metadata(path)["Which"] for path in paths]
+
+    assert asked(layout) == [0, 1, 2, 3, 4]
+    assert asked(plain) != [0, 1, 2, 3, 4]
+    for name, number in which.items():
+        (found,) = layout.get(Which=number, extension="nii.gz")
+        assert found.filename == f"{Path(stem).name}{name}_pwd.nii.gz"
+        sidecar, *_ = found.get_associations("Metadata")
+        assert sidecar.filename == found.filename.replace(".nii.gz", ".json")
+
+
+def test_sidecar_with_more_entities_wins_within_a_folder(tmp_path: Path) -> None:
+    """The file's own sidecar has the last word; PyBIDS goes by the order of names."""
+    files, recording = awkward_files(), "sub-01/func/sub-01_task-a_run-1_recording-eye_physio"
+    root = write_tree(tmp_path / "tree", files)
+    layout, plain = open_dataset(root).layout, plain_layout(root)
+
+    assert layout.get_metadata(root / f"{recording}.tsv.gz")["SamplingFrequency"] == 1.0
+    assert plain.get_metadata(root / f"{recording}.tsv.gz")["SamplingFrequency"] == 2.0
+    image = layout.get_file(root / "sub-01/fusi/sub-01_task-a_run-1_pwd.nii.gz")
+    chain = [image.get_associations("Metadata")[0]]
+    while parents := chain[-1].get_associations("Parent"):
+        chain += parents
+    assert [file.filename for file in image.get_associations("Metadata")] == [chain[0].filename]
+    assert {file.filename for file in chain[0].get_associations("Child")} == {"task-a_pwd.json"}
+
+
+def test_labels_of_resolutions_are_text(tmp_path: Path) -> None:
+    """`res-2` and `res-02` are two grids; `run-1` and `run-01` are one run, as are chunks."""
+    stem = "derivatives/glm/sub-01/sub-01"
+    keys = ("res-2", "res-02", "chunk-1", "chunk-01")
+    files = {f"{stem}_{key}_pwd.json": {key: True} for key in keys}
+    images = {f"{stem}_{key}_pwd.nii.gz": b"" for key in keys}
+    root = write_tree(tmp_path, described(**files) | images)
+    layout = open_dataset(root).layout
+
+    found = {key: set(layout.get_metadata(root / f"{stem}_{key}_pwd.nii.gz")) for key in keys}
+
+    chunks = {"chunk-1", "chunk-01"}
+    assert found == {
+        "res-2": {"res-2"},
+        "res-02": {"res-02"},
+        "chunk-1": chunks,
+        "chunk-01": chunks,
+    }
+    assert set(plain_layout(root).get_metadata(root / f"{stem}_chunk-1_pwd.nii.gz")) == {"chunk-1"}
+
+
+def test_dataset_in_a_folder_inherits_nothing_from_above(tmp_path: Path) -> None:
+    """A description ends a dataset, where PyBIDS goes up to its own root."""
+    image = "sub-01/nested/sub-02/sub-02_pwd.nii.gz"
+    nested = {"sub-01/nested/dataset_description.json": {"Name": "y", "BIDSVersion": "1.10.0"}}
+    sidecars = {"pwd.json": {"Above": 1}, "sub-01/nested/pwd.json": {"Inside": 1}}
+    root = write_tree(tmp_path, described(**nested, **sidecars) | {image: b""})
+
+    assert open_dataset(root).layout.get_metadata(root / image) == {"Inside": 1}
+    assert plain_layout(root).get_metadata(root / image) == {"Above": 1, "Inside": 1}
+
+
 @pytest.mark.parametrize("return_type", ["object", "filename", "id", "dir"])
 def test_value_that_is_no_regular_expression_is_named(tmp_path: Path, return_type: str) -> None:
     """PyBIDS says only that a function in its database raised; the error is still one of these."""

@@ -7,8 +7,9 @@ from bids.layout.models import Config
 from hypothesis import given
 from hypothesis import strategies as st
 
-from confusius_datasets._entities import INTEGER_ENTITIES, parse_entities
+from confusius_datasets._entities import INTEGER_ENTITIES, applicable_sidecars, parse_entities
 from confusius_datasets._layout.config import fusi_config
+from rules import by_folder, sidecars_by_rule
 from trees import INHERITING, replica_tree
 
 PATTERNS = {
@@ -67,3 +68,104 @@ def test_numbers_are_those_of_the_configuration() -> None:
     config = [*Config.load(fusi_config()).entities.values()]
 
     assert {entity.name for entity in config if entity._dtype == "int"} == INTEGER_ENTITIES
+
+
+PLACES = ["", "sub-01/", "sub-01/fusi/", "nested/", "nested/sub-01/"]
+DATASETS = ["", "derivatives/one/", "derivatives/"]
+SUFFIXES = ["pwd", "events"]
+
+
+@st.composite
+def sidecar_trees(draw: st.DrawFn) -> list[str]:
+    """Draw the paths of images and sidecars, at every level, keys known to PyBIDS and not."""
+    relpaths = set()
+    for _ in range(draw(st.integers(1, 14))):
+        parts = {
+            key: draw(st.sampled_from(values))
+            for key, values in {
+                "sub": ["01", "1"],
+                "task": ["rest", "a"],
+                "run": ["1", "01", "2", "5F", "5H"],
+                "chunk": ["1", "01"],
+                "res": ["2", "02"],
+                "plane": ["1", "2"],
+                "desc": ["x", "y"],
+            }.items()
+            if draw(st.integers(0, 3)) == 0
+        }
+        order = draw(st.permutations(list(parts)))
+        stem = "_".join(
+            [*(f"{key}-{parts[key]}" for key in order), draw(st.sampled_from(SUFFIXES))]
+        )
+        folder = draw(st.sampled_from(DATASETS)) + draw(st.sampled_from(PLACES))
+        relpaths.add(folder + stem + draw(st.sampled_from([".json", ".json", ".nii.gz", ".tsv"])))
+    for folder in draw(st.lists(st.sampled_from([*DATASETS, "nested/", "sub-01/"]), max_size=2)):
+        relpaths.add(f"{folder}dataset_description.json")
+    return sorted(relpaths)
+
+
+@given(sidecar_trees())
+def test_sidecars_of_any_file_are_those_of_the_rule(relpaths: list[str]) -> None:
+    """The same sidecars in the same order as an independent statement of the rule gives."""
+    folders = by_folder(relpaths)
+
+    for relpath in relpaths:
+        found = applicable_sidecars(relpath, lambda folder: folders.get(folder or ".", ()))
+        expected = [] if relpath.endswith(".json") else sidecars_by_rule(relpath, folders)
+        assert found == expected, relpath
+
+
+def test_own_sidecar_has_the_last_word() -> None:
+    """Whatever else lies beside a file, what is called as the file itself counts most."""
+    names = ["sub-01_pwd", "sub-01_plane-1_pwd", "sub-01_task-a_plane-1_pwd", "task-a_pwd"]
+
+    def jsons_of(folder: str) -> list[str]:
+        return [f"sub-01/{name}.json" for name in names] if folder == "sub-01" else []
+
+    assert applicable_sidecars("sub-01/sub-01_task-a_plane-1_pwd.nii.gz", jsons_of) == [
+        *("sub-01/task-a_pwd.json", "sub-01/sub-01_pwd.json"),
+        *("sub-01/sub-01_plane-1_pwd.json", "sub-01/sub-01_task-a_plane-1_pwd.json"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "applies"),
+    [
+        *(("sub-01_run-1_pwd", True), ("sub-01_chunk-001_pwd", True)),
+        *(("sub-01_run-2_pwd", False), ("sub-01_res-2_pwd", False), ("sub-01_plane-1_pwd", False)),
+        *(("sub-01_odd_pwd", False), ("sub-01_run-01_events", False), ("sub-1_pwd", False)),
+    ],
+)
+def test_numbers_are_compared_as_numbers_and_labels_as_text(sidecar: str, applies: bool) -> None:
+    """`run-1` is `run-01`; `res-2` is not `res-02`; a key that the file lacks never applies."""
+    found = applicable_sidecars(
+        "sub-01_run-01_chunk-1_res-02_plane-01_pwd.nii.gz", lambda folder: [f"{sidecar}.json"]
+    )
+
+    assert bool(found) == applies
+
+
+@pytest.mark.parametrize(
+    ("relpath", "described", "expected"),
+    [
+        ("sub-01/pwd.nii.gz", [], ["pwd.json", "sub-01/pwd.json"]),
+        ("sub-01/pwd.nii.gz", ["sub-01"], ["sub-01/pwd.json"]),
+        ("derivatives/x/pwd.nii.gz", [], ["derivatives/x/pwd.json"]),
+        (
+            "derivatives/sub-01/pwd.nii.gz",
+            ["derivatives"],
+            ["derivatives/pwd.json", "derivatives/sub-01/pwd.json"],
+        ),
+        ("derivatives/x/pwd.nii.gz", ["derivatives", "derivatives/x"], ["derivatives/x/pwd.json"]),
+    ],
+)
+def test_nothing_above_a_dataset_applies(
+    relpath: str, described: list[str], expected: list[str]
+) -> None:
+    """A description ends a dataset, and so does a derivative's folder without one."""
+
+    def jsons(folder: str) -> list[str]:
+        names = ["pwd.json", *(["dataset_description.json"] if folder in described else [])]
+        return [f"{folder}/{name}".lstrip("/") for name in names]
+
+    assert applicable_sidecars(relpath, jsons) == expected

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import nibabel
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from confusius_datasets import Query, open_dataset
+from confusius_datasets import Query, load, open_dataset
+from rules import by_folder, linked_otherwise, sidecars_by_rule, without_differences
 from trees import plain_layout, write_tree
 
 FIELDS = st.dictionaries(
@@ -88,6 +92,8 @@ def ask(layout: Any, query: dict[str, Any]) -> Any:
 @given(files=trees())
 def test_layout_of_any_tree_is_pybidss(files: dict[str, bytes]) -> None:
     """Files, entities, metadata, associations, tables and answers are the same."""
+    files = without_differences(files)
+    otherwise = linked_otherwise(files)
     with tempfile.TemporaryDirectory() as folder:
         root = write_tree(Path(folder) / "tree", files)
         theirs, ours = plain_layout(root), open_dataset(root).layout
@@ -98,6 +104,8 @@ def test_layout_of_any_tree_is_pybidss(files: dict[str, bytes]) -> None:
             mine = ours.get_file(file.path)
             assert mine.get_metadata() == file.get_metadata(), file.relpath
             assert mine.entities == file.entities
+            if file.relpath in otherwise:
+                continue
             for kind in ("Metadata", "Child", "Parent"):
                 found = {other.path for other in mine.get_associations(kind)}
                 assert found == {other.path for other in file.get_associations(kind)}
@@ -105,3 +113,48 @@ def test_layout_of_any_tree_is_pybidss(files: dict[str, bytes]) -> None:
         tables = [table.sort_values("path", ignore_index=True) for table in tables]
         assert tables[0].equals(tables[1])
         assert ours.get_entities().keys() == theirs.get_entities().keys()
+
+
+FIELDS_OF_OURS = ["First", "Second", "Third"]
+"""Fields that nothing but the sidecars of a drawn tree say anything about."""
+
+
+@st.composite
+def trees_to_load(draw: st.DrawFn) -> dict[str, bytes]:
+    """Draw a tree of images and sidecars whose fields tell which of them applied."""
+    image = gzip.compress(nibabel.Nifti1Image(np.zeros((1, 1, 1), "f4"), np.eye(4)).to_bytes())
+    files: dict[str, bytes] = {}
+    datasets = draw(st.lists(st.sampled_from(["", "nested/", "derivatives/one/"]), min_size=1))
+    for place in ["", *datasets]:
+        if place != "derivatives/one/" or draw(st.booleans()):
+            files[f"{place}dataset_description.json"] = b'{"Name": "x", "BIDSVersion": "1.10.0"}'
+        for _ in range(draw(st.integers(1, 5))):
+            keys = ["_plane-1", "_run-01", "_run-1", "_task-a", "_desc-x"]
+            stem = "".join(draw(st.lists(st.sampled_from(keys), max_size=2, unique=True)))
+            inside = draw(st.sampled_from(["sub-01/", "sub-01/fusi/"]))
+            files[f"{place}{inside}sub-01{stem}_pwd.nii.gz"] = image
+            content = draw(st.dictionaries(st.sampled_from(FIELDS_OF_OURS), st.integers(0, 9)))
+            whose, where = draw(st.sampled_from([("sub-01", inside), ("", ""), ("sub-01", "")]))
+            name = f"{whose}{stem}_pwd.json".removeprefix("_")
+            files[f"{place}{where}{name}"] = json.dumps(content).encode()
+    return files
+
+
+@settings(max_examples=40)
+@given(files=trees_to_load())
+def test_load_and_layout_say_the_same_of_any_image(files: dict[str, bytes]) -> None:
+    """Every field of every image is the one in `attrs`, in the layout, and in the rule's merge."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = write_tree(Path(folder) / "tree", files)
+        layout = open_dataset(root).layout
+        folders = by_folder(files)
+
+        images = [path for path in files if path.endswith(".nii.gz")]
+        for relpath in images:
+            expected: dict[str, Any] = {}
+            for sidecar in sidecars_by_rule(relpath, folders):
+                expected |= json.loads(files[sidecar])
+            attributes = load(root / relpath).attrs
+            assert layout.get_metadata(root / relpath) == expected, relpath
+            found = {name: attributes[name] for name in FIELDS_OF_OURS if name in attributes}
+            assert found == expected, relpath
