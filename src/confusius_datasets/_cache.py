@@ -226,11 +226,13 @@ class PerProcess(Generic[Made]):
     """State of one process, made anew after a fork; the one mechanism of the package for that.
 
     A forked process has copies of its parent's sockets, open databases, and locks that nobody will
-    ever release.
+    ever release. What is written to without a lock, as a database is, must be made anew on both
+    sides: the child may still read what the parent had.
     """
 
-    def __init__(self, make: Callable[[], Made]) -> None:
+    def __init__(self, make: Callable[[], Made], *, on_both_sides: bool = False) -> None:
         self._make = make
+        self.on_both_sides = on_both_sides
         self._lock = threading.Lock()
         self._made: list[Made] = []
         _made_per_process.add(self)
@@ -248,6 +250,11 @@ class PerProcess(Generic[Made]):
         _of_parents.extend(self._made)
         self._made = []
 
+    def give_up(self) -> None:
+        """Begin anew in the parent, where other threads may be asking at this moment."""
+        with self._lock:
+            self._made = []
+
 
 _made_per_process: weakref.WeakSet[PerProcess[Any]] = weakref.WeakSet()
 """All there is to make anew. Module state, since `os.register_at_fork` knows no instances."""
@@ -262,5 +269,12 @@ def _forget_all() -> None:
         state.forget()
 
 
+def _give_up_shared() -> None:
+    """Let what a forked process may still read be made anew in the parent."""
+    for state in list(_made_per_process):
+        if state.on_both_sides:
+            state.give_up()
+
+
 if hasattr(os, "register_at_fork"):  # Windows has no fork
-    os.register_at_fork(after_in_child=_forget_all)
+    os.register_at_fork(after_in_child=_forget_all, after_in_parent=_give_up_shared)

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 __all__ = [
+    "LONGEST_LIST",
     "count_files",
     "did_you_mean",
     "format_nbytes",

@@ -109,7 +109,7 @@ def test_slip_is_refused_before_anything_is_fetched(remote: Remote, slip: str) -
         layout.get(return_type="id", target=slip)
     with pytest.raises(AttributeError, match=f"'{slip}s?' is not a recognized entity"):
         getattr(layout, f"get_{slip}")
-    assert layout.get(invalid_filters="drop", suffix="mask", **{slip: "01"}) == []
+    assert layout.get(invalid_filters="drop", suffix="physio", session=None, **{slip: "01"})
     assert remote.fetched == []
 
 

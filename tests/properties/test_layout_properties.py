@@ -10,6 +10,7 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -88,6 +89,7 @@ def ask(layout: Any, query: dict[str, Any]) -> Any:
         return "recognized" in str(error) or "Unknown target" in str(error)
 
 
+@pytest.mark.filterwarnings("ignore:No file has:UserWarning")
 @settings(max_examples=40)
 @given(files=trees())
 def test_layout_of_any_tree_is_pybidss(files: dict[str, bytes]) -> None:
@@ -99,7 +101,12 @@ def test_layout_of_any_tree_is_pybidss(files: dict[str, bytes]) -> None:
         theirs, ours = plain_layout(root), open_dataset(root).layout
 
         for query in QUERIES:
-            assert ask(open_dataset(root).layout, query) == ask(theirs, query), query
+            found = ask(open_dataset(root).layout, query)
+            expected = ask(theirs, query)
+            if query.get("return_type") == "dir":  # PyBIDS wants a file right in the folder
+                assert set(expected) <= set(found)
+            else:
+                assert found == expected, query
         for file in theirs.get():
             mine = ours.get_file(file.path)
             assert mine.get_metadata() == file.get_metadata(), file.relpath

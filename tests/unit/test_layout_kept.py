@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from confusius_datasets import _layout, open_dataset
+from confusius_datasets import Query, _layout, open_dataset
 from confusius_datasets._layout import open_layout
 from trees import inheritance_files, write_tree
 
@@ -291,7 +291,7 @@ def test_description_that_makes_it_a_derivative_makes_a_new_database(root: Path)
     description = root / "dataset_description.json"
     document = json.loads(description.read_text())
     write_tree(root, {"sub-01/fusi/sub-01_desc-x_pwd.nii.gz": b""})
-    assert open_layout(root, Index(INDEXED)).get(desc="x", scope="raw") == []
+    assert open_layout(root, Index(INDEXED)).get(desc=Query.ANY, scope="raw") == []
 
     description.write_text(json.dumps(document | {"DatasetType": "derivative"}))
 

@@ -22,8 +22,9 @@ from confusius_datasets._layout.explain import explain, explain_empty
 from confusius_datasets._layout.files import files_by_dataset, is_derivative, scan, whole
 from confusius_datasets._layout.kept import load_databases, save_databases
 from confusius_datasets._layout.layout import CatalogueLayout
+from confusius_datasets._layout.typos import find_unknown_values
 
-__all__ = ["CatalogueLayout", "explain", "explain_empty", "open_layout"]
+__all__ = ["CatalogueLayout", "explain", "explain_empty", "find_unknown_values", "open_layout"]
 
 WORTH_KEEPING = 2000
 """Files from which on making a database takes longer than reading one."""

@@ -9,12 +9,18 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from bids.layout import models
 from sqlalchemy import event
 from sqlalchemy.orm import object_session
+
+from confusius_datasets._cache import is_here
+from confusius_datasets._layout.pybids import FILE_CLASSES
+from confusius_datasets._layout.rows import OWN_CLASS
+from confusius_datasets._sidecars import merge_sidecars, read_sidecar
+from confusius_datasets.errors import MissingFileError
 
 __all__ = ["CATALOGUE_CLASSES"]
 
@@ -24,67 +30,84 @@ class _Entities(Mapping[str, Any]):
 
     def __init__(self, file: Any) -> None:
         self._file = file
-        self._layout = _layout_of(file)
-        self._labels: Mapping[str, Any] = (
-            self._layout.labels_of(file.path) if self._layout else file.labels
-        )
 
     def __getitem__(self, name: str) -> Any:
-        if name in self._labels:
-            return self._labels[name]
-        if self._layout is None or name in self._layout.named_entities():
+        if name in self._file.labels:
+            return self._file.labels[name]
+        layout = _layout_of(self._file)
+        if layout is None or name in layout.named_entities():
             raise KeyError(name)  # an entity is in a file's name, or the file lacks it
-        return self._fields[name]
+        return self._file.fields[name]
 
     def __iter__(self) -> Iterator[str]:
-        yield from self._labels
-        yield from self._fields
+        yield from self._file.labels
+        yield from self._file.fields
 
     def __len__(self) -> int:
-        return len(self._labels) + len(self._fields)
+        return len(self._file.labels) + len(self._file.fields)
 
     def __repr__(self) -> str:
         return repr(dict(self))
 
     def copy(self) -> dict[str, Any]:
         """Return all of it as a dictionary."""
-        return dict(self)
-
-    @functools.cached_property
-    def _fields(self) -> Mapping[str, Any]:
-        """The metadata, but for what is called as an entity."""
-        if self._layout is None:
-            return {}
-        named = self._layout.named_entities()
-        fields = self._file.get_entities(metadata=True)
-        return {name: value for name, value in fields.items() if name not in named}
+        return {**self._file.labels, **self._file.fields}
 
 
 class _WithMetadata:
     """Reads the sidecars of a file before its metadata are asked for; usable from any thread."""
+
+    if TYPE_CHECKING:
+        path: str  # a column of PyBIDS's classes; SQLAlchemy would take this one for another
+
+    apart = None
+    """What a file has instead of a layout, in a process that it was sent to."""
 
     @property
     def entities(self) -> Mapping[str, Any]:
         """Values of the file's entities and of its metadata; the latter are read if need be."""
         return _Entities(self)
 
+    @functools.cached_property
+    def labels(self) -> dict[str, Any]:
+        """Values of the entities in the file's path; read once, as they never change."""
+        layout = _layout_of(self)
+        return layout.labels_of(self.path) if layout else {}
+
+    @functools.cached_property
+    def fields(self) -> dict[str, Any]:
+        """Values of the file's metadata, but for those that are called as an entity."""
+        layout = _layout_of(self)
+        if layout is None:
+            return {}
+        named = layout.named_entities()
+        fields = self.get_entities(metadata=True)
+        return {name: value for name, value in fields.items() if name not in named}
+
     @property
     def relpath(self) -> Any:
         """Path below the layout's root."""
         layout = _layout_of(self)
-        return os.path.relpath(self, layout.root) if layout else super().relpath  # type: ignore[call-overload,misc]
+        if layout is None and self.apart is None:
+            return super().relpath  # type: ignore[misc]
+        return os.path.relpath(self.path, layout.root if layout else self.apart.root)  # type: ignore[attr-defined]
 
     def get_metadata(self) -> Any:
         """Return all metadata of the file, by the inheritance principle."""
+        if _layout_of(self) is None and self.apart is not None:
+            return self.apart.read_metadata()
         with _lock_of(self):
             return super().get_metadata()  # type: ignore[misc]
 
     def get_entities(self, metadata: bool | None = False, values: str = "tags") -> Any:
         """Return the entities of the file, and its metadata if they are asked for."""
+        if _layout_of(self) is None and self.apart is not None and values == "tags":
+            fields = self.apart.read_metadata() if metadata is not False else {}
+            return fields if metadata else {**self.labels, **fields}
         with _lock_of(self):
             layout = _layout_of(self)
             if layout and metadata is not False:
-                layout.read_metadata([self.path])  # type: ignore[attr-defined]
+                layout.read_metadata([self.path])
             return super().get_entities(metadata=metadata, values=values)  # type: ignore[misc]
 
     def get_associations(self, kind: str | None = None, include_parents: bool = False) -> Any:
@@ -92,7 +115,7 @@ class _WithMetadata:
         with _lock_of(self):
             layout, session = _layout_of(self), object_session(self)
             if layout and session:
-                layout.associate([self.path])  # type: ignore[attr-defined]
+                layout.associate([self.path])
                 session.expire(self, ["_associations"])
             found = super().get_associations(kind=kind, include_parents=include_parents)  # type: ignore[misc]
             return list(found)
@@ -106,13 +129,32 @@ class _WithMetadata:
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         # In another process there is no session; PyBIDS's files lose their entities on the way.
         kind = vars(type(self))["__mapper_args__"]["polymorphic_identity"]
-        return (_detached, (kind, self.path, dict(_Entities(self)._labels)))  # type: ignore[attr-defined]
+        layout = _layout_of(self)
+        if layout is None:
+            return (_detached, (kind, self.path, self.labels, self.apart))
+        top, _ = layout.place_of(self.path)
+        apart = _Apart(layout.root, str(top), tuple(layout.sidecars_of(self.path)))
+        return (_detached, (kind, self.path, self.labels, apart))
 
 
-def _detached(kind: str, path: str, labels: dict[str, Any]) -> Any:
-    """Make a file without a layout, which knows its path and the entities in it."""
+class _Apart:
+    """What a file takes along to a process without its layout: its root, and its sidecars."""
+
+    def __init__(self, root: str, top: str, sidecars: Sequence[str]) -> None:
+        self.root = root
+        self._top = top
+        self._sidecars = sidecars
+
+    def read_metadata(self) -> dict[str, Any]:
+        """Merge the sidecars, where they are on disk here, too."""
+        return merge_sidecars(read_sidecar(Path(self._top) / path) for path in self._sidecars)
+
+
+def _detached(kind: str, path: str, labels: dict[str, Any], apart: _Apart | None) -> Any:
+    """Make a file without a layout."""
     file = CATALOGUE_CLASSES[kind](path)
     file.labels = labels
+    file.apart = apart
     return file
 
 
@@ -136,9 +178,32 @@ def _keep_session(file: Any, context: Any) -> None:
     file.kept_session = context.session
 
 
+READING = ("get_df", "get_image", "get_json")
+"""PyBIDS's methods that read a file, each of one kind of files."""
+
+
+def _reading(method: Any) -> Any:
+    """Let a method that reads a file say what to do where it is not here."""
+
+    @functools.wraps(method)
+    def reading(file: Any, *args: Any, **kwargs: Any) -> Any:
+        if not is_here(Path(file.path)):
+            raise MissingFileError(
+                f"{file.path} is not on this machine. Find it with ds.get(...) instead of "
+                "ds.layout.get(...), which downloads it, or call ds.download(...)."
+            )
+        return method(file, *args, **kwargs)
+
+    return reading
+
+
 def _make(base: Any, identity: str) -> Any:
     """Make the subclass of one of PyBIDS's classes, of the same name."""
-    members = {"__mapper_args__": {"polymorphic_identity": identity}, "__module__": __name__}
+    members: dict[str, Any] = {
+        "__mapper_args__": {"polymorphic_identity": identity},
+        "__module__": __name__,
+        **{name: _reading(getattr(base, name)) for name in READING if hasattr(base, name)},
+    }
     # SQLAlchemy looks classes up by name, and two of one name would be ambiguous to it.
     made = type(f"Catalogue{base.__name__}", (_WithMetadata, base), members)
     made.__name__ = base.__name__
@@ -147,12 +212,6 @@ def _make(base: Any, identity: str) -> Any:
 
 
 CATALOGUE_CLASSES = {
-    f"catalogue_{kind}": _make(base, f"catalogue_{kind}")
-    for kind, base in {
-        "file": models.BIDSFile,
-        "data_file": models.BIDSDataFile,
-        "image_file": models.BIDSImageFile,
-        "json_file": models.BIDSJSONFile,
-    }.items()
+    OWN_CLASS + kind: _make(base, OWN_CLASS + kind) for kind, base in FILE_CLASSES.items()
 }
 """Our subclass for each kind of file in the database."""

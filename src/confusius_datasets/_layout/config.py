@@ -9,38 +9,50 @@ from pathlib import Path
 from typing import Any
 
 import bids.layout
-from bids.layout.models import Entity
 from sqlalchemy import event
 
 from confusius_datasets._entities import DATATYPES, FUSI_ENTITIES, INTEGER_ENTITIES
+from confusius_datasets._layout.pybids import Entity
 
-__all__ = ["fusi_config"]
+__all__ = ["fusi_config", "is_fusi_path"]
 
-_STEM = "sub-{subject}[/ses-{session}]/"
+_STEM = "sub-{subject}[/ses-{session}]/{datatype<%s>}/sub-{subject}[_ses-{session}]"
 _TAIL = (
     "[_acq-{acquisition}][_ce-{ceagent}][_rec-{reconstruction}][_run-{run}][_proc-{proc}]"
     "[_pose-{pose}][_chunk-{chunk}]"
 )
+_RECORDED = "_task-{task}[_acq-{acquisition}][_rec-{reconstruction}][_run-{run}]"
 _IMAGE = "{extension<.nii|.nii.gz|.json>|.nii.gz}"
 
+# The suffix must be given, as for PyBIDS, and so must the datatype: `pwd` is that of several, and
+# events are BOLD's where nobody says otherwise. Only `tissuevel` is of one datatype alone.
 PATH_PATTERNS = (
-    _STEM
-    + "{datatype<fusi>|fusi}/sub-{subject}[_ses-{session}]_task-{task}"
+    _STEM % "fusi" + "_task-{task}" + _TAIL + "_{suffix<pwd>}" + _IMAGE,
+    (_STEM % "fusi").replace("<fusi>", "<fusi>|fusi")
+    + "_task-{task}"
     + _TAIL
-    + "_{suffix<pwd|tissuevel>|pwd}"
+    + "_{suffix<tissuevel>}"
     + _IMAGE,
-    _STEM
-    + "{datatype<angio|susi>|angio}/sub-{subject}[_ses-{session}][_task-{task}]"
-    + _TAIL
-    + "_{suffix<pwd>|pwd}"
-    + _IMAGE,
-    _STEM + "{datatype<fusi>|fusi}/sub-{subject}[_ses-{session}]_task-{task}[_acq-{acquisition}]"
-    "[_rec-{reconstruction}][_run-{run}]_{suffix<events>}{extension<.tsv|.json>|.tsv}",
-    _STEM + "{datatype<fusi>|fusi}/sub-{subject}[_ses-{session}]_task-{task}[_acq-{acquisition}]"
-    "[_rec-{reconstruction}][_run-{run}][_recording-{recording}]_{suffix<physio|stim>}"
-    "{extension<.tsv.gz|.json>|.tsv.gz}",
+    _STEM % "angio|susi" + "[_task-{task}]" + _TAIL + "_{suffix<pwd>}" + _IMAGE,
+    _STEM % "fusi" + _RECORDED + "_{suffix<events>}{extension<.tsv|.json>|.tsv}",
+    _STEM % "fusi"
+    + _RECORDED
+    + "[_recording-{recording}]_{suffix<physio|stim>}{extension<.tsv.gz|.json>|.tsv.gz}",
 )
 """How files of fUSI-BIDS are named, in the terms of `BIDSLayout.build_path`."""
+
+_FUSI_PATH = re.compile(
+    r"sub-(?P<sub>[a-zA-Z0-9+]+)/(?:ses-(?P<ses>[a-zA-Z0-9+]+)/)?(?:fusi|angio|susi)/"
+    r"sub-(?P=sub)(?(ses)_ses-(?P=ses))(?:_[a-z]+-[a-zA-Z0-9+]+)*"
+    r"_(?:(?:pwd|tissuevel)(?:\.nii|\.nii\.gz|\.json)"
+    r"|events(?:\.tsv|\.json)|(?:physio|stim)(?:\.tsv\.gz|\.json))"
+)
+"""A path that those patterns can give; PyBIDS's validator knows none of them."""
+
+
+def is_fusi_path(relpath: str) -> bool:
+    """Say whether a path is one of fUSI-BIDS."""
+    return _FUSI_PATH.fullmatch(relpath) is not None
 
 
 def fusi_config() -> dict[str, Any]:

@@ -1,33 +1,31 @@
-"""PyBIDS's database: private to a layout, filled in bulk, and indexed for quick queries."""
+"""PyBIDS's database, private to a layout: how it is opened, copied after a fork, and saved."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import itertools
 import json
-import os
 import re
 import sqlite3
-from collections.abc import Container, Iterable, Sequence
+import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from bids.layout.db import ConnectionManager
-from bids.layout.models import Config
-from sqlalchemy.pool import StaticPool
 
-from confusius_datasets._entities import INTEGER_ENTITIES, parse_entities
-from confusius_datasets._layout.files import file_class
+from confusius_datasets._cache import PerProcess
+from confusius_datasets._layout.pybids import (
+    Config,
+    ConnectionManager,
+    StaticPool,
+    connection_of,
+    make_sessions,
+    replace_connection,
+)
+from confusius_datasets._layout.rows import OWN_CLASS
 
-__all__ = [
-    "PrivateDatabase",
-    "add_associations",
-    "add_files",
-    "add_metadata",
-    "labels",
-    "metadata_row",
-]
+__all__ = ["PrivateDatabase"]
 
 CACHE_KB = 16_000
 """Memory for pages of a database; the rest is in its file."""
@@ -35,52 +33,8 @@ CACHE_KB = 16_000
 PAGE = 16_384
 """Bytes of a page: a tenth faster to fill than with SQLite's 4096."""
 
-BATCH = 2000
-"""Files whose rows are made at a time, so that memory does not grow with the dataset."""
-
-INTO_FILES = "INSERT INTO files (path, filename, dirname, is_dir, class_)"
-
-INTO_TAGS = "INSERT OR IGNORE INTO tags (file_path, entity_name, _value, _dtype, is_metadata)"
-
-INTO_ASSOCIATIONS = "INSERT OR IGNORE INTO associations (src, dst, kind)"
-
-INTO_ENTITIES = "INSERT OR IGNORE INTO entities (name, mandatory, _dtype)"
-
-ROWS = 100
-"""Rows of a statement. With one each, nearly half of the time is spent on the way to SQLite."""
-
-COVERING_INDEX = (
-    "CREATE INDEX IF NOT EXISTS tags_by_value "
-    "ON tags (entity_name, _value, file_path, _dtype, is_metadata)"
-)
-"""Answers a filter from the index alone; PyBIDS's own key begins with the file's path."""
-
-
-COMPACT_TAGS = """
-DROP TABLE tags;
-CREATE TABLE tags (
-    file_path VARCHAR NOT NULL REFERENCES files (path),
-    entity_name VARCHAR NOT NULL REFERENCES entities (name),
-    _value VARCHAR NOT NULL,
-    _dtype VARCHAR,
-    is_metadata BOOLEAN,
-    PRIMARY KEY (file_path, entity_name)
-) WITHOUT ROWID
-"""
-"""PyBIDS's own table with its rows kept in its key: a third less, as paths are not held twice."""
-
-
-_forks = 0
-
-
-def _count_fork() -> None:
-    """Count, in the parent and in the child, that the process was forked."""
-    global _forks
-    _forks += 1
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_parent=_count_fork, after_in_child=_count_fork)
+SAVED_NAME = "layout_index.sqlite"
+"""What PyBIDS calls the file of a saved layout."""
 
 
 class PrivateDatabase(ConnectionManager):  # type: ignore[misc]
@@ -94,40 +48,65 @@ class PrivateDatabase(ConnectionManager):  # type: ignore[misc]
     ) -> None:
         # PyBIDS's own constructor is not called: it makes tables and configuration anew each time.
         self._kept = kept
-        self._forks_before = _forks
+        self._is_shared = kept is not None
+        # After a fork, parent and child have one and the same file: from then on neither writes to
+        # it, so that each may read it, and copy it before its first change.
+        self._writable = PerProcess(self._private_connection, on_both_sides=True)
         self.database_file = None
         self.engine = self._get_engine(None)
         if kept is None:
             _copy(_empty(json.dumps(config)), self.connection)
             self.connection.execute("UPDATE layout_info SET root = ?", (str(root),))
             self.connection.commit()
+            self.writable()
         else:
             self.connection.execute("SELECT 1 FROM files")  # opened before the file is replaced
         self._database_reset = kept is None
-        # Files are used from other threads, without a query, so nothing of theirs may expire.
-        self.sessionmaker = sa.orm.sessionmaker(bind=self.engine, expire_on_commit=False)
+        self.sessionmaker = make_sessions(self.engine)
         self._session = None
 
     @property
     def connection(self) -> sqlite3.Connection:
         """The one connection to SQLite, below PyBIDS's session."""
-        return _connection_of(self.engine)
+        return connection_of(self.engine)
 
     def writable(self) -> sqlite3.Connection:
-        """Return a connection to write with.
+        """Return a connection to write with; what may be others' too is copied before."""
+        return self._writable.get()
 
-        What may be others' too is never written to: a private copy takes the place of a kept
-        database, and of any that a process had before it was forked.
-        """
-        if self._kept is not None or self._forks_before != _forks:
-            shared, private = self.connection, _open_private()
-            _copy(shared, private)
-            self.session.commit()
-            self._kept, self._forks_before = None, _forks
-            reopen: Any = lambda: private  # noqa: E731 - SQLAlchemy's type for it is private
-            self.engine.pool = StaticPool(reopen)
-            shared.close()
-        return self.connection
+    def keep(self, path: Path) -> None:
+        """Write a copy of the database to a new file."""
+        with contextlib.closing(sqlite3.connect(path)) as target:
+            target.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")
+            self.connection.backup(target)
+
+    def save(self, folder: Path, *, derivatives: Sequence[str]) -> None:
+        """Write the database as `bids.BIDSLayout.load` reads it, in place of an older one."""
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / f".{uuid.uuid4().hex}"
+        try:
+            with contextlib.closing(sqlite3.connect(temporary)) as target:
+                self.connection.backup(target)
+                # Our classes are known where this package is imported, and nowhere else.
+                target.execute("UPDATE files SET class_ = replace(class_, ?, '')", (OWN_CLASS,))
+                said = json.dumps(list(derivatives) or None)
+                target.execute("UPDATE layout_info SET _derivatives = ?", (said,))
+                target.commit()
+            temporary.replace(folder / SAVED_NAME)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _private_connection(self) -> sqlite3.Connection:
+        """Return a connection to a database that nobody else can read or write."""
+        if not self._is_shared:
+            self._is_shared = True  # asked for again, there was a fork
+            return self.connection
+        private = _open_private()
+        _copy(self.connection, private)
+        self.session.commit()
+        self._kept = None
+        replace_connection(self.engine, private)
+        return private
 
     def _get_engine(self, database_file: None) -> sa.Engine:
         """Open the engine; PyBIDS's own would be in memory."""
@@ -141,6 +120,13 @@ class PrivateDatabase(ConnectionManager):  # type: ignore[misc]
         return engine
 
 
+class _Connection(sqlite3.Connection):
+    """A connection that closes itself when it is dropped; from 3.13 on Python warns of others."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 @functools.cache
 def _empty(config: str) -> sqlite3.Connection:
     """Make a database without files, once for each configuration: it takes a while."""
@@ -152,20 +138,14 @@ def _empty(config: str) -> sqlite3.Connection:
     manager.session.close()
     empty = _open_private()
     empty.executescript(f"PRAGMA page_size = {PAGE}")
-    empty.executescript("\n".join(_connection_of(manager.engine).iterdump()))
+    empty.executescript("\n".join(connection_of(manager.engine).iterdump()))
+    manager.engine.dispose()
     return empty
-
-
-def _connection_of(engine: sa.Engine) -> sqlite3.Connection:
-    """Return the one connection of an engine, as SQLite has it."""
-    connection = engine.raw_connection().driver_connection
-    assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - for the type checker
-    return connection
 
 
 def _open_private() -> sqlite3.Connection:
     """Open a temporary database."""
-    connection = sqlite3.connect("", check_same_thread=False)
+    connection = sqlite3.connect("", check_same_thread=False, factory=_Connection)
     connection.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")
     return _set_up(connection)
 
@@ -173,7 +153,8 @@ def _open_private() -> sqlite3.Connection:
 def _open_read_only(path: Path) -> sqlite3.Connection:
     """Open a database file that nobody changes."""
     address = f"{path.as_uri()}?mode=ro&immutable=1"
-    return _set_up(sqlite3.connect(address, uri=True, check_same_thread=False))
+    connection = sqlite3.connect(address, uri=True, check_same_thread=False, factory=_Connection)
+    return _set_up(connection)
 
 
 def _copy(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
@@ -193,74 +174,3 @@ def _set_up(connection: sqlite3.Connection) -> sqlite3.Connection:
 def _matches(pattern: str, value: object) -> bool:
     """Say whether a text has a match of a pattern, in any case."""
     return isinstance(value, str) and re.search(pattern, value, re.IGNORECASE) is not None
-
-
-def add_files(
-    connection: sqlite3.Connection,
-    relpaths: Sequence[str],
-    root: Path,
-    names: set[str],
-    *,
-    kinds: Iterable[str],
-) -> None:
-    """Write the rows of files and of the entities in their paths."""
-    connection.executescript(COMPACT_TAGS)
-    kind_of = {kind.removeprefix("catalogue_"): kind for kind in kinds}
-    base = os.path.join(root, "")  # noqa: PTH118 - text, with the separator at its end
-    for begin in range(0, len(relpaths), BATCH):
-        files, tags = [], []
-        for relpath in relpaths[begin : begin + BATCH]:
-            path = base + relpath.replace("/", os.sep)
-            dirname, _, filename = path.rpartition(os.sep)
-            files.append((path, filename, dirname, False, kind_of[file_class(filename)]))
-            tags += [(path, *label, 0) for label in labels(relpath, base, names)]
-        _insert(connection, INTO_FILES, files)
-        _insert(connection, INTO_TAGS, tags)
-    connection.execute(COVERING_INDEX)
-    connection.executescript("PRAGMA analysis_limit = 1000; ANALYZE")
-
-
-def _insert(connection: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows, many with each statement."""
-    for begin in range(0, len(rows), ROWS):
-        part = rows[begin : begin + ROWS]
-        row = f"({', '.join('?' * len(part[0]))})"
-        statement = f"{into} VALUES {', '.join([row] * len(part))}"
-        connection.execute(statement, list(itertools.chain.from_iterable(part)))
-
-
-def labels(relpath: str, base: str, names: Container[str]) -> list[tuple[str, str, str]]:
-    """List the entities of a path as PyBIDS's database has them."""
-    return [
-        (
-            name,
-            base + label[1:] if name == "scans" else label,  # which is a path
-            "int" if name in INTEGER_ENTITIES else "str",
-        )
-        for name, label in parse_entities(relpath).items()
-        if name in names
-    ]
-
-
-def add_metadata(
-    connection: sqlite3.Connection, rows: Sequence[tuple[str, str, str, str, int]]
-) -> None:
-    """Write the rows of metadata fields."""
-    fields = dict.fromkeys(row[1] for row in rows)
-    _insert(connection, INTO_ENTITIES, [(field, False, "str") for field in fields])
-    _insert(connection, INTO_TAGS, rows)
-
-
-def metadata_row(path: str, field: str, value: object) -> tuple[str, str, str, str, int]:
-    """Make the row of one field of a file's metadata, in PyBIDS's encoding."""
-    if isinstance(value, list | dict):
-        return (path, field, json.dumps(value), "json", 1)
-    return (path, field, str(value), type(value).__name__, 1)
-
-
-def add_associations(
-    connection: sqlite3.Connection, associations: Iterable[tuple[str, str, str]], root: Path
-) -> None:
-    """Write the rows of files that belong together."""
-    rows = [(str(root / first), str(root / second), kind) for first, second, kind in associations]
-    _insert(connection, INTO_ASSOCIATIONS, rows)

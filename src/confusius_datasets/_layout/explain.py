@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from confusius_datasets._text import did_you_mean, list_some
+from confusius_datasets._layout.typos import list_values
+from confusius_datasets._text import LONGEST_LIST, did_you_mean, list_some
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["explain", "explain_empty", "is_slip", "word_pattern", "word_unknown"]
-
-NEARLY = 0.8
-"""How much of a name must be that of an entity to be taken for it, by `difflib`'s ratio."""
+__all__ = ["explain", "explain_empty", "word_pattern", "word_unknown"]
 
 OPTIONS = ("regex_search", "invalid_filters")
 """Arguments of a query that say how to filter."""
@@ -56,8 +53,8 @@ def explain(layout: Any, query: Mapping[str, Any]) -> pd.DataFrame:
     together: dict[str, Any] = {}
     for name, value in filters.items():
         together[name] = value
-        alone = len(layout.get(return_type="filename", **options, **{name: value}))
-        left = len(layout.get(return_type="filename", **options, **together))
+        alone = len(layout.find_paths(**options, **{name: value}))
+        left = len(layout.find_paths(**options, **together))
         rows.append((name, value, alone, left))
     return pd.DataFrame(rows, columns=["filter", "value", "alone", "together"])
 
@@ -75,7 +72,7 @@ def explain_empty(layout: Any, query: Mapping[str, Any]) -> str:
             f"No file matches {asked}: {name}={value!r} leaves none of the files that the filters "
             "before it leave. See explain for the counts."
         )
-    has = _values_there_are(layout, name)
+    has = list_values(layout, name)
     near = did_you_mean(str(value), has)
     return (
         f"No file matches {asked}: no file at all has {name}={value!r}. {near}"
@@ -83,40 +80,36 @@ def explain_empty(layout: Any, query: Mapping[str, Any]) -> str:
     )
 
 
-def _values_there_are(layout: Any, name: str) -> list[str]:
-    """List the values that a filter can have."""
-    if name == "scope":
-        return ["raw", "derivatives", *(key.rpartition("/")[2] for key in layout.derivatives)]
-    return sorted({str(label) for label in layout.get(return_type="id", target=name)})
+OPTIONS_MEANT = {
+    "derivatives": "To choose derivatives, pass scope='derivatives'. ",
+    "validate": "It is an option of BIDSLayout, not a filter. ",
+}
+"""What people write as a filter, and what they mean."""
 
 
-def is_slip(name: str, entities: Iterable[str]) -> bool:
-    """Say whether a name is all but certainly meant for an entity, and not for a metadata field."""
-    if name in BIDS_KEYS:
-        return True
-    near = difflib.get_close_matches(name, list(entities), n=1, cutoff=NEARLY)
-    return name[:1].islower() and bool(near)
-
-
-def word_unknown(name: str, known: Iterable[str]) -> str:
-    """Say that a name is no entity, and what may have been meant."""
+def word_unknown(name: str, known: Iterable[str], *, limit: int | None = LONGEST_LIST) -> str:
+    """Say that a name is not an entity, and what may have been meant."""
     if name in BIDS_KEYS:
         hint = f"PyBIDS calls it '{BIDS_KEYS[name]}'. "
+    elif name in OPTIONS_MEANT:
+        hint = OPTIONS_MEANT[name]
     else:
         names = list(known)
-        hint = did_you_mean(name, names) or f"There are {list_some(names)}. "
+        listed = list_some(names, limit=len(names) if limit is None else limit)
+        hint = did_you_mean(name, names) or f"There are {listed}. "
     return f"'{name}' is not a recognized entity. {hint}"
 
 
 def word_pattern(filters: Mapping[str, Any]) -> str | None:
-    """Say which value of a query is no regular expression, though it is to be one."""
+    """Say which value of a query is not a regular expression, though it must be one."""
     for name, value in filters.items():
         for pattern in map(str, value if isinstance(value, list | tuple) else [value]):
             try:
                 re.compile(pattern)
             except re.error as error:
                 return (
-                    f"{name}={pattern!r} is no regular expression: {error}. Put a backslash before "
-                    "what is meant as it is, or leave regex_search out to ask for exact values."
+                    f"{name}={pattern!r} is not a regular expression: {error}. Put a backslash "
+                    "before characters that stand for themselves, or leave regex_search out to "
+                    "ask for exact values."
                 )
     return None

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from confusius_datasets._entities import dataset_prefix
+from confusius_datasets._entities import DESCRIPTION_NAME, dataset_prefix
 
 __all__ = ["Scan", "file_class", "files_by_dataset", "is_derivative", "scan", "whole"]
 
@@ -41,8 +41,14 @@ class Scan:
 def files_by_dataset(relpaths: Iterable[str]) -> dict[str, list[str]]:
     """Sort files by the dataset they belong to: the raw one, or a derivative."""
     datasets: dict[str, list[str]] = {"": []}
-    for relpath in sorted(relpaths):
-        prefix = dataset_prefix(relpath)
+    listed = sorted(relpaths)
+    described = {
+        path[: -len(DESCRIPTION_NAME) - 1]
+        for path in listed
+        if path.endswith(f"/{DESCRIPTION_NAME}")
+    }
+    for relpath in listed:
+        prefix = dataset_prefix(relpath, described)
         inside = f"/{relpath[len(prefix) :].lstrip('/')}"
         if prefix:
             datasets.setdefault(prefix, [])
@@ -87,7 +93,7 @@ def scan(
 def is_derivative(root: Path) -> bool:
     """Say whether a dataset's own description, as far as it is on disk, calls it a derivative."""
     try:
-        description = json.loads((root / "dataset_description.json").read_text(encoding="utf-8"))
+        description = json.loads((root / DESCRIPTION_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return isinstance(description, dict) and description.get("DatasetType") == "derivative"

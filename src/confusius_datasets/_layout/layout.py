@@ -1,41 +1,61 @@
-"""`CatalogueLayout`: a real `bids.BIDSLayout` over files that may not be here yet."""
+"""`CatalogueLayout`: a real `bids.BIDSLayout` over files that may not be here yet.
+
+This is PyBIDS's surface: each of its methods that is answered otherwise. What the answers stand on
+is beside it: `metadata` (what has been read), `statements` (SQL), `queries` and `typos` (filters).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import os
-import sqlite3
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import bids.layout.layout
 import sqlalchemy as sa
 from bids import BIDSLayout
 from bids.exceptions import BIDSEntityError
-from bids.layout.models import BIDSFile, Config, DerivativeDatasets, Entity, Tag
-from bids.utils import listify, natural_sort
-from sqlalchemy.orm import with_loader_criteria
 
-from confusius_datasets._entities import INTEGER_ENTITIES
-from confusius_datasets._layout.associations import Association, associate, intended_for
+from confusius_datasets._cache import PerProcess
+from confusius_datasets._entities import DESCRIPTION_NAME, INTEGER_ENTITIES
 from confusius_datasets._layout.bidsfiles import CATALOGUE_CLASSES
 from confusius_datasets._layout.config import fusi_config
-from confusius_datasets._layout.database import (
-    BATCH,
-    PrivateDatabase,
-    add_associations,
-    add_files,
-    add_metadata,
-    labels,
-    metadata_row,
-)
-from confusius_datasets._layout.explain import is_slip, word_pattern, word_unknown
+from confusius_datasets._layout.conveniences import ConvenientLayout
+from confusius_datasets._layout.database import PrivateDatabase
+from confusius_datasets._layout.explain import word_pattern, word_unknown
 from confusius_datasets._layout.files import is_derivative
-from confusius_datasets._layout.sidecars import EnsureLocal, Sidecars, parts
+from confusius_datasets._layout.metadata import Metadata
+from confusius_datasets._layout.pybids import (
+    BIDSFile,
+    Config,
+    DerivativeDatasets,
+    Entity,
+    LayoutPath,
+    build_file_query,
+    hashablefy,
+    layouts_in_scope,
+    listify,
+    natural_sort,
+    value_of,
+)
+from confusius_datasets._layout.queries import check_choice, is_field_name, normalise_filters
+from confusius_datasets._layout.rows import add_files, labels
+from confusius_datasets._layout.sidecars import EnsureLocal, Sidecars
+from confusius_datasets._layout.statements import (
+    count_pairs,
+    entities_of,
+    find_own,
+    narrow,
+    paths_of,
+    tags_of,
+    values_of,
+    without_fields_of,
+)
+from confusius_datasets._layout.typos import find_unknown_values
+from confusius_datasets._text import count_files, warn_user
 from confusius_datasets.errors import (
     ConfusiusDatasetsError,
     DamagedSidecarError,
@@ -51,12 +71,11 @@ if TYPE_CHECKING:
 
 __all__ = ["CatalogueLayout"]
 
-FEW = 2000
-"""A filter that leaves fewer files than this is worth going through first."""
-
 RESERVED = frozenset({"filters", "absolute_paths"})
 """Names that PyBIDS has an error of its own for."""
 
+INVALID_FILTERS = ("error", "drop", "allow")
+"""What a query can do with a filter that is unknown."""
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -72,7 +91,7 @@ def _one_at_a_time(method: Method) -> Method:
     return cast("Method", waiting)
 
 
-class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
+class CatalogueLayout(ConvenientLayout):
     """A `BIDSLayout` whose files are given to it, instead of being looked for on the disk.
 
     Metadata are read when they are asked for, of the files they are asked of, and sidecars that are
@@ -89,24 +108,20 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         sources: CatalogueLayout | None = None,
     ) -> None:
         # PyBIDS's own constructor is not called: it wants the folder and its description on disk.
-        self.lock: contextlib.AbstractContextManager[Any] = (
-            sources.lock if sources else threading.RLock()
+        # A session is one thread's at a time, and a fork may happen while another thread has it.
+        self._locks: PerProcess[contextlib.AbstractContextManager[Any]] = (
+            sources._locks if sources else PerProcess(threading.RLock)
         )
         self._top = root
         self._prefix = prefix
-        self._root = bids.layout.layout.Path(root / prefix)
-        self._ensure_local = ensure_local
-        self._with_metadata: set[str] = set()
-        self._has_all_metadata = False
-        self._ambiguous: set[str] = set()
+        self._root = LayoutPath(root / prefix)
         self._is_asking = False
-        self._is_associated = False
-        self._with_targets: set[str] = set()
         self.is_derivative = bool(prefix) or is_derivative(root)
         self.regex_search = False
         self.sources = sources
         self.connection_manager = self._open_database(datasets[prefix])
         self._sidecars = Sidecars(root, self.connection_manager, ensure_local)
+        self.metadata = Metadata(root, prefix, self.connection_manager, self._sidecars)
         self.session.info.update(layout=self, root=str(root))
         self.derivatives = DerivativeDatasets()
         if not prefix:
@@ -127,23 +142,52 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         names = set(database.session.scalars(sa.select(Entity.name)))
         database.session.commit()
         with database.writable() as connection:
-            add_files(connection, content, self._top, names, kinds=CATALOGUE_CLASSES)
+            add_files(connection, content, self._top, names, classes=CATALOGUE_CLASSES)
         return database
+
+    @property
+    def lock(self) -> contextlib.AbstractContextManager[Any]:
+        """The lock that threads of this process take in turn."""
+        return self._locks.get()
 
     def keep(self, path: Path) -> None:
         """Write the database of this layout's own dataset to a new file."""
-        with contextlib.closing(sqlite3.connect(path)) as target:
-            target.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")
-            self.connection_manager.connection.backup(target)
+        self.connection_manager.keep(path)
+
+    @_one_at_a_time
+    def save(self, database_path: str | os.PathLike[str], replace_connection: bool = True) -> None:
+        """Save the layout for `bids.BIDSLayout.load`, as `bids.BIDSLayout.save`.
+
+        All metadata and associations are saved, so that all sidecars are read, and downloaded where
+        they are missing. This layout goes on with its own database, whatever `replace_connection`
+        is: it holds the same by then.
+        """
+        folder = Path(database_path)
+        if damaged := self.metadata.read_all():
+            path, error = next(iter(damaged.items()))
+            warn_user(
+                f"The metadata of {count_files(len(damaged))} are not saved, since a sidecar "
+                f"cannot be read. The first is {self._sidecars.relpath(path)}: {error}"
+            )
+        self.metadata.associate_all()
+        self.connection_manager.save(folder, derivatives=self._derivatives_for_pybids())
+        for name, derivative in self.derivatives.items():
+            derivative.save(folder / name)
+
+    def _derivatives_for_pybids(self) -> list[str]:
+        """Name the folder of derivatives, if PyBIDS can open all that are described in it."""
+        described = [one for one in self._own_derivatives() if one.description is not None]
+        made_by = [one.description.get("GeneratedBy") for one in described if one.description]
+        return [f"{self.root}/derivatives"] if described and all(made_by) else []
 
     # What a dataset says of itself.
 
     @functools.cached_property
     def description(self) -> dict[str, Any] | None:
         """Content of `dataset_description.json`, or `None`; made local when it is asked for."""
-        relpath = f"{self._prefix}/dataset_description.json".lstrip("/")
+        relpath = f"{self._prefix}/{DESCRIPTION_NAME}".lstrip("/")
         with self.lock:
-            if self._sidecars.own([str(self._top / relpath)]):
+            if find_own(self.session, [str(self._top / relpath)]):
                 self._sidecars.make_local([[relpath]])
             with contextlib.suppress(MissingFileError, DamagedSidecarError):
                 return self._sidecars.read(relpath)
@@ -180,6 +224,16 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
                 return False
             raise
 
+    def _get_layouts_in_scope(self, scope: str | list[str]) -> list[BIDSLayout]:
+        """List this layout and its derivatives, as far as they are in a scope."""
+        if scope == "self":
+            return [self]
+        # PyBIDS gives them in no order.
+        found = [self] if self._in_scope(scope) else []
+        for derivative in self.derivatives.values():
+            found += layouts_in_scope(derivative, scope)
+        return found
+
     def _folder_names(self) -> set[str]:
         """Return the names of all derivatives' folders, which need no description to be known."""
         family = self.sources.derivatives if self.sources else self.derivatives
@@ -200,16 +254,52 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
     @_one_at_a_time
     def named_entities(self) -> set[str]:
         """Return the entities that names of files can have, here or in a related dataset."""
-        family = (self.sources or self)._get_layouts_in_scope("all")
         return {
-            name for one in family for config in one.config.values() for name in config.entities
+            name
+            for one in layouts_in_scope(self.sources or self, "all")
+            for config in one.config.values()
+            for name in config.entities
         }
 
     @_one_at_a_time
     def labels_of(self, path: str) -> dict[str, Any]:
         """Return the entities in the path of a file, with PyBIDS's values."""
         found = labels(self._sidecars.relpath(path), self._sidecars.base, self._names)
-        return {name: _value_of(value, dtype) for name, value, dtype in sorted(found)}
+        return {name: value_of(value, dtype) for name, value, dtype in sorted(found)}
+
+    @_one_at_a_time
+    def sidecars_of(self, path: str) -> list[str]:
+        """List the sidecars of a file of this layout's own dataset, the most specific last."""
+        return self._sidecars.of(path)
+
+    def place_of(self, path: str) -> tuple[Path, str]:
+        """Return the root of all datasets, and where in it the dataset of a file lies."""
+        inside = [
+            one._prefix for one in self._own_derivatives() if path.startswith(one.root + os.sep)
+        ]
+        return self._top, inside[0] if inside else self._prefix
+
+    @_one_at_a_time
+    def path_of(self, path: Any) -> str:
+        """Return the path of a file as the layout has it, however it is written."""
+        given: str = os.fspath(getattr(path, "path", path))
+        if find_own(self.session, [given]):
+            return given
+        root = str(self._top)
+        absolute: str = os.path.normpath(os.path.join(self.root, given))  # noqa: PTH118 - keeps links
+        from_here: str = os.path.abspath(given)  # noqa: PTH100 - keeps links
+        candidates = [given, absolute, from_here]
+        for one in (absolute, from_here):
+            folder, name = os.path.split(one)
+            # A link of the file itself, as git-annex makes them, leads out of the dataset.
+            inside = os.path.relpath(os.path.realpath(folder), os.path.realpath(root))
+            candidates.append(os.path.normpath(os.path.join(root, inside, name)))  # noqa: PTH118
+        for layout in layouts_in_scope(self, "all"):
+            known = set(find_own(layout.session, candidates))
+            for candidate in candidates:
+                if candidate in known:
+                    return candidate
+        return given
 
     @contextlib.contextmanager
     def _asking(self) -> Iterator[None]:
@@ -220,12 +310,12 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         finally:
             self._is_asking = before
 
-    def _is_slip(self, name: str) -> bool:
-        """Say whether a name is that of an entity but for a slip.
+    def _may_be_field(self, name: str) -> bool:
+        """Say whether a name that is not an entity may be a metadata field.
 
-        To be sure that it is no metadata field, all sidecars would have to be downloaded.
+        To be sure that it is none, all sidecars would have to be downloaded.
         """
-        return self._ensure_local is not None and is_slip(name, self.named_entities())
+        return is_field_name(name) or not self._sidecars.may_be_remote
 
     def __getattr__(self, key: str) -> Any:
         if not key.startswith("get_"):
@@ -233,36 +323,43 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         name = key.removeprefix("get_")
         with self.lock:
             getter = self._getter(key)
-            if getter is None and not self._is_slip(name):
-                self._read_family()
+            if getter is None and self._may_be_field(name):
+                self._read_all_local()
                 getter = self._getter(key)
             if getter is None:
                 with self._asking():
                     reason = word_unknown(name, self.get_entities())
-                raise UnknownGetterError(f"{key!r} can't be called because {reason}".rstrip())
+                raise UnknownGetterError(
+                    f"{key!r} can't be called because {reason}{self._word_unread(name)}".rstrip()
+                )
             return getter
 
     def _getter(self, key: str) -> Any:
         """Return PyBIDS's getter of the values of an entity, or `None`."""
         with self._asking(), contextlib.suppress(BIDSEntityError):
-            return super().__getattr__(key)
+            getter = super().__getattr__(key)
+            target = getter.keywords["target"]
+            return getter if self._may_be_field(target) or target in self.named_entities() else None
         return None
+
+    def _word_unread(self, name: str) -> str:
+        """Say how many sidecars may yet have a field, if it may be one."""
+        if not self._may_be_field(name):
+            return ""
+        number = len(self._missing_sidecars())
+        if not number:
+            return ""
+        return f"It may be a field of {number} JSON sidecars that have not been downloaded."
 
     @_one_at_a_time
     def __repr__(self) -> str:
         """Count subjects, sessions and runs, as `bids.BIDSLayout` words it."""
-        one, other = sa.orm.aliased(Tag), sa.orm.aliased(Tag)
-        counts = {}
-        for name in ("subject", "session", "run"):
-            value = sa.cast(one._value, sa.Integer) if name in INTEGER_ENTITIES else one._value
-            pairs = sa.select(value, other._value).distinct()
-            pairs = pairs.where(one.entity_name == name, one.is_metadata == False)  # noqa: E712
-            pairs = pairs.where(other.file_path == one.file_path, other.entity_name == "subject")
-            statement = sa.select(sa.func.count()).select_from(pairs.subquery())
-            counts[name] = self.session.scalar(statement)
+        subjects, sessions, runs = (
+            count_pairs(self.session, name) for name in ("subject", "session", "run")
+        )
         return (
-            f"BIDS Layout: ...{self.root[-30:]} | Subjects: {counts['subject']} | "
-            f"Sessions: {counts['session']} | Runs: {counts['run']}"
+            f"BIDS Layout: ...{self.root[-30:]} | Subjects: {subjects} | "
+            f"Sessions: {sessions} | Runs: {runs}"
         )
 
     # Queries.
@@ -278,84 +375,124 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         **filters: Any,
     ) -> list[Any]:
         """Find files, as `bids.BIDSLayout.get`; metadata that a filter needs are read first."""
+        options: dict[str, Any] = {
+            "scope": scope,
+            "regex_search": regex_search,
+            "invalid_filters": invalid_filters,
+        }
         with self._asking(), _naming_patterns(filters, regex_search=regex_search):
-            if not RESERVED & set(filters):
-                self._prepare(scope, regex_search, invalid_filters, filters, target=target)
-                queries = functools.partial(
-                    self._file_queries, scope, regex_search, invalid_filters, filters
-                )
-                if return_type == "id" and target is not None:
-                    return self._get_values(target, queries(), of_all=not filters)
-                if return_type.startswith("file"):
-                    paths = [path for _, query in queries() for (path,) in _paths_of(query)]
-                    return list(natural_sort(paths))
-            found: list[Any] = super().get(
-                return_type=return_type,
-                target=target,
+            if RESERVED & set(filters):
+                return list(super().get(return_type, target, **options, **filters))
+            check_choice("invalid_filters", invalid_filters, INVALID_FILTERS)
+            ready = self._prepare(filters, target=target, **options)
+            if unknown := find_unknown_values(self, {**options, **ready}):
+                warn_user("".join(f"{text[:1].upper()}{text[1:]}\n" for text in unknown).rstrip())
+            queries = self._file_queries(ready, scope, regex_search=regex_search)
+            if target is not None and return_type == "id":
+                return self._get_values(target, queries, of_all=not ready)
+            if target is not None and return_type == "dir":
+                return self._get_folders(target, queries)
+            if return_type.startswith("file"):
+                return list(natural_sort([path for _, one in queries for path in paths_of(one)]))
+            options["invalid_filters"] = "allow"  # what is unknown has been dealt with
+            return list(super().get(return_type, target, **options, **ready))
+
+    @_one_at_a_time
+    def find_paths(
+        self,
+        scope: str | list[str] = "all",
+        regex_search: bool = False,
+        invalid_filters: str = "error",
+        **filters: Any,
+    ) -> list[str]:
+        """List the paths of the files of a query, in no order and without a word on its values."""
+        with self._asking(), _naming_patterns(filters, regex_search=regex_search):
+            ready = self._prepare(
+                filters,
+                target=None,
                 scope=scope,
                 regex_search=regex_search,
                 invalid_filters=invalid_filters,
-                **filters,
             )
-            return found
+            queries = self._file_queries(ready, scope, regex_search=regex_search)
+            return [path for _, one in queries for path in paths_of(one)]
 
     def _prepare(
         self,
-        scope: str | list[str],
-        regex_search: bool,
-        invalid_filters: str,
         filters: Mapping[str, Any],
         *,
         target: str | None,
-    ) -> None:
-        """Read the metadata that a query asks for, and refuse names that are unknown even then."""
+        scope: str | list[str],
+        regex_search: bool,
+        invalid_filters: str,
+    ) -> dict[str, Any]:
+        """Bring filters into PyBIDS's form, read the metadata they need, refuse unknown names."""
         named = self.named_entities()
-        asked = set(filters) if target is None else {*filters, target}
-        fields = asked - named
-        if not fields:
-            return
-        if invalid_filters == "allow":
-            wanted = fields
-        else:
-            wanted = {name for name in fields if not self._is_slip(name)}
-        if wanted:
-            rest = {name: value for name, value in filters.items() if name in named}
-            for layout, query in self._file_queries(scope, regex_search, "allow", rest):
-                if isinstance(layout, CatalogueLayout):
-                    layout.read_metadata(path for (path,) in _paths_of(query))
-        if wanted - set(self.get_entities()) and (target or invalid_filters != "allow"):
-            self._read_family()  # a field that no candidate has may still be one
-        known = self.get_entities()
-        unknown = sorted(set(filters) - set(known))
-        if unknown and invalid_filters == "error":
+        ready = normalise_filters(filters, named)
+        fields = set(ready) - named
+        if invalid_filters != "allow":
+            fields = {name for name in fields if self._may_be_field(name)}
+        in_names = {name: value for name, value in ready.items() if name in named}
+        looks = target is not None and target not in named and self._may_be_field(target)
+        if fields or looks:
+            self._read_candidates(
+                self._file_queries(in_names, scope, regex_search=regex_search),
+                download=bool(fields),
+            )
+        if invalid_filters != "allow" and fields - set(self.get_entities()):
+            self._read_all(layouts_in_scope(self, "all"))  # one that no candidate has may be one
+        known = [name for name in self.get_entities() if name in named or self._may_be_field(name)]
+        if invalid_filters == "drop":
+            ready = {name: value for name, value in ready.items() if name in known}
+        elif invalid_filters == "error" and (unknown := sorted(set(ready) - set(known))):
             raise UnknownEntityError(
                 f"{word_unknown(unknown[0], known)}If you're sure you want to impose this "
                 "constraint, set invalid_filters='allow'."
             )
-        if target is not None and target not in known:
-            raise UnknownTargetError(f"Unknown target: {word_unknown(target, known)}".rstrip())
+        if target is not None:
+            self._check_target(target, known)
+        return ready
+
+    def _check_target(self, target: str, known: Sequence[str]) -> None:
+        """Refuse a target that is unknown; say how many sidecars have not been asked for it."""
+        if target not in known and self._may_be_field(target):
+            self._read_all_local()
+            known = list(self.get_entities())
+        if target not in known:
+            reason = word_unknown(target, known, limit=None)
+            raise UnknownTargetError(
+                f"Unknown target: {reason}{self._word_unread(target)}".rstrip()
+            )
 
     def _file_queries(
-        self,
-        scope: str | list[str],
-        regex_search: bool,
-        invalid_filters: str,
-        filters: Mapping[str, Any],
-    ) -> Iterator[tuple[BIDSLayout, Any]]:
+        self, filters: Mapping[str, Any], scope: str | list[str], *, regex_search: bool
+    ) -> list[tuple[BIDSLayout, Any]]:
         """Build the query of files for each layout in a scope."""
-        if invalid_filters == "drop":
-            known = self.get_entities()
-            filters = {name: value for name, value in filters.items() if name in known}
-        if "extension" in filters:
-            dotted = [
-                f".{value.lstrip('.')}" if isinstance(value, str) else value
-                for value in listify(filters["extension"])
-            ]
-            filters = {**filters, "extension": dotted}
-        for layout in self._get_layouts_in_scope(scope):
-            yield (
-                layout,
-                layout._build_file_query(filters=filters, regex_search=regex_search),
+        return [
+            (layout, build_file_query(layout, filters, regex_search=regex_search))
+            for layout in layouts_in_scope(self, scope)
+        ]
+
+    def _read_candidates(
+        self, queries: Iterable[tuple[BIDSLayout, Any]], *, download: bool
+    ) -> None:
+        """Read the metadata of the files of queries; to look at values, of those that are here."""
+        unread: set[str] = set()
+        for layout, query in queries:
+            if not isinstance(layout, CatalogueLayout):
+                continue
+            paths = paths_of(query)
+            if download:
+                layout.metadata.read(paths)
+                continue
+            for error in layout.metadata.read_local(paths).values():
+                raise error
+            unread |= {relpath for path in paths for relpath in layout.metadata.missing(path)}
+        if unread:
+            warn_user(
+                f"{len(unread)} of the JSON sidecars that this asks for have not been downloaded, "
+                f"the first of them {min(unread)}. The answer is that of the others; "
+                "ds.download(extension='.json') fetches them."
             )
 
     def _get_values(
@@ -365,51 +502,50 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         is_metadata = target not in self.named_entities()
         values: dict[Any, None] = {}
         for layout, query in queries:
-            tags = sa.select(Tag._value, Tag._dtype).distinct()
-            tags = tags.where(Tag.entity_name == target, Tag.is_metadata == is_metadata)
-            if not of_all:
-                tags = tags.where(Tag.file_path.in_(sa.select(_paths_of(query).subquery())))
-            for text, dtype in layout.session.execute(tags):
-                values[bids.utils.hashablefy(_value_of(text, dtype))] = None
+            chosen = None if of_all else query
+            for row in values_of(layout.session, target, chosen, is_metadata=is_metadata):
+                values[hashablefy(value_of(*row))] = None
         return list(natural_sort(list(values)))
+
+    def _get_folders(self, target: str, queries: Iterable[tuple[BIDSLayout, Any]]) -> list[str]:
+        """List the folders of an entity, as those of subjects, that have a file of the queries."""
+        template = self.get_entities()[target].directory
+        if template is None:
+            raise ValueError(
+                "Return type set to directory, but no directory template is defined for the "
+                f"target entity ({target!r})."
+            )
+        names = [part.rstrip("}") for part in template.split("{") if part]
+        entities = self.get_entities()
+        found = set()
+        for path in (path for _, query in queries for path in paths_of(query)):
+            end = len(self.root) if path.startswith(self.root + os.sep) else None
+            for name in names:
+                pattern = re.compile(entities[name].pattern)
+                match = pattern.match(path, end) if end is not None else None
+                end = match.end() if match else None
+            if end is not None and path[end : end + 1] == os.sep:
+                found.add(path[:end])
+        return list(natural_sort(list(found)))
 
     def _build_file_query(self, **kwargs: Any) -> Any:
         """Build the query of a layout's files, as `bids.BIDSLayout` does."""
         # A file has an entity once, so grouping by path changes nothing but the speed.
         query = super()._build_file_query(**kwargs).group_by(None)
         filters = kwargs.get("filters") or {}
-        if self._ambiguous & set(filters):
-            query = query.options(_without_fields_of(sorted(self._ambiguous)))
+        ambiguous = self.metadata.fields & self.named_entities()
+        if ambiguous & set(filters):
+            query = query.options(without_fields_of(sorted(ambiguous)))
         if not kwargs.get("regex_search"):
-            paths = self._narrow(filters)
+            # Numbers are compared by their value, not as text.
+            paths = narrow(self.session, filters, besides=INTEGER_ENTITIES | ambiguous)
             if paths is not None:
                 query = query.filter(BIDSFile.path.in_(paths))
         return query
 
-    def _narrow(self, filters: Mapping[str, Any]) -> list[str] | None:
-        """List the files that the most selective filter leaves, if there is one that leaves few.
-
-        SQLite knows how many files an entity has, but not how unlike its values are in that.
-        """
-        best: list[str] | None = None
-        for name, value in filters.items():
-            wanted = listify(value)
-            if name in INTEGER_ENTITIES | self._ambiguous or not wanted:
-                continue  # numbers are compared by their value, not as text
-            if all(isinstance(label, str) for label in wanted):
-                statement = (
-                    sa.select(Tag.file_path)
-                    .where(Tag.entity_name == name, Tag._value.in_(wanted))
-                    .limit(FEW if best is None else len(best))
-                )
-                paths = list(self.session.scalars(statement))
-                if len(paths) < FEW and (best is None or len(paths) < len(best)):
-                    best = paths
-        return best
-
     @_one_at_a_time
     def to_df(self, metadata: bool = False, **filters: Any) -> pd.DataFrame:
-        """Tabulate files, as `bids.BIDSLayout.to_df`."""
+        """Tabulate files, as `bids.BIDSLayout.to_df`, those of derivatives with their entities."""
         import pandas as pd
 
         paths = self.get(**{**filters, "return_type": "filename"})
@@ -420,7 +556,7 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         columns: dict[str, list[Any]] = {}
         tagged: set[int] = set()
         is_text = True
-        for path, name, value in self._values_of(list(place), metadata=metadata):
+        for path, name, value in self._values_in_table(list(place), metadata=metadata):
             if name not in columns:
                 columns[name] = [float("nan")] * len(place)
             columns[name][place[path]] = value
@@ -432,21 +568,19 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
             dtype=None if is_text else object,
         )
         table.columns.name = "entity"
-        # Files without any entity of this layout come last, as PyBIDS appends them.
+        # Files without any entity come last, as PyBIDS appends them.
         alone = [number for path, number in place.items() if number not in tagged]
         return table.iloc[[*sorted(tagged), *alone]].reset_index()
 
-    def _values_of(self, paths: Sequence[str], *, metadata: bool) -> Iterator[tuple[str, str, Any]]:
+    def _values_in_table(
+        self, paths: Sequence[str], *, metadata: bool
+    ) -> Iterator[tuple[str, str, Any]]:
         """Give path, name and value of the entities of files, and of their metadata if wanted."""
-        statement = sa.select(Tag.file_path, Tag.entity_name, Tag._value, Tag._dtype)
-        if not metadata:
-            statement = statement.where(Tag.is_metadata == False)  # noqa: E712 - SQL's equality
-        value_of = functools.cache(_value_of)  # the same few, many times
-        for part in parts(paths):
-            rows = self.session.execute(statement.where(Tag.file_path.in_(part)))
-            for path, name, text, dtype in rows:
+        convert = functools.cache(value_of)  # the same few, many times
+        for layout in layouts_in_scope(self, "all"):
+            for path, name, text, dtype in tags_of(layout.session, paths, metadata=metadata):
                 # A list or dictionary may be changed by its owner.
-                yield path, name, (_value_of if dtype == "json" else value_of)(text, dtype)
+                yield path, name, (value_of if dtype == "json" else convert)(text, dtype)
 
     @_one_at_a_time
     def get_entities(
@@ -456,24 +590,19 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
 
         Metadata fields are among them, so that all sidecars are read, unless `metadata=False`.
         """
-        found: dict[str, Entity] = {}
-        for layout in self._get_layouts_in_scope(scope):
-            if metadata is not False and not self._is_asking:
-                _read_all_metadata(layout)
-            query = layout.session.query(Entity)
-            if metadata is not None:
-                # PyBIDS joins with every tag of every file; one tag is enough to know.
-                tag = sa.select(Tag.file_path).where(
-                    Tag.entity_name == Entity.name, Tag.is_metadata == metadata
-                )
-                query = query.filter(tag.exists())
-            found |= {entity.name: entity for entity in query.all()}
-        return found
+        layouts = layouts_in_scope(self, scope)
+        if metadata is not False and not self._is_asking:
+            self._read_all(layouts)
+        return {
+            entity.name: entity
+            for layout in layouts
+            for entity in entities_of(layout.session, metadata=metadata)
+        }
 
     @_one_at_a_time
     def get_file(self, filename: Any, scope: str | list[str] = "all") -> Any:
         """Return the file of a path, as `bids.BIDSLayout.get_file`."""
-        return super().get_file(filename, scope=scope)
+        return super().get_file(self.path_of(filename), scope=scope)
 
     @_one_at_a_time
     def get_files(self, scope: str | list[str] = "all") -> Any:
@@ -485,89 +614,53 @@ class CatalogueLayout(BIDSLayout):  # type: ignore[misc]
         self, path: Any, include_entities: bool = False, scope: str | list[str] = "all"
     ) -> Any:
         """Return the metadata of a file, as `bids.BIDSLayout.get_metadata`."""
-        self.read_metadata([str(getattr(path, "path", path))])
-        return super().get_metadata(path, include_entities=include_entities, scope=scope)
+        known = self.path_of(path)
+        self.read_metadata([known])
+        return super().get_metadata(known, include_entities=include_entities, scope=scope)
 
     # Metadata.
 
     @_one_at_a_time
     def read_metadata(self, paths: Iterable[str]) -> None:
         """Read the metadata of files into the database, making sidecars local where needed."""
-        asked = [path for path in dict.fromkeys(map(str, paths)) if path not in self._with_metadata]
-        new = [] if self._has_all_metadata else self._sidecars.own(asked)
-        self._sidecars.make_local(map(self._sidecars.of, new))
-        for begin in range(0, len(new), BATCH):
-            batch = new[begin : begin + BATCH]
-            rows = [
-                metadata_row(path, field, value)
-                for path in batch
-                for field, value in self._sidecars.fields_of(path).items()
-            ]
-            with self.connection_manager.writable() as connection:
-                add_metadata(connection, rows)
-            self._ambiguous |= {row[1] for row in rows} & self.named_entities()
-            self._with_metadata.update(batch)
-        for derivative in self._own_derivatives():
-            inside = [path for path in asked if path.startswith(derivative.root + os.sep)]
-            if inside:
-                derivative.read_metadata(inside)
+        asked = list(map(str, paths))
+        for layout in (self, *self._own_derivatives()):
+            layout.metadata.read(path for path in asked if path.startswith(layout.root + os.sep))
 
     @_one_at_a_time
-    def read_all_metadata(self) -> None:
-        """Read the metadata of every file of this layout's own dataset."""
-        if not self._has_all_metadata:
-            self.read_metadata(self.session.scalars(sa.select(BIDSFile.path)).all())
-            self._has_all_metadata = True
-            self._with_metadata.clear()
-
-    def _read_family(self) -> None:
-        """Read the metadata of every file of this layout and its derivatives."""
-        for layout in self._get_layouts_in_scope("all"):
-            _read_all_metadata(layout)
+    def associate(self, paths: Iterable[str]) -> None:
+        """Write into the database which files belong together."""
+        self.metadata.associate(paths)
 
     def _own_derivatives(self) -> list[CatalogueLayout]:
         """Return the derivatives that lie in this root; a user may have added others."""
         return [one for one in self.derivatives.values() if isinstance(one, CatalogueLayout)]
 
-    @_one_at_a_time
-    def associate(self, paths: Iterable[str]) -> None:
-        """Write into the database which files belong together.
+    def _read_all(self, layouts: Iterable[BIDSLayout]) -> None:
+        """Read the metadata of every file of some layouts, passing over damaged sidecars."""
+        for layout in layouts:
+            if isinstance(layout, CatalogueLayout):  # others have theirs from the start
+                layout.metadata.read_all()
 
-        Most of it follows from the paths. What sidecars say with `IntendedFor` counts of those
-        that are on disk, and of those of the files asked for, which are made local.
-        """
-        asked = list(paths)
-        self.read_metadata(asked)
-        if not self._is_associated:
-            asked = natural_sort(self.session.scalars(sa.select(BIDSFile.path)).all())
-            self.read_metadata(filter(self._sidecars.are_local, asked))
-            self._write_associations(associate(map(self._sidecars.relpath, asked)))
-            self._is_associated = True
-        fields = self.session.query(Tag).filter(Tag.entity_name == "IntendedFor")
-        said = {tag.file_path: tag.value for tag in fields.filter(Tag.is_metadata == True)}  # noqa: E712
-        for path in said.keys() & set(asked) - self._with_targets:
-            relpath = self._sidecars.relpath(path)
-            self._write_associations(intended_for(relpath, said[path], self._prefix))
-        self._with_targets |= said.keys() & set(asked)
+    def _read_all_local(self) -> None:
+        """Read the metadata that are here, of this layout and its derivatives."""
+        for layout in layouts_in_scope(self, "all"):
+            if isinstance(layout, CatalogueLayout):
+                layout.metadata.read_all_local()
 
-    def _write_associations(self, found: Iterable[Association]) -> None:
-        """Write into the database which files belong together."""
-        with self.connection_manager.writable() as connection:
-            add_associations(connection, found, self._top)
-
-
-def _value_of(text: str, dtype: str) -> Any:
-    """Turn a value as the database has it into what PyBIDS gives."""
-    if dtype == "json":
-        return json.loads(text)
-    if dtype == "bool":
-        return text == "True"
-    return bids.layout.models.type_map[dtype](text)
+    def _missing_sidecars(self) -> set[str]:
+        """List the sidecars of this layout and its derivatives that are not on disk."""
+        return {
+            relpath
+            for layout in layouts_in_scope(self, "all")
+            if isinstance(layout, CatalogueLayout)
+            for relpath in layout.metadata.missing_of_all()
+        }
 
 
 @contextlib.contextmanager
 def _naming_patterns(filters: Mapping[str, Any], *, regex_search: bool) -> Iterator[None]:
-    """Name the value that is no regular expression; the database says that there is one."""
+    """Name the value that is not a regular expression; the database says that there is one."""
     try:
         yield
     except sa.exc.OperationalError as error:
@@ -575,23 +668,3 @@ def _naming_patterns(filters: Mapping[str, Any], *, regex_search: bool) -> Itera
         if reason is None:
             raise
         raise InvalidPatternError(reason, error) from None
-
-
-def _paths_of(query: Any) -> Any:
-    """Let a query of files give their paths alone."""
-    return query.with_entities(BIDSFile.path)
-
-
-def _read_all_metadata(layout: BIDSLayout) -> None:
-    """Read all metadata of a layout; those that a user added to ours have theirs from the start."""
-    if isinstance(layout, CatalogueLayout):
-        layout.read_all_metadata()
-
-
-def _without_fields_of(names: Sequence[str]) -> Any:
-    """Let a query look for some entities in the names of files alone, not in metadata."""
-    return with_loader_criteria(
-        Tag,
-        lambda tag: sa.or_(tag.is_metadata == False, tag.entity_name.not_in(names)),  # noqa: E712
-        include_aliases=True,
-    )

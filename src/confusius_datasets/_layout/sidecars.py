@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from bids.layout.models import BIDSFile
 
+from confusius_datasets._cache import is_here
 from confusius_datasets._entities import applicable_sidecars
 from confusius_datasets._layout.database import PrivateDatabase
+from confusius_datasets._layout.pybids import BIDSFile
 from confusius_datasets._sidecars import merge_sidecars, read_sidecar
 
 __all__ = ["EnsureLocal", "Sidecars"]
 
 EnsureLocal = Callable[[Sequence[str]], None]
 """Makes files local, given their paths below the root."""
-
-MOST_VALUES = 10_000
-"""Values in one statement; SQLite has a limit."""
 
 KEPT = 1000
 """Sidecars whose content is remembered, as many files inherit from the same."""
@@ -39,33 +37,31 @@ class Sidecars:
         self._ensure_local = ensure_local
         self._content = functools.lru_cache(maxsize=KEPT)(self.read)
 
+    @property
+    def may_be_remote(self) -> bool:
+        """Whether there is a host to fetch from what is not here."""
+        return self._ensure_local is not None
+
     def relpath(self, path: str) -> str:
         """Return the path of a file below the root, with `/`."""
         return path[len(self.base) :].replace(os.sep, "/")
-
-    def own(self, paths: Sequence[str]) -> list[str]:
-        """Return those of some files, by their absolute paths, that are in this dataset."""
-        own: list[str] = []
-        for part in parts(paths):
-            statement = sa.select(BIDSFile.path).where(BIDSFile.path.in_(part))
-            found = set(self._database.session.scalars(statement))
-            own += [path for path in part if path in found]
-        return own
 
     def of(self, path: str) -> list[str]:
         """List the sidecars of a file, below the root, the most specific last."""
         return applicable_sidecars(self.relpath(path), lambda folder: self._jsons.get(folder, ()))
 
-    def are_local(self, path: str) -> bool:
-        """Say whether all sidecars of a file are on disk."""
-        return all(map(self._is_local, self.of(path)))
+    def missing(self, path: str) -> list[str]:
+        """List the sidecars of a file that are not on disk, though a host has them."""
+        if not self.may_be_remote:
+            return []
+        return [relpath for relpath in self.of(path) if not self.is_local(relpath)]
 
     def make_local(self, sidecars: Iterable[Sequence[str]]) -> None:
         """Make sidecars local, all at once."""
         if self._ensure_local is None:
             return
         wanted = dict.fromkeys(relpath for applying in sidecars for relpath in applying)
-        missing = [relpath for relpath in wanted if not self._is_local(relpath)]
+        missing = [relpath for relpath in wanted if not self.is_local(relpath)]
         if missing:
             self._ensure_local(missing)
 
@@ -82,9 +78,9 @@ class Sidecars:
         """Read a JSON file of the dataset."""
         return read_sidecar(self._root / relpath)
 
-    def _is_local(self, relpath: str) -> bool:
+    def is_local(self, relpath: str) -> bool:
         """Say whether a file is on disk."""
-        return (self._root / relpath).exists()
+        return is_here(self._root / relpath)
 
     @functools.cached_property
     def _jsons(self) -> dict[str, list[str]]:
@@ -95,9 +91,3 @@ class Sidecars:
             relpath = self.relpath(path)
             jsons.setdefault(relpath.rpartition("/")[0], []).append(relpath)
         return jsons
-
-
-def parts(paths: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Cut a list into parts that fit into a statement."""
-    for begin in range(0, len(paths), MOST_VALUES):
-        yield paths[begin : begin + MOST_VALUES]

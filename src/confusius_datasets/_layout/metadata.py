@@ -1,0 +1,132 @@
+"""What the database knows so far of one dataset's metadata and of which files belong together.
+
+Both are read when they are asked for, of the files they are asked of, and stay in the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from confusius_datasets._layout.associations import Association, associate, intended_for
+from confusius_datasets._layout.database import PrivateDatabase
+from confusius_datasets._layout.pybids import Tag, natural_sort
+from confusius_datasets._layout.rows import BATCH, add_associations, add_metadata, metadata_row
+from confusius_datasets._layout.sidecars import Sidecars
+from confusius_datasets._layout.statements import all_paths, find_own
+from confusius_datasets.errors import FileFormatError
+
+__all__ = ["Metadata"]
+
+
+class Metadata:
+    """The metadata of a layout's own dataset, as far as its database has them."""
+
+    def __init__(self, top: Path, prefix: str, database: PrivateDatabase, files: Sidecars) -> None:
+        self._top = top
+        self._prefix = prefix
+        self._database = database
+        self._sidecars = files
+        self._known: set[str] = set()
+        self._has_all = False
+        self._is_associated = False
+        self._with_targets: set[str] = set()
+        self.fields: set[str] = set()
+
+    def read(self, paths: Iterable[str]) -> None:
+        """Read the metadata of files, after making their sidecars local; all must be readable."""
+        new = self._unknown(paths)
+        self._sidecars.make_local(map(self._sidecars.of, new))
+        for error in self._write(new).values():
+            raise error
+
+    def read_local(self, paths: Iterable[str]) -> dict[str, FileFormatError]:
+        """Read the metadata of files whose sidecars are here; return what could not be read."""
+        return self._write([path for path in self._unknown(paths) if not self.missing(path)])
+
+    def read_all(self) -> dict[str, FileFormatError]:
+        """Read the metadata of every file of the dataset; return what could not be read."""
+        if self._has_all:
+            return {}
+        new = self._unknown(all_paths(self._database.session))
+        self._sidecars.make_local(map(self._sidecars.of, new))
+        failed = self._write(new)
+        if not failed:
+            self._has_all = True
+            self._known.clear()
+        return failed
+
+    def read_all_local(self) -> dict[str, FileFormatError]:
+        """Read the metadata of every file whose sidecars are here; return what was damaged."""
+        return {} if self._has_all else self.read_local(all_paths(self._database.session))
+
+    def missing(self, path: str) -> list[str]:
+        """List the sidecars of a file that are not on disk."""
+        return [] if self._has_all or path in self._known else self._sidecars.missing(path)
+
+    def missing_of_all(self) -> set[str]:
+        """List the sidecars of the dataset that apply to a file and are not on disk."""
+        if self._has_all or not self._sidecars.may_be_remote:
+            return set()
+        paths = all_paths(self._database.session)
+        return {relpath for path in paths for relpath in self.missing(path)}
+
+    def associate(self, paths: Iterable[str]) -> None:
+        """Write into the database which files belong together.
+
+        Most of it follows from the paths. What sidecars say with `IntendedFor` counts of those
+        that are on disk, and of those of the files asked for, which are made local.
+        """
+        asked = list(paths)
+        self.read(asked)
+        if not self._is_associated:
+            everything = natural_sort(all_paths(self._database.session))
+            self.read_local(everything)  # another file's damaged sidecar says nothing of this one
+            self._link(associate(map(self._sidecars.relpath, everything)))
+            self._is_associated = True
+            asked = everything
+        fields = self._database.session.query(Tag).filter(Tag.entity_name == "IntendedFor")
+        said = {tag.file_path: tag.value for tag in fields.filter(Tag.is_metadata == True)}  # noqa: E712
+        for path in said.keys() & set(asked) - self._with_targets:
+            relpath = self._sidecars.relpath(path)
+            self._link(intended_for(relpath, said[path], self._prefix))
+        self._with_targets |= said.keys() & set(asked)
+
+    def associate_all(self) -> None:
+        """Write into the database what belongs together, by every sidecar that can be read."""
+        self._is_associated = False
+        self.associate(())
+
+    def _unknown(self, paths: Iterable[str]) -> list[str]:
+        """Return those files of the dataset whose metadata have not been read."""
+        if self._has_all:
+            return []
+        asked = [path for path in dict.fromkeys(map(str, paths)) if path not in self._known]
+        return find_own(self._database.session, asked)
+
+    def _write(self, paths: Sequence[str]) -> dict[str, FileFormatError]:
+        """Write the metadata of files into the database; return why the others could not be."""
+        failed: dict[str, FileFormatError] = {}
+        for begin in range(0, len(paths), BATCH):
+            read: dict[str, dict[str, Any]] = {}
+            for path in paths[begin : begin + BATCH]:
+                try:
+                    read[path] = self._sidecars.fields_of(path)
+                except FileFormatError as error:
+                    failed[path] = error
+            rows = [
+                metadata_row(path, field, value)
+                for path, fields in read.items()
+                for field, value in fields.items()
+            ]
+            with self._database.writable() as connection:
+                add_metadata(connection, rows)
+            self.fields.update(row[1] for row in rows)
+            self._known.update(read)
+        return failed
+
+    def _link(self, found: Iterable[Association]) -> None:
+        """Write into the database which files belong together."""
+        with self._database.writable() as connection:
+            add_associations(connection, found, self._top)

@@ -1,0 +1,88 @@
+"""Values of a query that exist nowhere in a dataset, with the nearest one that does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from confusius_datasets._entities import INTEGER_ENTITIES
+from confusius_datasets._layout.pybids import layouts_in_scope, listify, value_of
+from confusius_datasets._layout.queries import normalise_filters
+from confusius_datasets._layout.statements import has_value, values_of
+from confusius_datasets._text import did_you_mean, list_some
+from confusius_datasets.errors import ConfusiusDatasetsError
+
+__all__ = ["find_unknown_values", "list_values"]
+
+SCOPES = frozenset({"all", "raw", "derivatives", "self"})
+
+
+def find_unknown_values(layout: Any, query: Mapping[str, Any]) -> list[str]:
+    """Word each value of a query that no file of the dataset has, and each unknown scope.
+
+    Metadata fields are left out: which values they have, only their sidecars say. So are entities
+    that no file has: a query may be meant for many datasets.
+    """
+    found = [
+        _word("scope", scope, list_values(layout, "scope"))
+        for scope in listify(query.get("scope")) or []
+        if isinstance(scope, str) and not _is_scope(layout, scope)
+    ]
+    if query.get("regex_search"):
+        return found
+    named = layout.named_entities()
+    filters = {name: value for name, value in query.items() if name in named}
+    for name, wanted in normalise_filters(filters, named).items():
+        values = listify(wanted) or []
+        if name == "extension" and len(values) > 1:
+            continue  # [".nii", ".nii.gz"] is how every script asks for images
+        unknown = [
+            value
+            for value in values
+            if isinstance(value, str | int | float) and not _exists(layout, name, value)
+        ]
+        if unknown and (known := list_values(layout, name)):
+            found += [_word(name, value, known) for value in unknown]
+    return found
+
+
+def list_values(layout: Any, name: str) -> list[str]:
+    """List the values that a filter can have, as texts."""
+    if name == "scope":
+        return ["raw", "derivatives", *(key.rpartition("/")[2] for key in layout.derivatives)]
+    is_metadata = name not in layout.named_entities()
+    values = {
+        str(value_of(text, dtype))
+        for one in layouts_in_scope(layout, "all")
+        for text, dtype in values_of(one.session, name, None, is_metadata=is_metadata)
+    }
+    return sorted(values)
+
+
+def _is_scope(layout: Any, scope: str) -> bool:
+    """Say whether a scope is known; one that only a missing description could name counts too."""
+    if scope in SCOPES or scope in layout.derivatives:
+        return True
+    if scope in list_values(layout, "scope"):
+        return True
+    try:
+        return any(scope == one.source_pipeline for one in layout.derivatives.values())
+    except ConfusiusDatasetsError:  # a description cannot be had now
+        return True
+
+
+def _exists(layout: Any, name: str, value: str | float) -> bool:
+    """Say whether a file's name has a value of an entity, compared as PyBIDS compares."""
+    wanted: str | int = str(value)
+    if name in INTEGER_ENTITIES:
+        try:
+            wanted = int(value)
+        except ValueError:
+            return False
+    return any(has_value(one.session, name, wanted) for one in layouts_in_scope(layout, "all"))
+
+
+def _word(name: str, value: object, known: list[str]) -> str:
+    """Say that a value exists nowhere, and which is the nearest one."""
+    near = did_you_mean(str(value), known)
+    return f"no file has {name}={value!r}. {near}There are {list_some(known)}."
