@@ -6,6 +6,7 @@ Every error is a `ConfusiusDatasetsError` and also the builtin a caller would gu
     ├── ArgumentError (ValueError)            an argument of a function cannot be used
     │   └── FilterError                       … a filter of a fetcher or of a query
     │       ├── UnknownLabelError             … … a label, dataset or datatype that exists nowhere
+    │       │   └── UnknownValueError         … … … in a query for files (a NoMatchError, too)
     │       ├── UnknownEntityError            … … an entity that no file has
     │       │   ├── UnknownGetterError        … … … asked for as a method (PyBIDS: BIDSEntityError)
     │       │   └── UnknownTargetError        … … … asked for as a target (PyBIDS: TargetError)
@@ -79,6 +80,7 @@ __all__ = [
     "UnknownKeyError",
     "UnknownLabelError",
     "UnknownTargetError",
+    "UnknownValueError",
     "UnsafePathError",
 ]
 
@@ -119,6 +121,10 @@ class MatchError(ConfusiusDatasetsError, LookupError):
 
 class NoMatchError(MatchError):
     """No file matches the query."""
+
+
+class UnknownValueError(UnknownLabelError, NoMatchError):
+    """A query for files asks for a value that no file of the dataset has."""
 
 
 class AmbiguousMatchError(MatchError):

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from confusius_datasets._download import FileStatus
-from confusius_datasets._local import LocalCopy, walk_folder
+from confusius_datasets._local import LocalCopy
+from confusius_datasets._paths import walk_folder
 from confusius_datasets._sources import DirectorySource
 from confusius_datasets.errors import CacheError, DatasetIndexError, UnsafePathError
 

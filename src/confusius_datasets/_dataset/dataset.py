@@ -26,6 +26,7 @@ from confusius_datasets.errors import (
     ConfusiusDatasetsError,
     FilterError,
     NoMatchError,
+    UnknownValueError,
 )
 
 if TYPE_CHECKING:
@@ -615,6 +616,11 @@ class BIDSDataset(Folder):
                 f"{method} takes no {list_some(sorted(unfit))}: it is always about whole files. "
                 "Use get for other answers."
             )
+        from confusius_datasets._layout import find_unknown_values
+
+        # An answer of no files is PyBIDS's; here, where files are meant, a typo must not pass.
+        if unknown := find_unknown_values(self.layout, query):
+            raise UnknownValueError(f"{method}: {' '.join(unknown)}")
         found: list[BIDSFile] = self.layout.get(**query)
         return found
 

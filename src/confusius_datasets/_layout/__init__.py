@@ -19,10 +19,11 @@ from sqlalchemy.exc import DatabaseError
 from confusius_datasets._index import INDEX_NAME
 from confusius_datasets._layout.config import fusi_config
 from confusius_datasets._layout.explain import explain, explain_empty
-from confusius_datasets._layout.files import files_by_dataset, is_derivative, scan, whole
+from confusius_datasets._layout.files import files_by_dataset, is_derivative, whole
 from confusius_datasets._layout.kept import load_databases, save_databases
 from confusius_datasets._layout.layout import CatalogueLayout
 from confusius_datasets._layout.typos import find_unknown_values
+from confusius_datasets._paths import walk_folder
 
 __all__ = ["CatalogueLayout", "explain", "explain_empty", "find_unknown_values", "open_layout"]
 
@@ -48,7 +49,7 @@ def open_layout(
             DatabaseError, sqlite3.Error
         ):  # replaced by another process just now
             return CatalogueLayout(root, kept, ensure_local=ensure_local)
-    found = scan(root)
+    found = walk_folder(root)
     known = indexed()
     datasets = files_by_dataset(known | found.files)
     layout = CatalogueLayout(root, datasets, ensure_local=ensure_local)

@@ -20,7 +20,7 @@ from typing import Any
 from isal import isal_zlib
 
 from confusius_datasets._cache import hidden_folder, write_atomic
-from confusius_datasets._layout.files import Scan, scan
+from confusius_datasets._paths import Walk, walk_folder
 from confusius_datasets.errors import CacheError
 
 __all__ = ["load_databases", "save_databases"]
@@ -100,7 +100,7 @@ def load_databases(
 def save_databases(
     root: Path,
     key: str,
-    found: Scan,
+    found: Walk,
     unknown: Iterable[str],
     keep: Mapping[str, Callable[[Path], None]],
 ) -> None:
@@ -157,7 +157,9 @@ def _is_unchanged(
     present: set[str] = set()
     for folder in changed:
         del folders[folder]
-        found = scan(root, start=folder, descend=lambda below: below not in signature.folders)
+        found = walk_folder(
+            root, start=folder, descend=lambda below: below not in signature.folders
+        )
         folders |= found.folders
         present |= found.files
     listed, checksum = signature.unknown

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from confusius_datasets._cache import PerProcess, is_here
 from confusius_datasets._index import DatasetIndex, FileEntry, LocalVersion, lock_index
 from confusius_datasets._local.snapshot import Snapshot, Stamp
-from confusius_datasets._local.walk import Walk, walk_folder
-from confusius_datasets._paths import INDEX_NAMES, resolve_below
+from confusius_datasets._paths import INDEX_NAMES, Walk, resolve_below, walk_folder
 from confusius_datasets._sources import get_client, read_index_file, write_index_file
 from confusius_datasets._text import count_files, list_some, warn_user
 from confusius_datasets.errors import CacheError, DatasetIndexError, OfflineError

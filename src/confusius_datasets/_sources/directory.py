@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import BinaryIO, ClassVar, Self
 
 from confusius_datasets._index import INDEX_NAME, DatasetIndex, FileEntry
-from confusius_datasets._paths import HIDDEN_FOLDER, INDEX_NAMES, resolve_below
+from confusius_datasets._paths import INDEX_NAMES, resolve_below, walk_folder
 from confusius_datasets._sources.http import HttpClient
 from confusius_datasets._sources.osf import OSF_FORMAT
 from confusius_datasets._sources.ranges import WHOLE, ByteRange, slice_of
@@ -38,9 +38,9 @@ class DirectorySource:
         path = self.root / INDEX_NAME
         if path.exists():
             return self.read_index(path.read_bytes(), str(path))
+        found = walk_folder(self.root, into_stores=True).files - INDEX_NAMES
         return DatasetIndex(
-            FileEntry(relpath, (self.root / relpath).stat().st_size)
-            for relpath in self._list_relpaths()
+            FileEntry(relpath, (self.root / relpath).stat().st_size) for relpath in found
         )
 
     def open(
@@ -73,15 +73,6 @@ class DirectorySource:
     def format_index(self, index: DatasetIndex) -> bytes:
         """Write an index in the same form."""
         return OSF_FORMAT.format(index)
-
-    def _list_relpaths(self) -> Iterator[str]:
-        """List the files below the folder."""
-        for folder, folders, files in os.walk(self.root):
-            folders[:] = [name for name in folders if name != HIDDEN_FOLDER]
-            for name in files:
-                relpath = (Path(folder) / name).relative_to(self.root).as_posix()
-                if relpath not in INDEX_NAMES:
-                    yield relpath
 
 
 @dataclass
