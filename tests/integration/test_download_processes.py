@@ -124,7 +124,7 @@ def test_processes_at_once_download_each_file_once(lab: Lab, tmp_path: Path, num
 
 
 @pytest.mark.parametrize("number", [2, 8])
-def test_processes_at_once_where_locks_do_not_work_end_with_the_same_tree(
+def test_processes_at_once_where_locks_lie_end_with_the_same_tree(
     lab: Lab, tmp_path: Path, number: int
 ) -> None:
     """Where every lock succeeds for everybody, work is done twice and the tree is the same."""

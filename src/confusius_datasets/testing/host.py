@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import threading
@@ -372,6 +373,7 @@ class LocalHost:
         return None
 
 
+@functools.lru_cache(maxsize=8)  # a large file is asked for in many ranges
 def md5_of(data: bytes) -> str:
     """Hash with md5.
 
