@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +148,7 @@ def test_attributes_are_the_files_provenance(tmp_path: Path) -> None:
 
     assert array.name == "checkerboard"
     assert {key: value for key, value in array.attrs.items() if key != "affines"} == {
+        "iconeus_scan_format": "v1",
         "iconeus_scan_mode": "2Dscan",
         "device_serial_number": "SN-07",
         "software_version": "1.4.2",
@@ -153,7 +157,17 @@ def test_attributes_are_the_files_provenance(tmp_path: Path) -> None:
         "iconeus_scan": "checkerboard",
         "iconeus_project": "vision",
         "iconeus_date": "2021-10-22 14:14:12",
+        "iconeus_datetime": "2021-10-22T14:14:12",
+        "long_name": "Power Doppler intensity",
     }
+
+
+def test_date_that_cannot_be_read_is_left_as_it_is(tmp_path: Path) -> None:
+    """A text that is not a date is provenance all the same."""
+    array = load(write_2d(tmp_path / "a.scan", **{"scanMetaData/Date": np.array([[b"soon"]])}))
+
+    assert array.attrs["iconeus_date"] == "soon"
+    assert "iconeus_datetime" not in array.attrs
 
 
 @pytest.mark.parametrize("tag", [None, np.array([[b""]], dtype="S1")])
@@ -204,7 +218,110 @@ def test_3d_scan_has_poses_and_no_time(tmp_path: Path) -> None:
     np.testing.assert_allclose(array.attrs["affines"]["physical_to_lab"][1], np.eye(4))
 
 
-@pytest.mark.parametrize("mode", ["4Dscan", "4DscanCustom"])
+@pytest.mark.parametrize("mode", ["3DscanRCA", "4DscanRCA"])
+def test_matrix_probe_records_volumes_without_poses(mode: str, tmp_path: Path) -> None:
+    """An array without an axis of poses is one volume after another, with one matrix."""
+    data = counting(5, N_Z, N_Y, N_X)
+    content = scan_v1_content(mode, data, times=[0.4, 0.8, 1.2, 1.6, 2.0])
+
+    array = load(write_hdf5(tmp_path / "a.scan", content))
+
+    assert array.dims == ("time", "z", "y", "x")
+    np.testing.assert_array_equal(array, data.swapaxes(1, 2))
+    np.testing.assert_array_equal(array.isel(time=3, y=1), data.swapaxes(1, 2)[3, :, 1])
+    np.testing.assert_array_equal(array.time, [0.4, 0.8, 1.2, 1.6, 2.0])
+    assert array.attrs["iconeus_scan_mode"] == mode
+    assert array.attrs["affines"]["physical_to_lab"].shape == (4, 4)
+
+
+def test_matrix_probe_angiography_may_say_no_times(tmp_path: Path) -> None:
+    """The volumes of an angiography need not say when they were taken; those of a recording do."""
+    data = counting(5, N_Z, N_Y, N_X)
+    angio = write_hdf5(tmp_path / "a.scan", scan_v1_content("3DscanRCA", data))
+    run = write_hdf5(tmp_path / "b.scan", scan_v1_content("4DscanRCA", data))
+
+    assert "time" not in load(angio).coords
+    with pytest.raises(FileFormatError, match="no dataset '/acqMetaData/time'"):
+        load(run)
+
+
+def test_matrix_probe_poses_are_read_as_those_of_other_probes(tmp_path: Path) -> None:
+    """A file that has the shape of `3Dscan` is read as one."""
+    data = counting(3, 1, N_Z, N_Y, N_X)
+    content = scan_v1_content("3DscanRCA", data, n_pose=3, poses=np.stack([POSE] * 3))
+
+    assert load(write_hdf5(tmp_path / "a.scan", content)).dims == ("pose", "z", "y", "x")
+
+
+@pytest.mark.parametrize("shape", [(N_Z, N_Y, N_X), (5, 2, N_Z, N_Y, N_X), (1, 5, N_Z, N_Y, N_X)])
+def test_matrix_probe_data_of_another_shape_are_refused(
+    shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    """No axes are guessed at."""
+    content = scan_v1_content("4DscanRCA", counting(*shape), times=[1.0] * 5)
+
+    with pytest.raises(FileFormatError, match=r"'/Data' has the shape .*but a 4DscanRCA of this"):
+        load(write_hdf5(tmp_path / "a.scan", content))
+
+
+WITHOUT_LOCKS = """
+import fcntl, sys
+from confusius_datasets import load
+held = open(sys.argv[1], "rb")
+fcntl.flock(held, fcntl.LOCK_EX)
+print(load(sys.argv[1]).values.shape)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="locks of files are others on Windows")
+def test_file_that_cannot_be_locked_is_read(tmp_path: Path) -> None:
+    """Reading takes no lock: many network file systems have none, and others may hold one."""
+    path = write_2d(tmp_path / "a.scan")
+
+    command = [sys.executable, "-c", WITHOUT_LOCKS, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.stdout.strip() == str((5, N_Y, N_Z, N_X)), done.stderr
+
+
+def test_file_that_is_open_in_this_process_is_read(tmp_path: Path) -> None:
+    """Whoever looks into a file with h5py can load it at the same time."""
+    path = write_2d(tmp_path / "a.scan")
+
+    with h5py.File(path) as file:
+        np.testing.assert_array_equal(load(path), file["Data"][()].swapaxes(1, 2))
+
+
+WRITING = """
+import h5py, sys
+file = h5py.File(sys.argv[1], "r+", libver="latest")
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_file_that_another_program_writes_is_said_to_be_in_use(tmp_path: Path) -> None:
+    """HDF5 marks files that are open for writing: that is no damage, and has its own remedy."""
+    path = tmp_path / "a.scan"
+    source = write_2d(tmp_path / "b.scan")
+    with h5py.File(source) as old, h5py.File(path, "w", libver="latest") as new:
+        for name in old:
+            old.copy(name, new)
+
+    command = [sys.executable, "-c", WRITING, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        with pytest.raises(FileFormatError) as caught:
+            load(path)
+        writer.communicate()
+
+    assert "a.scan: the file is in use by another program" in str(caught.value)
+    assert "damaged" not in str(caught.value)
+    assert load(path).shape == (5, N_Y, N_Z, N_X)
+
+
+@pytest.mark.parametrize("mode", ["4Dscan", "4DscanCustom", "4DscanRCA"])
 def test_4d_scan_merges_blocks_into_time(mode: str, tmp_path: Path) -> None:
     """Blocks follow their scan in time; a volume ends when its last pose does."""
     array = load(write_4d(tmp_path / "a.scan", mode=mode))
@@ -309,7 +426,10 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
         "'/Data' has the shape (5, 3, 2, 4)",
     ),
     "size": ({"acqMetaData/imgDim/sizeX": np.array([[9.0]])}, "in the shape (time, 3, 2, 9)"),
-    "half a size": ({"acqMetaData/imgDim/sizeX": np.array([[0.5]])}, "is 0.5; a positive whole"),
+    "half a size": (
+        {"acqMetaData/imgDim/sizeX": np.array([[0.5]])},
+        "is 0.5; it must be a whole",
+    ),
     "times": ({"acqMetaData/time": np.zeros((3, 1))}, "'/acqMetaData/time' has the shape (3, 1)"),
     "no number": ({"acqMetaData/time": np.full(5, np.nan)}, "no possible numbers"),
     "text": ({"acqMetaData/time": np.full(5, b"now")}, "and no numbers"),

@@ -66,26 +66,84 @@ def test_attributes_are_read_in_the_vendors_order(tmp_path: Path) -> None:
 
     assert array.name == "checkerboard"
     np.testing.assert_array_equal(attrs.pop("plane_wave_angles"), [-10, 0, 10])
+    np.testing.assert_array_equal(attrs.pop("stimulation_toggle_times"), [1, 2])
     assert list(attrs.pop("affines")) == ["physical_to_lab"]
     assert attrs == {
         "iconeus_scan_format": "v2",
-        "iconeus_scan_mode": "2D",
+        "iconeus_scan_mode": "2Dscan",
         "device_serial_number": "SN-07",
         "software_version": "2.1.7",
         "iconeus_subject": "mouse3",
         "iconeus_session": "day2",
         "iconeus_scan": "checkerboard",
         "iconeus_project": "vision",
+        "iconeus_date": "2021-10-22 14:00:00",
         "iconeus_datetime": "2021-10-22T14:00:00+00:00",
+        "clutter_filters": "static SVD",
+        "clutter_filter_window_duration": 0.4,
+        "clutter_filter_cutoffs": (60, 200),
         "probe_type": "linear",
         "probe_model": "IcoPrime-4D",
+        "probe_name": "the probe",
         "probe_center_frequency": 15.625,
         "probe_pitch": 0.11,
+        "probe_aperture": 1.5,
         "probe_focal_depth": 8.0,
+        "probe_radius_of_curvature": 0.0,
+        "probe_number_of_elements": 128,
         "imaging_depth": (2.0, 10.0),
         "transmit_frequency": 15.625,
         "pulse_repetition_frequency": 5500.0,
+        "sampling_frequency": 62.5,
+        "probe_voltage": 20.0,
+        "delay_after_trigger": 0.0,
+        "power_doppler_integration_duration": 0.4,
+        "sequence_name": "sequence 7",
+        "project_description": "a",
+        "species": "Mus musculus",
+        "sex": "male",
+        "age_days": 90,
+        "subject_description": "bb",
+        "weight": 25.0,
+        "weight_units": "g",
+        "treatment": "ccc",
+        "study_type": "study",
+        "task_name": "task",
+        "long_name": "Power Doppler intensity",
     }
+
+
+@pytest.mark.parametrize(
+    ("mode", "name"),
+    [*enumerate(["2Dscan", "3Dscan", "4Dscan", "4DscanCustom", "4DscanRCA", "3DscanRCA"])],
+)
+def test_modes_are_named_as_in_the_first_generation(mode: int, name: str, tmp_path: Path) -> None:
+    """One word for one thing, whichever generation wrote the file."""
+    array = load(write(tmp_path / "a.scan", fields={"mode": mode}))
+
+    assert array.attrs["iconeus_scan_mode"] == name
+
+
+@pytest.mark.parametrize(("n_pose", "dims"), [(1, ("z", "y", "x")), (3, ("pose", "z", "y", "x"))])
+def test_single_volume_has_a_time_and_no_axis_of_times(
+    n_pose: int, dims: tuple[str, ...], tmp_path: Path
+) -> None:
+    """As in the first generation, an angiography is a volume and not a recording of one."""
+    data = counting(n_pose=n_pose)[:, :, :1]
+    times = np.arange(1.0, n_pose * N_Y + 1).reshape(1, n_pose, N_Y)
+    moved = [[0.0, 0.0, 0.0]] * n_pose
+    content = scan_v2_bytes(
+        data, times=times, rotations=moved, translations=moved, fields={"mode": 1}
+    )
+    (tmp_path / "a.scan").write_bytes(content)
+
+    array = load(tmp_path / "a.scan")
+
+    assert array.dims == dims
+    np.testing.assert_array_equal(array, np.squeeze(data[0].swapaxes(2, 3)))
+    assert float(array.time) == times.max()
+    assert array.attrs["affines"]["physical_to_lab"].shape[-2:] == (4, 4)
+    assert ("pose_time" in array.coords) == ("pose" in dims)
 
 
 def test_poses_get_an_axis_and_a_matrix_each(tmp_path: Path) -> None:

@@ -16,10 +16,13 @@ from confusius_datasets._io.chunks import in_chunks
 from confusius_datasets._io.lazy import LazyArray
 from confusius_datasets.errors import ArgumentError
 
-__all__ = ["Coordinates", "Prepared", "open_prepared"]
+__all__ = ["POWER_DOPPLER", "Coordinates", "Prepared", "open_prepared"]
 
 Coordinates = dict[str, tuple[tuple[str, ...], Any, Mapping[str, Any]] | xr.Variable]
 """Dimensions, values and attributes of each coordinate."""
+
+POWER_DOPPLER = "Power Doppler intensity"
+"""`long_name` of what most files hold, for the colour bars of plots; it has no unit."""
 
 UNNAMED = "values"
 """Name of an array whose own name is that of one of its coordinates."""

@@ -26,7 +26,7 @@ from confusius_datasets._io.nifti.fields import problems_of
 from confusius_datasets._io.nifti.geometry import NO_FORM, Geometry, geometry_of
 from confusius_datasets._io.nifti.header import HEADER_SIZE, NiftiHeader, parse_header
 from confusius_datasets._io.nifti.timing import Clock, acquisition_times, slice_times
-from confusius_datasets._io.prepared import Coordinates, Prepared
+from confusius_datasets._io.prepared import POWER_DOPPLER, Coordinates, Prepared
 from confusius_datasets._io.versions import Origin
 from confusius_datasets._text import warn_user
 from confusius_datasets.errors import FileFormatError
@@ -40,7 +40,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 
 SPATIAL = ("x", "y", "z")
 
-LONG_NAMES = {"pwd": "Power Doppler intensity"}
+LONG_NAMES = {"pwd": POWER_DOPPLER}
 """What the values of a file with this suffix are, where its sidecar does not say it."""
 
 PREFERRED_NBYTES = 1 << 27

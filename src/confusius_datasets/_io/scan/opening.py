@@ -9,7 +9,7 @@ import numpy as np
 
 from confusius_datasets._io.files import check_local_file, explain_content, file_errors
 from confusius_datasets._io.matrices import Matrices
-from confusius_datasets._io.prepared import Prepared
+from confusius_datasets._io.prepared import POWER_DOPPLER, Prepared
 from confusius_datasets._io.scan.bps import load_bps
 from confusius_datasets._io.scan.parts import ScanContents, read_start
 from confusius_datasets._io.scan.v1 import HDF5_SIGNATURE, read_scan_v1
@@ -31,13 +31,15 @@ def prepare_scan(path: Path, *, bps_path: str | os.PathLike[str] | None = None) 
         check_local_file(path)
         origin = Origin.of(path)
         contents = _read_contents(origin, read_start(path, START_NBYTES))
-    affines = _affines(contents, bps_path)
+    attrs = {"affines": _affines(contents, bps_path), **contents.attrs}
+    if contents.is_power_doppler:
+        attrs["long_name"] = POWER_DOPPLER
     return Prepared(
         name=contents.name or path.stem,
         values=contents.values,
         dims=contents.dims,
         coords=contents.coords,
-        attrs={"affines": affines, **contents.attrs},
+        attrs=attrs,
     )
 
 

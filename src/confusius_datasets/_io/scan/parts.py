@@ -5,7 +5,7 @@ Our axes are (z, y, x) = (elevation, depth, lateral); a probe's are (x, y, z) wi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,8 @@ class ScanContents:
     coords: Coordinates
     to_lab: Matrix
     name: str
-    attrs: dict[str, Any] = field(default_factory=dict)
+    attrs: dict[str, Any]
+    is_power_doppler: bool
 
 
 def read_start(path: Path, size: int) -> bytes:

@@ -6,6 +6,7 @@ A file is open only while something is read from it, so that arrays pickle and l
 from __future__ import annotations
 
 import contextlib
+import datetime
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -33,15 +34,22 @@ __all__ = ["HDF5_SIGNATURE", "read_brain_to_lab", "read_scan_v1"]
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
-MODES = {
-    "2Dscan": ("time", "z", "y", "x"),
-    "3Dscan": ("pose", "z", "y", "x"),
-    "4Dscan": ("time", "pose", "z", "y", "x"),
-    "4DscanCustom": ("time", "pose", "z", "y", "x"),
-}
-"""Dimensions of what each acquisition mode records."""
+VOLUMES = ("time", "z", "y", "x")
+POSES = ("pose", "z", "y", "x")
+VOLUMES_OF_POSES = ("time", "pose", "z", "y", "x")
 
-STORED_AXES = {"2Dscan": 4, "3Dscan": 5, "4Dscan": 6, "4DscanCustom": 6}
+MODES = {
+    "2Dscan": (VOLUMES,),
+    "3Dscan": (POSES,),
+    "4Dscan": (VOLUMES_OF_POSES,),
+    "4DscanCustom": (VOLUMES_OF_POSES,),
+    # A matrix probe records a volume at once, without moving from pose to pose.
+    "3DscanRCA": (POSES, VOLUMES),
+    "4DscanRCA": (VOLUMES_OF_POSES, VOLUMES),
+}
+"""Dimensions of what each acquisition mode may record."""
+
+STORED_AXES = {VOLUMES: 4, POSES: 5, VOLUMES_OF_POSES: 6}
 """Axes of `/Data`, which end in depth, elevation, lateral in every mode."""
 
 PROVENANCE = {
@@ -55,6 +63,12 @@ PROVENANCE = {
 }
 """Attributes, by the field of `/scanMetaData` they come from."""
 
+LOCKING_DIFFERS = "locking flag values don't match"
+"""What HDF5 says of a file that this process itself has open, with a lock."""
+
+IN_USE = ("already open for write", "unable to lock", "being used by another process")
+"""What HDF5, or Windows, says of a file that another program is writing."""
+
 LONGEST_TEXT = 1 << 16
 """Texts of a fixed length that is larger are a damaged type."""
 
@@ -65,10 +79,8 @@ MAXIMUM_COMPRESSION = 1032
 class Hdf5Values(LazyArray):
     """The `/Data` of a file, in our order of axes."""
 
-    def __init__(
-        self, origin: Origin, mode: str, stored: tuple[int, ...], dtype: np.dtype[Any]
-    ) -> None:
-        self.mode = mode
+    def __init__(self, origin: Origin, stored: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.n_stored = len(stored)
         self.n_blocks = stored[2] if len(stored) == 6 else 1
         depth, elevation, lateral = stored[-3:]
         poses = stored[1:2] if len(stored) == 6 else ()
@@ -89,9 +101,9 @@ class Hdf5Values(LazyArray):
     def _read_box(self, data: Any, begin: int, end: int, box: Sequence[slice]) -> NDArray[Any]:
         """Read a box of the file, in our order of axes."""
         *poses, z, y, x = box
-        if self.mode == "2Dscan":
+        if self.n_stored == 4:
             piece = data[begin:end, y, z, x]
-        elif self.mode == "3Dscan":
+        elif self.n_stored == 5:
             piece = data[begin:end, 0, y, z, x]
         else:
             volumes = (divmod(time, self.n_blocks) for time in range(begin, end))
@@ -103,22 +115,34 @@ def read_scan_v1(origin: Origin) -> ScanContents:
     """Read what an HDF5 SCAN file says, its values left alone."""
     path = origin.path
     with open_hdf5(path) as file:
-        mode = _read_mode(file, path)
+        mode = _read_text(file, "acqMetaData/acquisitionMode", path)
         data = _dataset(file, "Data", path)
-        values = Hdf5Values(origin, mode, _check_shape(file, data, mode, path), data.dtype)
-        dims = MODES[mode]
+        dims = _dims_of(mode, data, path)
+        _check_shape(file, data, mode, dims, path)
+        values = Hdf5Values(origin, tuple(data.shape), data.dtype)
         coords = _read_axes(file, values.shape, path)
         n_pose = values.shape[dims.index("pose")] if "pose" in dims else None
         if n_pose is not None:
             coords["pose"] = (("pose",), np.arange(n_pose), {})
-        if "time" in dims:
+        # An angiography of a matrix probe need not say when it was taken.
+        if "time" in dims and not (mode == "3DscanRCA" and "acqMetaData/time" not in file):
             coords |= _read_times(file, values.shape[0], n_pose, path)
-        attrs = {
+        texts = {
             name: _read_text(file, f"scanMetaData/{key}", path) for name, key in PROVENANCE.items()
         }
         lab = to_lab(_read_poses(file, n_pose, path))
-    scan = attrs["iconeus_scan"]
-    return ScanContents(values, dims, coords, lab, scan, {"iconeus_scan_mode": mode, **attrs})
+    attrs = {"iconeus_scan_format": "v1", "iconeus_scan_mode": mode, **texts, **_datetime(texts)}
+    scan = texts["iconeus_scan"]
+    return ScanContents(values, dims, coords, lab, scan, attrs, is_power_doppler=True)
+
+
+def _datetime(texts: dict[str, str]) -> dict[str, str]:
+    """Write the date as in the second generation, as far as it can be read: without a zone."""
+    with contextlib.suppress(ValueError):
+        return {
+            "iconeus_datetime": datetime.datetime.fromisoformat(texts["iconeus_date"]).isoformat()
+        }
+    return {}
 
 
 def read_brain_to_lab(path: Path) -> Matrix:
@@ -131,21 +155,37 @@ def read_brain_to_lab(path: Path) -> Matrix:
 def open_hdf5(path: Path) -> Iterator[Any]:
     """Open an HDF5 file for reading, and close it whatever happens."""
     try:
+        with _open_without_lock(path) as file:
+            yield file
+    except (FileFormatError, MissingDependencyError):
+        raise
+    # h5py turns damage into whatever the C library made of it.
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        if isinstance(error, OSError) and any(words in str(error) for words in IN_USE):
+            raise FileFormatError(
+                f"{path}: the file is in use by another program, which has it open for writing. "
+                "Close it there, or wait until it is written. If no program has it open, one ended "
+                "without closing it: 'h5clear -s' on the file takes the mark away."
+            ) from error
+        raise FileFormatError(
+            f"{path}: the HDF5 file is damaged or incomplete: {error}. Fetch or copy it again."
+        ) from error
+
+
+def _open_without_lock(path: Path) -> Any:
+    """Open an HDF5 file without a lock: many network file systems have none (h5py#1101)."""
+    try:
         import h5py
     except ImportError as error:
         raise MissingDependencyError(
             "h5py", extra="scan", purpose="Loading this kind of .scan or .bps file"
         ) from error
     try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except FileFormatError:
-        raise
-    # h5py turns damage into whatever the C library made of it.
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        raise FileFormatError(
-            f"{path}: the HDF5 file is damaged or incomplete: {error}. Fetch or copy it again."
-        ) from error
+        return h5py.File(path, "r", locking=False)
+    except OSError as error:
+        if LOCKING_DIFFERS not in str(error):
+            raise
+        return h5py.File(path, "r")
 
 
 def _dataset(file: Any, name: str, path: Path) -> Any:
@@ -185,7 +225,9 @@ def _read_count(file: Any, name: str, path: Path) -> int:
     """Read a positive whole number."""
     value = float(_read_array(file, name, path, shape=()))
     if value < 1 or value != int(value):
-        raise FileFormatError(f"{path}: '/{name}' is {value:g}; a positive whole number was due.")
+        raise FileFormatError(
+            f"{path}: '/{name}' is {value:g}; it must be a whole number, 1 or more."
+        )
     return int(value)
 
 
@@ -204,38 +246,36 @@ def _read_text(file: Any, name: str, path: Path) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _read_mode(file: Any, path: Path) -> str:
-    """Read the acquisition mode."""
-    mode = _read_text(file, "acqMetaData/acquisitionMode", path)
+def _dims_of(mode: str, data: Any, path: Path) -> tuple[str, ...]:
+    """Say which dimensions a file of a mode has, by the axes of its data."""
     if mode not in MODES:
         raise FileFormatError(
             f"{path}: Unknown acquisitionMode: {mode!r}. Known are {', '.join(MODES)}."
         )
-    return mode
+    fitting = [dims for dims in MODES[mode] if STORED_AXES[dims] == len(data.shape)]
+    return fitting[0] if fitting else MODES[mode][0]
 
 
-def _check_shape(file: Any, data: Any, mode: str, path: Path) -> tuple[int, ...]:
-    """Return the shape of `/Data`, having compared it with what the metadata say."""
+def _check_shape(file: Any, data: Any, mode: str, dims: tuple[str, ...], path: Path) -> None:
+    """Compare the shape of `/Data` with what the metadata say."""
     size = {axis: _read_count(file, f"acqMetaData/imgDim/size{axis}", path) for axis in "XYZ"}
     spatial = (size["Z"], size["Y"], size["X"])
     shape = tuple(data.shape)
-    wanted: tuple[int | str, ...] = ("time", *spatial)
-    if mode != "2Dscan":
+    expected: tuple[int | str, ...] = ("time", *spatial)
+    if "pose" in dims:
         n_pose = _read_count(file, "acqMetaData/imgDim/npose", path)
-        wanted = (n_pose, 1, *spatial)
-    if mode.startswith("4D"):
-        n_blocks = _read_count(file, "acqMetaData/imgDim/nblockRepeat", path)
-        wanted = ("scan", n_pose, n_blocks, *spatial)
-    fits = len(shape) == STORED_AXES[mode] and all(
-        isinstance(due, str) or found == due for found, due in zip(shape, wanted, strict=True)
+        expected = (n_pose, 1, *spatial)
+        if "time" in dims:
+            n_blocks = _read_count(file, "acqMetaData/imgDim/nblockRepeat", path)
+            expected = ("scan", n_pose, n_blocks, *spatial)
+    fits = len(shape) == len(expected) and all(
+        isinstance(size, str) or found == size for found, size in zip(shape, expected, strict=True)
     )
     if not fits or data.dtype.kind not in "iuf":
-        due = ", ".join(map(str, wanted))
         raise FileFormatError(
             f"{path}: '/Data' has the shape {shape} and the type {data.dtype}, but a {mode} of "
-            f"this size has numbers in the shape ({due})."
+            f"this size has numbers in the shape ({', '.join(map(str, expected))})."
         )
-    return shape
 
 
 def _read_axes(file: Any, shape: tuple[int, ...], path: Path) -> Coordinates:

@@ -42,17 +42,14 @@ class BinaryValues(LazyArray):
         lateral, elevation, depth, n_time, n_pose, n_kinds = header.shape
         self.offset = header.offset
         self.stored = (n_kinds, n_pose, n_time, depth, elevation, lateral)
-        outer = ((n_kinds,) if n_kinds > 1 else (), (n_pose,) if n_pose > 1 else ())
-        shape = (*outer[0], n_time, *outer[1], elevation, depth, lateral)
-        super().__init__(origin, shape, np.dtype(np.float64))
+        outer = tuple(count for _, count in outer_axes(header))
+        super().__init__(origin, (*outer, elevation, depth, lateral), np.dtype(np.float64))
 
     def fill(self, values: NDArray[Any], positions: Sequence[Positions]) -> None:
         """Fill an array with the values at the crossings of positions along each axis."""
         with file_errors(self.origin.path):
             mapped = np.memmap(self.origin.path, "<f8", "r", offset=self.offset, shape=self.stored)
-        kinds, poses = self.stored[:2]
-        unnamed = (*((0,) if kinds == 1 else ()), *((2,) if poses == 1 else ()))
-        ours = mapped.transpose(0, 2, 1, 4, 3, 5).squeeze(unnamed)
+        ours = mapped.transpose(0, 2, 1, 4, 3, 5).reshape(self.shape)
         values[...] = ours[np.ix_(*positions)]
 
 
@@ -60,14 +57,24 @@ def read_scan_v2(origin: Origin) -> ScanContents:
     """Read what a binary SCAN file says, its values left alone."""
     header = _read_header(origin.path)
     values = BinaryValues(origin, header)
-    single = header.shape[4] == 1
-    dims = ("time", "z", "y", "x") if single else ("time", "pose", "z", "y", "x")
-    coords = _axes(header) | _clock(header)
-    if header.shape[5] > 1:
-        dims = ("dim6", *dims)
+    dims = (*(dim for dim, _ in outer_axes(header)), "z", "y", "x")
     poses = to_lab(_probe_to_lab(header))
-    lab = poses[0] if single else poses
-    return ScanContents(values, dims, coords, lab, header.tags["scan"], _attrs(header))
+    return ScanContents(
+        values,
+        dims,
+        _axes(header) | _clock(header, dims),
+        poses if "pose" in dims else poses[0],
+        header.tags["scan"],
+        _attrs(header),
+        is_power_doppler=header.intents == (0,),
+    )
+
+
+def outer_axes(header: ScanHeader) -> list[tuple[str, int]]:
+    """List the axes before those of space: as in the first generation, none of a single entry."""
+    _, _, _, n_time, n_pose, n_kinds = header.shape
+    axes = [("dim6", n_kinds), ("time", n_time), ("pose", n_pose)]
+    return [(dim, count) for dim, count in axes if count > 1]
 
 
 def _read_header(path: Path) -> ScanHeader:
@@ -94,13 +101,17 @@ def _axes(header: ScanHeader) -> Coordinates:
     return coords
 
 
-def _clock(header: ScanHeader) -> Coordinates:
+def _clock(header: ScanHeader, dims: tuple[str, ...]) -> Coordinates:
     """Say when volumes ended: when the last of their slices did, of the last of their poses."""
     pose_times = header.times.max(axis=2)
     attrs = clock_attrs(pose_times)
-    coords: Coordinates = {"time": (("time",), pose_times.max(axis=1), attrs)}
-    if header.shape[4] > 1:
-        coords["pose_time"] = (("time", "pose"), pose_times, dict(attrs))
+    times = pose_times.max(axis=1)
+    each = tuple(dim for dim in dims if dim == "time")
+    if not each:  # the only volume has a time, but no axis of times
+        times, pose_times = times[0], pose_times[0]
+    coords: Coordinates = {"time": (each, times, attrs)}
+    if "pose" in dims:
+        coords["pose_time"] = ((*each, "pose"), pose_times, dict(attrs))
     return coords
 
 
@@ -128,9 +139,9 @@ def _attrs(header: ScanHeader) -> dict[str, Any]:
     try:
         moment += datetime.timedelta(seconds=header.acquired)
     except OverflowError:
-        acquired = str(header.acquired)
+        date = acquired = str(header.acquired)
     else:
-        acquired = moment.isoformat()
+        date, acquired = f"{moment:%Y-%m-%d %H:%M:%S}", moment.isoformat()
     return {
         "iconeus_scan_format": "v2",
         "iconeus_scan_mode": header.mode,
@@ -140,8 +151,8 @@ def _attrs(header: ScanHeader) -> dict[str, Any]:
         "iconeus_session": tags["session"],
         "iconeus_scan": tags["scan"],
         "iconeus_project": tags["project"],
+        "iconeus_date": date,
         "iconeus_datetime": acquired,
-        **header.probe,
         "imaging_depth": header.depth,
-        **header.emission,
+        **header.settings,
     }

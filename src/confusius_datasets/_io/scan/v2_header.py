@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,12 @@ MAXIMUM_SIZE = 1 << 28
 """No header has as many bytes: its longest fields are a few numbers a slice."""
 
 PROBE_TYPES = ("linear", "multi-array", "RCA", "phased", "matrix")
-SCAN_MODES = ("2D", "3D angio", "fUS 3D", "fUS 3D custom", "fUS 3D RCA", "3D angio RCA")
+SCAN_MODES = ("2Dscan", "3Dscan", "4Dscan", "4DscanCustom", "4DscanRCA", "3DscanRCA")
+"""What the first generation calls the modes that are numbers here."""
+
+FILTERS = ("static SVD", "dynamic SVD", "Butterworth")
+SEXES = ("undefined", "male", "female", "other")
+WEIGHT_UNITS = ("mg", "g", "kg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +54,10 @@ class ScanHeader:
     rotations: NDArray[np.float64]
     mode: str
     depth: tuple[float, float]
-    probe: dict[str, str | float]
-    emission: dict[str, float | NDArray[np.float64]]
     tags: dict[str, str]
+    settings: dict[str, Any]
+    """What is kept under its own name."""
+    intents: tuple[int, ...]
     acquired: int
     version: str
 
@@ -87,7 +94,7 @@ def parse_scan_header(data: bytes, *, name: str) -> ScanHeader:
     """Parse a header."""
     shape = struct.unpack_from(f"<{N_SIZES}Q", data, SHAPE_OFFSET)
     cursor = _Cursor(data, FIXED_SIZE, name)
-    _skip_intents(cursor, shape[5])
+    intents, settings = _read_intents(cursor, shape[5])
     dx, dy, dz, *_ = cursor.floats(6)
     if not min(dx, dy, dz) > 0:
         raise FileFormatError(f"{name}: the voxel size is {(dx, dy, dz)} m; it must be positive.")
@@ -99,10 +106,10 @@ def parse_scan_header(data: bytes, *, name: str) -> ScanHeader:
     cursor.skip(4)
     mode = cursor.choice(SCAN_MODES, "acquisition mode")
     cursor.skip(4)
-    probe = _read_probe(cursor)
+    settings |= _read_probe(cursor)
     depth, emission = _read_emission(cursor)
-    tags = _read_tags(cursor)
-    acquired, version = _read_end(cursor)
+    tags, subject = _read_tags(cursor)
+    acquired, toggles, version = _read_end(cursor)
     header = ScanHeader(
         offset=len(data),
         shape=shape,
@@ -112,9 +119,9 @@ def parse_scan_header(data: bytes, *, name: str) -> ScanHeader:
         rotations=rotations,
         mode=mode,
         depth=depth,
-        probe=probe,
-        emission=emission,
         tags=tags,
+        settings={**settings, **emission, **subject, **toggles},
+        intents=intents,
         acquired=acquired,
         version=version,
     )
@@ -176,69 +183,103 @@ class _Cursor:
         return names[code]
 
 
-def _skip_intents(cursor: _Cursor, count: int) -> None:
-    """Pass over what the values along the sixth axis are, and how each was made."""
-    for intent in cursor.array("<u4", count).astype(int).tolist():
+def _read_intents(cursor: _Cursor, count: int) -> tuple[tuple[int, ...], dict[str, Any]]:
+    """Read what the values along the sixth axis are, and how the first of them was filtered."""
+    settings: dict[str, Any] = {}
+    intents = tuple(cursor.array("<u4", count).astype(int).tolist())
+    for intent in intents:
         if intent == 0:
-            cursor.skip(4 + 8 + 4 + 4)  # filter type, window, low and high cutoff
+            code = cursor.integer()
+            kind = FILTERS[code] if code < len(FILTERS) else f"filter {code}"
+            (window,) = cursor.floats(1)
+            cutoffs = cursor.values("2f" if kind == "Butterworth" else "2I")
+            settings = settings or {
+                "clutter_filters": kind,
+                "clutter_filter_window_duration": window,
+                "clutter_filter_cutoffs": cutoffs,
+            }
         elif intent in (1, 2, 3):
             cursor.skip(20)
         else:
             raise FileFormatError(
                 f"{cursor.name}: unknown kind of values, {intent}; known are 0 to 3."
             )
+    return intents, settings
 
 
-def _read_probe(cursor: _Cursor) -> dict[str, str | float]:
+def _read_probe(cursor: _Cursor) -> dict[str, Any]:
     """Read what the probe is."""
     kind = cursor.choice(PROBE_TYPES, "probe type")
-    frequency, pitch, _, focus, _ = cursor.floats(5)
-    cursor.integer("H")  # elements
-    model = cursor.text("H")
-    cursor.text("H")  # name
+    frequency, pitch, aperture, focus, radius = cursor.floats(5)
+    elements = cursor.integer("H")
     return {
         "probe_type": kind,
-        "probe_model": model,
+        "probe_model": cursor.text("H"),
+        "probe_name": cursor.text("H"),
         "probe_center_frequency": frequency,
         "probe_pitch": pitch,
+        "probe_aperture": aperture,
         "probe_focal_depth": focus,
+        "probe_radius_of_curvature": radius,
+        "probe_number_of_elements": elements,
     }
 
 
-def _read_emission(
-    cursor: _Cursor,
-) -> tuple[tuple[float, float], dict[str, float | NDArray[np.float64]]]:
+def _read_emission(cursor: _Cursor) -> tuple[tuple[float, float], dict[str, Any]]:
     """Read the imaged depth, and how the probe emitted."""
-    near, far, frequency, repetition, _ = cursor.floats(5)
+    near, far, frequency, repetition, sampling = cursor.floats(5)
     cursor.skip(8)
     angles = cursor.array("<f8", cursor.integer())
     cursor.skip(24 * cursor.integer() + 8)
-    cursor.floats(1)  # voltage
+    (voltage,) = cursor.floats(1)
     cursor.skip(4)
-    cursor.floats(1)  # delay after trigger
+    (delay,) = cursor.floats(1)
     cursor.skip(8 * cursor.integer())
-    cursor.skip(1 + 1 + 8)  # multiplane, nothing, integration window
+    cursor.skip(1 + 1)  # multiplane, and nothing
+    (integration,) = cursor.floats(1)
     return (near, far), {
         "transmit_frequency": frequency,
         "pulse_repetition_frequency": repetition,
+        "sampling_frequency": sampling,
         "plane_wave_angles": angles,
+        "probe_voltage": voltage,
+        "delay_after_trigger": delay,
+        "power_doppler_integration_duration": integration,
     }
 
 
-def _read_tags(cursor: _Cursor) -> dict[str, str]:
-    """Read the texts of provenance."""
-    _, project, _, subject, session, _ = (cursor.text() for _ in range(6))
-    cursor.skip(4 + 8 + 8)  # gender, transfer time, age
-    cursor.text()  # the subject's description
-    cursor.skip(4 + 4)  # weight
-    _, scan, _, _, _, _, serial, _ = (cursor.text() for _ in range(8))
-    return {
+def _read_tags(cursor: _Cursor) -> tuple[dict[str, str], dict[str, Any]]:
+    """Read the texts of provenance, and what is said about subject and task where it is."""
+    sequence, project, description, subject, session, species = (cursor.text() for _ in range(6))
+    sex = cursor.integer()
+    cursor.skip(8)  # when the file was transferred
+    age = cursor.integer("Q")
+    subject_description = cursor.text()
+    unit = cursor.integer()
+    (weight,) = cursor.values("f")
+    treatment, scan, study, task, task_description, _, serial, _ = (cursor.text() for _ in range(8))
+    tags = {
         "project": project,
         "subject": subject,
         "session": session,
         "scan": scan,
         "serial": _decode_hex(serial),
     }
+    said = {
+        "sequence_name": sequence,
+        "project_description": description,
+        "species": species,
+        "sex": SEXES[sex] if 0 < sex < len(SEXES) else "",
+        "age_days": age,
+        "subject_description": subject_description,
+        "weight": weight,
+        "weight_units": WEIGHT_UNITS[unit] if weight and unit < len(WEIGHT_UNITS) else "",
+        "treatment": treatment,
+        "study_type": study,
+        "task_name": task,
+        "task_description": task_description,
+    }
+    return tags, {name: value for name, value in said.items() if value}
 
 
 def _decode_hex(text: str) -> str:
@@ -249,12 +290,13 @@ def _decode_hex(text: str) -> str:
         return text
 
 
-def _read_end(cursor: _Cursor) -> tuple[int, str]:
-    """Read when it was acquired, and by which version of the software."""
+def _read_end(cursor: _Cursor) -> tuple[int, dict[str, Any], str]:
+    """Read when it was acquired, when a stimulus was toggled, and the version of the software."""
     acquired = cursor.integer("q")
     cursor.skip(4)
-    cursor.skip(4 * cursor.integer())  # times at which a stimulus was toggled
-    return acquired, ".".join(str(number) for number in cursor.values("3I"))
+    toggles = cursor.array("<f4", cursor.integer())
+    stimulation = {"stimulation_toggle_times": toggles} if toggles.size else {}
+    return acquired, stimulation, ".".join(str(number) for number in cursor.values("3I"))
 
 
 def _check_numbers(header: ScanHeader, name: str) -> None:
