@@ -22,7 +22,12 @@ from confusius_datasets._io import (
 )
 from confusius_datasets._io.engine import ConfusiusNiftiBackend
 from confusius_datasets._io.formats import find_format
-from confusius_datasets.errors import FileFormatError, MissingDependencyError, MissingFileError
+from confusius_datasets.errors import (
+    ArgumentError,
+    FileFormatError,
+    MissingDependencyError,
+    MissingFileError,
+)
 from nifti_files import DIAGONAL, counting, write_nifti
 
 SHAPE = (5, 4, 3, 6)
@@ -94,9 +99,96 @@ def test_open_dataset_file_named_as_a_dimension(tmp_path: Path) -> None:
     assert load(file).name == "values"
 
 
+def test_open_mfdataset_stacks_runs_by_name(tmp_path: Path) -> None:
+    """Files whose variables have one name become one array, without gaps."""
+    pytest.importorskip("dask")
+    files = [
+        write_nifti(
+            tmp_path / f"sub-01_run-{run}_pwd.nii.gz", counting(SHAPE) + run, sform=DIAGONAL
+        )
+        for run in (1, 2)
+    ]
+
+    stacked = xr.open_mfdataset(
+        files, engine="confusius-nifti", combine="nested", concat_dim="run", name="pwd"
+    )
+
+    assert list(stacked.data_vars) == ["pwd"]
+    assert stacked.pwd.dims == ("run", "time", "z", "y", "x")
+    assert stacked.pwd.dtype == np.float32
+    for run in (1, 2):
+        np.testing.assert_array_equal(stacked.pwd[run - 1], (counting(SHAPE) + run).T)
+
+
+def test_open_dataset_name_of_a_coordinate_is_refused(file: Path) -> None:
+    """A variable cannot have the name of a dimension."""
+    with pytest.raises(ArgumentError, match="name is 'time', which is a dimension or coordinate"):
+        xr.open_dataset(file, engine=ConfusiusNiftiBackend, name="time")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"decode_cf": False},
+        {"decode_cf": True},
+        {"decode_times": False, "decode_timedelta": False, "use_cftime": None},
+        {"mask_and_scale": True, "concat_characters": False, "decode_coords": "all"},
+    ],
+)
+def test_open_dataset_takes_the_decoder_options_of_xarray(
+    file: Path, options: dict[str, Any]
+) -> None:
+    """Code that opens files of any engine with the same options opens ours."""
+    opened = xr.open_dataarray(file, engine="confusius-nifti", **options)
+
+    xr.testing.assert_equal(opened, load(file))
+
+
+@pytest.mark.parametrize("options", [{"mask_and_scale": False}, {"decode_cf": False}])
+def test_open_dataset_without_scaling_gives_the_stored_values(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    """`mask_and_scale=False` means the same as for every engine."""
+    stored = counting(SHAPE, "i2")
+    file = write_nifti(tmp_path / "a.nii.gz", stored, sform=DIAGONAL, scaling=(2.0, 1.0))
+
+    array = xr.open_dataarray(file, engine="confusius-nifti", **options)
+
+    assert array.dtype == np.int16
+    np.testing.assert_array_equal(array, stored.T)
+    np.testing.assert_array_equal(load(file), 2.0 * stored.T + 1)
+
+
+def test_open_dataset_announces_chunks_of_whole_volumes(tmp_path: Path) -> None:
+    """Large files are opened in chunks that suit them, small ones whole."""
+    pytest.importorskip("dask")
+    small = write_nifti(tmp_path / "s.nii", counting(SHAPE), sform=DIAGONAL)
+    large = write_nifti(tmp_path / "l.nii", np.zeros((64, 64, 8, 1), "f4"), sform=DIAGONAL)
+    content = bytearray(large.read_bytes())
+    content[48:50] = (2000).to_bytes(2, "little")
+    with large.open("wb") as opened:
+        opened.write(content)
+        opened.truncate(352 + 64 * 64 * 8 * 2000 * 4)  # sparse: takes no room
+
+    arrays = [
+        xr.open_dataarray(path, engine="confusius-nifti", chunks={}) for path in (small, large)
+    ]
+
+    assert arrays[0].chunks == ((6,), (3,), (4,), (5,))
+    assert arrays[0].encoding["preferred_chunks"] == {"z": 3, "y": 4, "x": 5}
+    assert arrays[1].chunks == ((1024, 976), (8,), (64,), (64,))
+
+
 @pytest.mark.parametrize(
     ("name", "ours"),
-    [("a.nii", True), ("b.nii.gz", True), (Path("c.nii"), True), ("d.gz", False), (b"n", False)],
+    [
+        ("a.nii", True),
+        ("b.nii.gz", True),
+        (Path("c.nii"), True),
+        ("d.gz", False),
+        (b"n", False),
+        ("s3://b/a.nii", False),
+    ],
 )
 def test_guess_can_open_by_extension(name: Any, ours: bool) -> None:
     """Only what has our extensions is ours."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import gzip
+import hashlib
 import multiprocessing
 import os
 import signal
@@ -21,6 +22,7 @@ from confusius_datasets._io.bytes import gzip_stream, readers, seek_index
 from confusius_datasets._io.bytes.readers import Way, choose_way, shared_reader
 from confusius_datasets._io.engine import ConfusiusNiftiBackend
 from confusius_datasets._io.versions import FileVersion
+from confusius_datasets.errors import FileFormatError
 from nifti_files import DIAGONAL, sum_backwards, write_nifti
 
 SHAPE = (32, 32, 4, 60)
@@ -329,3 +331,57 @@ def test_forked_process_has_readers_of_its_own(file: Path) -> None:
     _, status = os.waitpid(child, 0)
 
     assert status == 0
+
+
+def test_index_is_not_used_for_a_file_of_the_same_size_and_time(
+    file: Path, data_dir: Path, decompressed: list[int]
+) -> None:
+    """`cp -p`, `rsync -t` and tar give another recording the size and time of the first."""
+    _read_backwards(load(file))
+    (saved,) = _indexes(data_dir)
+    old, status = saved.read_bytes(), file.stat()
+    readers.READERS.forget()
+    content = file.read_bytes()
+    file.write_bytes(content)
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    decompressed.clear()
+
+    _read_backwards(load(file))
+
+    assert saved.read_bytes() != old
+    assert saved.read_bytes()[-1000:] == old[-1000:]
+
+
+def test_index_that_leads_astray_is_made_anew_before_the_file_is_blamed(
+    file: Path, data_dir: Path
+) -> None:
+    """Whatever fails out of a kept index is tried once without it."""
+    _read_backwards(load(file))
+    (saved,) = _indexes(data_dir)
+    good = saved.read_bytes()
+    head = good[: good.index(b"\n", len(seek_index.FORMAT)) + 1]
+    wrong = bytearray(good[len(head) + 32 :])
+    for point in range(1, 10):
+        wrong[35 + 18 * point] ^= 0x55  # where in the file the point is
+    saved.write_bytes(head + hashlib.sha256(wrong).digest() + wrong)
+    readers.READERS.forget()
+
+    _read_backwards(load(file))
+
+    assert saved.read_bytes() == good
+
+
+def test_damaged_file_with_a_kept_index_is_an_error(file: Path, data_dir: Path) -> None:
+    """A file that fails without its index, too, is the damaged one."""
+    _read_backwards(load(file))
+    (saved,) = _indexes(data_dir)
+    good = saved.read_bytes()
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 50_000] = bytes(50_000)
+    file.write_bytes(content)
+    readers.READERS.forget()
+    start = good.index(b"\n", len(seek_index.FORMAT)) + 1
+    saved.write_bytes(seek_index._head(file) + good[start:])
+
+    with pytest.raises(FileFormatError, match=r"sub-01_pwd\.nii\.gz: damaged gzip data"):
+        load(file).isel(time=30).values  # noqa: B018

@@ -50,6 +50,25 @@ def test_load_every_type_equals_nibabel(
         np.testing.assert_array_equal(array.values, expected.T)
 
 
+@pytest.mark.parametrize("extension", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("channels", ["RGB", "RGBA"])
+def test_load_colours_equals_nibabel(tmp_path: Path, channels: str, extension: str) -> None:
+    """Colours are structured values, as nibabel gives them, whole and in parts."""
+    dtype = np.dtype([(channel, "u1") for channel in channels])
+    data = np.zeros((4, 3, 2), dtype)
+    for number, channel in enumerate(channels):
+        data[channel] = counting((4, 3, 2), "u1") + number
+    file = tmp_path / f"rgb{extension}"
+    nibabel.save(nibabel.Nifti1Image(data, np.eye(4)), file)
+    expected = np.asanyarray(nibabel.load(file).dataobj).T
+
+    array = load(file)
+
+    assert array.dtype == expected.dtype == dtype
+    np.testing.assert_array_equal(array.isel(x=[2, 0], z=1).values, expected[1][:, [2, 0]])
+    np.testing.assert_array_equal(array.values, expected)
+
+
 def test_load_scaled_integers_announces_float64(tmp_path: Path) -> None:
     """The announced type is the one that computing gives, not the stored one."""
     data = counting((2, 2, 2), "i2")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -203,3 +204,47 @@ def test_wrong_argument_is_no_fault_of_the_store(tmp_path: Path) -> None:
 
     with pytest.raises(TypeError, match="colour"):
         load(path, colour="red")
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_store_that_is_replaced_is_noticed(version: int, tmp_path: Path) -> None:
+    """Values of another recording are never given with the times of the first."""
+    path = save(recording(), tmp_path / "a.zarr", version=version)
+    lazy, chunked = load(path), load(path, chunks=-1)
+    shutil.rmtree(path)
+    save(2 * recording(), path, version=version)
+
+    for array in (lazy, chunked):
+        with pytest.raises(FileFormatError, match=r"a\.zarr: the file changed since it was opened"):
+            array.compute()
+    assert float(load(path)[0, 0, 1]) == 2
+
+
+def test_damaged_chunk_is_named(tmp_path: Path) -> None:
+    """A chunk that cannot be decompressed is an error with the name of the store."""
+    path = save(recording(), tmp_path / "a.zarr", version=3)
+    (path / "pwd" / "c" / "0" / "0" / "0").write_bytes(b"garbage")
+
+    with pytest.raises(FileFormatError, match=r"a\.zarr: a chunk of the store cannot be read"):
+        load(path).compute()
+
+
+def test_coordinates_of_several_axes_are_lazy_and_right(tmp_path: Path) -> None:
+    """What is not an index is read when it is used, as the values are."""
+    array = recording().assign_coords(pose_time=(("time", "x"), np.arange(8.0).reshape(2, 4)))
+
+    loaded = load(save(array, tmp_path / "a.zarr", version=3))
+
+    np.testing.assert_array_equal(loaded.pose_time, array.pose_time)
+    xr.testing.assert_equal(loaded.compute(), array)
+
+
+def test_options_of_open_zarr_are_applied(tmp_path: Path) -> None:
+    """Groups, dropped variables and options about chunks are xarray's own."""
+    path = tmp_path / "a.zarr"
+    recording().chunk({"time": 1}).to_zarr(path, group="inner", zarr_format=3, consolidated=False)
+    options: dict[str, Any] = {"group": "inner", "consolidated": False}
+
+    assert load(path, drop_variables="x", **options).coords.keys() == {"time"}
+    assert load(path, chunks={"time": 2}, **options).chunks == ((2,), (3,), (4,))
+    np.testing.assert_array_equal(load(path, **options), recording())

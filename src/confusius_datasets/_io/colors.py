@@ -16,13 +16,15 @@ def label_colors(
     rgb_lookup: Mapping[Any, Sequence[float]],
 ) -> tuple[Colormap, BoundaryNorm]:
     """Build the colormap and the norm that draw labels in their own colours."""
-    from matplotlib.colors import BoundaryNorm, ListedColormap
+    from matplotlib.colors import ListedColormap
+
+    from confusius_datasets._io.label_norm import LabelNorm
 
     by_label = {int(label): rgb for label, rgb in rgb_lookup.items()}
     labels = sorted(by_label)
     colors = [(*(part / 255 for part in by_label[label]), 1.0) for label in labels]
     colormap = ListedColormap(colors).with_extremes(under=(0, 0, 0, 0))
-    return colormap, BoundaryNorm([*labels, labels[-1] + 1], len(labels), clip=False)
+    return colormap, LabelNorm(labels)
 
 
 def with_colors(attrs: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:

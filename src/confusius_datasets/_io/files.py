@@ -16,6 +16,7 @@ from confusius_datasets._paths import INDEX_NAMES, absolute_path
 from confusius_datasets.errors import CacheError, FileFormatError, MissingFileError
 
 __all__ = [
+    "check_exists",
     "check_local_file",
     "explain_content",
     "file_errors",
@@ -61,20 +62,25 @@ def local_path(path: str | os.PathLike[str]) -> Path:
 
 def check_local_file(path: Path) -> None:
     """Refuse a path at which there is no file."""
+    check_exists(path)
     if path.is_dir():
         raise FileFormatError(f"{path}: this is a folder; a file was expected.")
+
+
+def check_exists(path: Path, kind: str = "file") -> None:
+    """Refuse a path at which there is nothing, and say so of a link to nothing."""
     if path.exists():
         return
-    if path.is_symlink():
-        target = os.readlink(path)  # noqa: PTH115 - the text of the link, for the message
-        hint = f"datalad get {path.name}" if "annex/objects" in target.replace("\\", "/") else ""
+    if not path.is_symlink():
         raise MissingFileError(
-            f"{path}: this is a link to {target}, and there is no such file: the content is not on "
-            f"this machine. Get it with '{hint or 'datalad get'}' if the dataset is a DataLad one, "
-            "or fetch it again."
+            f"{path}: path argument must be a valid {kind} path, and there is no such {kind}."
         )
+    target = os.readlink(path)  # noqa: PTH115 - the text of the link, for the message
+    is_annexed = "annex/objects" in target.replace("\\", "/")
+    remedy = f"Get it with 'datalad get {path.name}'." if is_annexed else "Fetch or copy it again."
     raise MissingFileError(
-        f"{path}: path argument must be a valid file path, and there is no such file."
+        f"{path}: this is a link to {target}, and there is nothing: the content is not on this "
+        f"machine. {remedy}"
     )
 
 

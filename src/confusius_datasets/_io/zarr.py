@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from xarray.core import indexing
 
 from confusius_datasets._io.colors import with_colors
+from confusius_datasets._io.files import check_exists
 from confusius_datasets._io.formats import Format
 from confusius_datasets._io.lazy import LazyArray, Positions, as_slice
 from confusius_datasets._io.matrices import Matrices
@@ -25,7 +26,6 @@ from confusius_datasets._text import did_you_mean, list_some, warn_user
 from confusius_datasets.errors import (
     FileFormatError,
     MissingDependencyError,
-    MissingFileError,
     UnknownKeyError,
 )
 
@@ -127,8 +127,7 @@ def _metadata_files(path: Path, group: object) -> list[Path]:
 
 def _check_folder(path: Path) -> None:
     """Raise unless a folder is a Zarr group, by what lies at its top."""
-    if not path.exists():
-        raise MissingFileError(f"{path}: there is no such folder. Check the path, or fetch it.")
+    check_exists(path, "folder")
     if not path.is_dir():
         raise FileFormatError(f"{path}: a Zarr store is a folder, and this is a file.")
     if not any((path / name).is_file() for name in MARKERS):
