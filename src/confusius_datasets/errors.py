@@ -5,8 +5,7 @@ Every error is a `ConfusiusDatasetsError` and also the builtin a caller would gu
     ConfusiusDatasetsError
     ├── ArgumentError (ValueError)            an argument of a function cannot be used
     │   └── FilterError                       … a filter of a fetcher or of a query
-    │       ├── UnknownLabelError             … … a label, dataset or datatype that exists nowhere
-    │       │   └── UnknownValueError         … … … in a query for files (a NoMatchError, too)
+    │       ├── UnknownLabelError             … … a label or dataset that is nowhere (NoMatchError)
     │       ├── UnknownEntityError            … … an entity that no file has
     │       │   ├── UnknownGetterError        … … … asked for as a method (PyBIDS: BIDSEntityError)
     │       │   └── UnknownTargetError        … … … asked for as a target (PyBIDS: TargetError)
@@ -80,7 +79,6 @@ __all__ = [
     "UnknownKeyError",
     "UnknownLabelError",
     "UnknownTargetError",
-    "UnknownValueError",
     "UnsafePathError",
 ]
 
@@ -101,10 +99,6 @@ class FilterError(ArgumentError):
     """A filter of a fetcher or of a query is wrong; nothing was done."""
 
 
-class UnknownLabelError(FilterError):
-    """A label, dataset name or datatype exists nowhere in the index."""
-
-
 class UnknownEntityError(FilterError):
     """A query names an entity that no file of the dataset has."""
 
@@ -123,8 +117,8 @@ class NoMatchError(MatchError):
     """No file matches the query."""
 
 
-class UnknownValueError(UnknownLabelError, NoMatchError):
-    """A query for files asks for a value that no file of the dataset has."""
+class UnknownLabelError(FilterError, NoMatchError):
+    """A label, dataset name, datatype or scope exists nowhere in the dataset."""
 
 
 class AmbiguousMatchError(MatchError):

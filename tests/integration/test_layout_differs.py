@@ -285,7 +285,7 @@ def test_value_that_is_no_regular_expression_is_named(tmp_path: Path, return_typ
     assert isinstance(no.value, OperationalError)
     with pytest.raises(OperationalError):
         plain_layout(root).get(regex_search=True, **query)
-    with pytest.warns(UserWarning, match=r"No file has suffix='b\[old'"):
+    with pytest.warns(UserWarning, match=r"No file at all has suffix='b\[old'"):
         assert open_dataset(root).get(**query)  # without regex_search, any text is a value
 
 

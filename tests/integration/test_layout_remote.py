@@ -123,6 +123,58 @@ def test_field_that_no_candidate_has_is_still_one(remote: Remote) -> None:
         layout.get(DelayAfterTriger=0.6, subject="02")
 
 
+@pytest.mark.parametrize("is_offline", [False, True], ids=["online", "offline"])
+def test_looking_downloads_nothing(remote: Remote, is_offline: bool) -> None:
+    """Probing for attributes, completion, copies and getters make no request, come what may."""
+    remote.is_offline = is_offline
+    layout = remote.open()
+
+    for name in ("get_params", "get_foos", "get_onset", "_repr_html_", "__wrapped__"):
+        assert not hasattr(layout, name), name
+    assert dir(layout) and repr(layout)
+    assert layout.get_subjects() == ["01", "02", "10"]
+    with pytest.warns(UserWarning, match="8 of the JSON sidecars .* have not been downloaded"):
+        assert layout.get(return_type="id", target="RepetitionTime") == []
+    with pytest.warns(UserWarning, match="8 of the JSON sidecars .* have not been downloaded"):
+        assert layout.get_RepetitionTimes() == []
+    assert remote.fetched == []
+
+
+def test_getter_of_a_field_answers_from_the_sidecars_that_are_here(remote: Remote) -> None:
+    """It says once how many are not; when all are here, it says nothing."""
+    layout = remote.open()
+    layout.get_metadata("sub-02/fusi/sub-02_task-rest_run-01_pwd.nii.gz")
+    fetched = len(remote.fetched)
+
+    with pytest.warns(UserWarning, match="5 of the JSON sidecars") as told:
+        assert layout.get_RepetitionTimes() == [0.4, 0.5]
+    assert len(told) == 1
+    assert len(remote.fetched) == fetched
+    assert layout.get_RepetitionTimes(run=1) == [0.5]
+    layout.get_entities()  # which reads all of them
+    assert layout.get_RepetitionTimes() == [0.4, 0.5]
+    with pytest.raises(AttributeError, match="'Foo' is not a recognized entity"):
+        layout.get_Foo()
+
+
+@pytest.mark.parametrize("name", ["foo", "onset", "repetitionTime"])
+def test_filter_that_does_not_look_like_a_field_is_refused_at_once(
+    remote: Remote, name: str
+) -> None:
+    """BIDS begins fields with a capital; what has been read before changes nothing."""
+    layout = remote.open()
+
+    for _ in range(2):
+        fetched = len(remote.fetched)
+        with pytest.raises(UnknownEntityError, match=f"'{name}' is not a recognized entity"):
+            layout.get(**{name: 1})
+        with pytest.raises(AttributeError, match="is not a recognized entity"):
+            getattr(layout, f"get_{name}")
+        assert len(remote.fetched) == fetched
+        layout.get_entities()
+    assert layout.get(invalid_filters="allow", foo=1) == []
+
+
 def test_failed_download_leaves_the_layout_as_it_was(remote: Remote) -> None:
     """What could not be had is asked for again, and nothing half-read counts as read."""
     layout = remote.open()

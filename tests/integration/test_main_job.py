@@ -498,7 +498,7 @@ def test_load_needs_exactly_one_match(osf: LocalOSF) -> None:
     before = len(data_requests(osf))
 
     with pytest.raises(
-        AmbiguousMatchError, match=r"They differ in .*acquisition \(slice01, slice03\)"
+        AmbiguousMatchError, match=r"They differ in\s.*acquisition \(slice01, slice03\)"
     ):
         dataset.load(subject="CR020", session="20191122", task="kalatsky", suffix="pwd")
     with pytest.raises(NoMatchError, match="task='kalatski'"):

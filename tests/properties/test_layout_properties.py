@@ -89,7 +89,7 @@ def ask(layout: Any, query: dict[str, Any]) -> Any:
         return "recognized" in str(error) or "Unknown target" in str(error)
 
 
-@pytest.mark.filterwarnings("ignore:No file has:UserWarning")
+@pytest.mark.filterwarnings("ignore:No file at all has:UserWarning")
 @settings(max_examples=40)
 @given(files=trees())
 def test_layout_of_any_tree_is_pybidss(files: dict[str, bytes]) -> None:

@@ -220,8 +220,43 @@ def test_load_says_in_full_what_tells_matches_apart(sample: BIDSDataset) -> None
     assert str(caught.value) == (
         "2 files match subject='mouse1', session='day1', task='rest': "
         f"{stem}-slice01_pwd.nii.gz, {stem}-slice02_pwd.nii.gz. "
-        "They differ in acquisition (slice01, slice02): name these, or call load_all."
+        "They differ in acquisition (slice01, slice02)\nName these, or call load_all. One of them: "
+        "load(subject='mouse1', session='day1', task='rest', acquisition='slice01')"
     )
+
+
+def test_call_in_the_message_gives_one_of_several_matches(sample: BIDSDataset) -> None:
+    """What tells matches apart stands one entity a line; the call can be pasted as it is."""
+    with pytest.raises(AmbiguousMatchError) as caught:
+        sample.load(subject="mouse1", suffix="pwd")
+    lines = str(caught.value).splitlines()
+    call = lines[-1].partition("One of them: ")[2]
+
+    found = eval(f"sample.{call}")  # noqa: S307 - our own text
+
+    assert [line for line in lines if line.startswith("  - task")] == [
+        "  - task (None, checkerboard, rest)"
+    ]
+    assert "task=None" in call
+    assert found.subject == "mouse1"
+
+
+@pytest.mark.parametrize("method", ["load", "load_all", "download", "missing"])
+def test_value_that_exists_nowhere_is_an_error_where_files_are_wanted(
+    sample: BIDSDataset, method: str
+) -> None:
+    """`get` answers as PyBIDS does, with a warning; what acts on files refuses a typing error."""
+    with pytest.raises(UnknownLabelError, match=r"task='chekerboard'. Did you mean 'checkerboard'"):
+        getattr(sample, method)(task=["rest", "chekerboard"])
+    with pytest.warns(UserWarning, match=r"No file at all has subject='sub-mouse1'. Did you mean"):
+        assert sample.get(subject="sub-mouse1") == []
+
+
+@pytest.mark.parametrize("method", ["get", "load", "load_all", "download", "missing", "to_df"])
+def test_empty_list_of_values_is_an_error_in_every_method(sample: BIDSDataset, method: str) -> None:
+    """A program that chose no subject must not get the whole dataset."""
+    with pytest.raises(FilterError, match=r"^subject=\[\] lists no value"):
+        getattr(sample, method)(subject=[])
 
 
 def test_load_of_the_same_name_in_two_datasets_asks_for_the_scope(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from confusius_datasets._cache import PerProcess
 from confusius_datasets._dataset.folder import Folder
-from confusius_datasets._entities import parse_entities
 from confusius_datasets._index import DatasetIndex
 from confusius_datasets._local import LocalCopy, Snapshot
 from confusius_datasets._spec import DatasetSpec
@@ -26,7 +25,7 @@ from confusius_datasets.errors import (
     ConfusiusDatasetsError,
     FilterError,
     NoMatchError,
-    UnknownValueError,
+    UnknownLabelError,
 )
 
 if TYPE_CHECKING:
@@ -384,6 +383,8 @@ class BIDSDataset(Folder):
         ------
         NoMatchError
             If no file matches; the message says which filter emptied the result.
+        UnknownLabelError
+            If a value exists nowhere in the dataset; it is a `NoMatchError`, too.
         AmbiguousMatchError
             If several match; the message names the entities that tell them apart.
         FilterError
@@ -406,7 +407,7 @@ class BIDSDataset(Folder):
         if not matches:
             raise NoMatchError(self._word_no_match(query))
         if len(matches) > 1:
-            raise AmbiguousMatchError(_word_ambiguity(matches, query))
+            raise AmbiguousMatchError(self._word_several(matches, query))
         self._ensure_local(self._with_companions(matches), progress)
         return self._load_file(matches[0], chunks=chunks, variable=variable)
 
@@ -620,7 +621,7 @@ class BIDSDataset(Folder):
 
         # An answer of no files is PyBIDS's; here, where files are meant, a typo must not pass.
         if unknown := find_unknown_values(self.layout, query):
-            raise UnknownValueError(f"{method}: {' '.join(unknown)}")
+            raise UnknownLabelError(f"{method}: {' '.join(unknown)}")
         found: list[BIDSFile] = self.layout.get(**query)
         return found
 
@@ -646,6 +647,12 @@ class BIDSDataset(Folder):
 
         return explain_empty(self.layout, query)
 
+    def _word_several(self, matches: Sequence[BIDSFile], query: dict[str, Any]) -> str:
+        """Say what tells several matches apart."""
+        from confusius_datasets._layout import explain_several
+
+        return explain_several(matches, query)
+
 
 def open_local_copy(
     local: LocalCopy, spec: DatasetSpec, *, progress: ProgressOption
@@ -660,25 +667,3 @@ def _added_derivatives(layout: CatalogueLayout) -> dict[str, Any]:
     """Return the derivatives that a user added to a layout; they are plain PyBIDS's."""
     ours = type(layout)
     return {name: added for name, added in layout.derivatives.items() if type(added) is not ours}
-
-
-def _word_ambiguity(matches: Sequence[BIDSFile], query: dict[str, Any]) -> str:
-    """Say what tells several matches apart."""
-    values: dict[str, dict[str, None]] = {}
-    each = [parse_entities(file.filename) for file in matches]
-    for entities in each:
-        for name in entities:
-            values.setdefault(name, {})
-    for name, seen in values.items():
-        seen |= dict.fromkeys(entities.get(name, "none") for entities in each)
-    differ = [
-        f"{name} ({list_some(seen, limit=4)})" for name, seen in values.items() if len(seen) > 1
-    ]
-    asked = ", ".join(f"{name}={value!r}" for name, value in query.items()) or "an empty query"
-    names = list_some([file.filename for file in matches], limit=4)
-    return (
-        f"{len(matches)} files match {asked}: {names}. They differ in {' and '.join(differ)}: name "
-        "these, or call load_all."
-        if differ
-        else f"{len(matches)} files match {asked}: {names}. Name the scope, or call load_all."
-    )

@@ -18,14 +18,21 @@ from sqlalchemy.exc import DatabaseError
 
 from confusius_datasets._index import INDEX_NAME
 from confusius_datasets._layout.config import fusi_config
-from confusius_datasets._layout.explain import explain, explain_empty
+from confusius_datasets._layout.explain import explain, explain_empty, explain_several
 from confusius_datasets._layout.files import files_by_dataset, is_derivative, whole
 from confusius_datasets._layout.kept import load_databases, save_databases
 from confusius_datasets._layout.layout import CatalogueLayout
 from confusius_datasets._layout.typos import find_unknown_values
 from confusius_datasets._paths import walk_folder
 
-__all__ = ["CatalogueLayout", "explain", "explain_empty", "find_unknown_values", "open_layout"]
+__all__ = [
+    "CatalogueLayout",
+    "explain",
+    "explain_empty",
+    "explain_several",
+    "find_unknown_values",
+    "open_layout",
+]
 
 WORTH_KEEPING = 2000
 """Files from which on making a database takes longer than reading one."""

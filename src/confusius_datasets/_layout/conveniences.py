@@ -44,7 +44,8 @@ class ConvenientLayout(BIDSLayout):  # type: ignore[misc]
         scope = "all" if derivatives else "raw"
         kinds = [{}] if {"suffix", "datatype"} & set(filters) else FUNCTIONAL
         for kind in kinds:
-            images = self.get(**{"extension": IMAGES, "scope": scope, **filters, **kind})
+            with self.quietly():
+                images = self.get(**{"extension": IMAGES, "scope": scope, **filters, **kind})
             if images:
                 break
         else:
@@ -68,7 +69,8 @@ class ConvenientLayout(BIDSLayout):  # type: ignore[misc]
                 f"{path} is not a file of this layout. Give the path of one of its files, or name "
                 "the suffix to look for."
             )
-        return super().get_nearest(known, *args, **kwargs)
+        with self.quietly():
+            return super().get_nearest(known, *args, **kwargs)
 
     def get_fieldmap(self, path: Any, return_list: bool = False) -> Any:
         """Find the field maps of an image, as `bids.BIDSLayout.get_fieldmap`."""
@@ -115,7 +117,8 @@ class ConvenientLayout(BIDSLayout):  # type: ignore[misc]
     def get_collections(self, level: str, *args: Any, **kwargs: Any) -> Any:
         """Return variables from tables, as `bids.BIDSLayout.get_collections`."""
         try:
-            return super().get_collections(level, *args, **kwargs)
+            with self.quietly():  # it asks for tables that most datasets do not have
+                return super().get_collections(level, *args, **kwargs)
         except MissingFileError:
             raise
         except FileNotFoundError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from confusius_datasets._layout.typos import list_values
@@ -11,8 +11,9 @@ from confusius_datasets._text import LONGEST_LIST, did_you_mean, list_some
 
 if TYPE_CHECKING:
     import pandas as pd
+    from bids.layout import BIDSFile
 
-__all__ = ["explain", "explain_empty", "word_pattern", "word_unknown"]
+__all__ = ["explain", "explain_empty", "explain_several", "word_pattern", "word_unknown"]
 
 OPTIONS = ("regex_search", "invalid_filters")
 """Arguments of a query that say how to filter."""
@@ -65,7 +66,11 @@ def explain_empty(layout: Any, query: Mapping[str, Any]) -> str:
     counts = explain(layout, query)
     empty = counts[counts["together"] == 0]
     if empty.empty:
-        return f"No file that matches {asked} can be loaded; see get for what there is."
+        call = ", ".join(f"{name}={value!r}" for name, value in query.items())
+        return (
+            f"No file that matches {asked} can be loaded; see get for what there is. A table is "
+            f"read with ds.get({call})[0].get_df()."
+        )
     name, value = empty.iloc[0]["filter"], empty.iloc[0]["value"]
     if empty.iloc[0]["alone"]:
         return (
@@ -76,7 +81,7 @@ def explain_empty(layout: Any, query: Mapping[str, Any]) -> str:
     near = did_you_mean(str(value), has)
     return (
         f"No file matches {asked}: no file at all has {name}={value!r}. {near}"
-        f"There are {list_some(has) or 'none'}."
+        f"{f'There are {list_some(has)}.' if has else f'No file has {name}.'}"
     )
 
 
@@ -85,6 +90,41 @@ OPTIONS_MEANT = {
     "validate": "It is an option of BIDSLayout, not a filter. ",
 }
 """What people write as a filter, and what they mean."""
+
+
+def explain_several(matches: Sequence[BIDSFile], query: Mapping[str, Any]) -> str:
+    """Say what tells several matches apart, with a call that gives one of them."""
+    asked = ", ".join(f"{name}={value!r}" for name, value in query.items())
+    names = list_some([file.filename for file in matches], limit=4)
+    start = f"{len(matches)} files match {asked or 'an empty query'}: {names}."
+    each = [_named_values(file) for file in matches]
+    differ = {
+        name: dict.fromkeys(entities.get(name) for entities in each)
+        for name in dict.fromkeys(name for entities in each for name in entities)
+    }
+    differ = {name: values for name, values in differ.items() if len(values) > 1}
+    wanted = {name: each[0].get(name) for name in differ}
+    if sum({name: one.get(name) for name in wanted} == wanted for one in each) > 1:
+        # Names may differ in keys that are not entities, and folders in scope alone.
+        return (
+            f"{start} No entity tells them apart. Name the scope, or call load_all, or load one by "
+            f"its path: confusius_datasets.load({matches[0].path!r})."
+        )
+    told = [f"{name} ({list_some(map(str, values), limit=6)})" for name, values in differ.items()]
+    listed = f" {told[0]}" if len(told) == 1 else "".join(f"\n  - {line}" for line in told)
+    call = ", ".join(f"{name}={value!r}" for name, value in {**query, **wanted}.items())
+    return (
+        f"{start} They differ in{listed}\nName these, or call load_all. One of them: load({call})"
+    )
+
+
+def _named_values(file: BIDSFile) -> dict[str, Any]:
+    """Return the entities of a file in the form that one would type them."""
+    entities = file.get_entities()
+    return {
+        name: int(value) if isinstance(value, int) else str(value)
+        for name, value in entities.items()
+    }
 
 
 def word_unknown(name: str, known: Iterable[str], *, limit: int | None = LONGEST_LIST) -> str:

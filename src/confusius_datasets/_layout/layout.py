@@ -39,6 +39,7 @@ from confusius_datasets._layout.pybids import (
     layouts_in_scope,
     listify,
     natural_sort,
+    singular,
     value_of,
 )
 from confusius_datasets._layout.queries import check_choice, is_field_name, normalise_filters
@@ -116,6 +117,7 @@ class CatalogueLayout(ConvenientLayout):
         self._prefix = prefix
         self._root = LayoutPath(root / prefix)
         self._is_asking = False
+        self._is_quiet = False
         self.is_derivative = bool(prefix) or is_derivative(root)
         self.regex_search = False
         self.sources = sources
@@ -310,6 +312,16 @@ class CatalogueLayout(ConvenientLayout):
         finally:
             self._is_asking = before
 
+    @contextlib.contextmanager
+    def quietly(self) -> Iterator[None]:
+        """Let PyBIDS's own methods ask for values that may exist nowhere."""
+        with self.lock:
+            before, self._is_quiet = self._is_quiet, True
+            try:
+                yield
+            finally:
+                self._is_quiet = before
+
     def _may_be_field(self, name: str) -> bool:
         """Say whether a name that is not an entity may be a metadata field.
 
@@ -326,12 +338,13 @@ class CatalogueLayout(ConvenientLayout):
             if getter is None and self._may_be_field(name):
                 self._read_all_local()
                 getter = self._getter(key)
+            if getter is None and self._may_be_unread(name):
+                # The getter answers with the values that are known, and says what is missing.
+                return functools.partial(self.get, return_type="id", target=singular(name))
             if getter is None:
                 with self._asking():
                     reason = word_unknown(name, self.get_entities())
-                raise UnknownGetterError(
-                    f"{key!r} can't be called because {reason}{self._word_unread(name)}".rstrip()
-                )
+                raise UnknownGetterError(f"{key!r} can't be called because {reason}".rstrip())
             return getter
 
     def _getter(self, key: str) -> Any:
@@ -342,14 +355,13 @@ class CatalogueLayout(ConvenientLayout):
             return getter if self._may_be_field(target) or target in self.named_entities() else None
         return None
 
-    def _word_unread(self, name: str) -> str:
-        """Say how many sidecars may yet have a field, if it may be one."""
-        if not self._may_be_field(name):
-            return ""
-        number = len(self._missing_sidecars())
-        if not number:
-            return ""
-        return f"It may be a field of {number} JSON sidecars that have not been downloaded."
+    def _may_be_unread(self, name: str) -> bool:
+        """Say whether a name may be a field of sidecars that have not been downloaded."""
+        return is_field_name(name) and any(
+            layout.metadata.missing_of_all()
+            for layout in layouts_in_scope(self, "all")
+            if isinstance(layout, CatalogueLayout)
+        )
 
     @_one_at_a_time
     def __repr__(self) -> str:
@@ -385,7 +397,8 @@ class CatalogueLayout(ConvenientLayout):
                 return list(super().get(return_type, target, **options, **filters))
             check_choice("invalid_filters", invalid_filters, INVALID_FILTERS)
             ready = self._prepare(filters, target=target, **options)
-            if unknown := find_unknown_values(self, {**options, **ready}):
+            options_and_values = {**options, **ready}
+            if not self._is_quiet and (unknown := find_unknown_values(self, options_and_values)):
                 warn_user("".join(f"{text[:1].upper()}{text[1:]}\n" for text in unknown).rstrip())
             queries = self._file_queries(ready, scope, regex_search=regex_search)
             if target is not None and return_type == "id":
@@ -454,15 +467,13 @@ class CatalogueLayout(ConvenientLayout):
         return ready
 
     def _check_target(self, target: str, known: Sequence[str]) -> None:
-        """Refuse a target that is unknown; say how many sidecars have not been asked for it."""
+        """Refuse a target that is unknown, unless sidecars that are not here may have it."""
         if target not in known and self._may_be_field(target):
             self._read_all_local()
             known = list(self.get_entities())
-        if target not in known:
+        if target not in known and not self._may_be_unread(target):
             reason = word_unknown(target, known, limit=None)
-            raise UnknownTargetError(
-                f"Unknown target: {reason}{self._word_unread(target)}".rstrip()
-            )
+            raise UnknownTargetError(f"Unknown target: {reason}".rstrip())
 
     def _file_queries(
         self, filters: Mapping[str, Any], scope: str | list[str], *, regex_search: bool
@@ -647,15 +658,6 @@ class CatalogueLayout(ConvenientLayout):
         for layout in layouts_in_scope(self, "all"):
             if isinstance(layout, CatalogueLayout):
                 layout.metadata.read_all_local()
-
-    def _missing_sidecars(self) -> set[str]:
-        """List the sidecars of this layout and its derivatives that are not on disk."""
-        return {
-            relpath
-            for layout in layouts_in_scope(self, "all")
-            if isinstance(layout, CatalogueLayout)
-            for relpath in layout.metadata.missing_of_all()
-        }
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from bids.external import inflect
 from bids.layout import BIDSLayout
 from bids.layout.db import ConnectionManager
 from bids.layout.layout import Path as LayoutPath
@@ -52,6 +53,7 @@ __all__ = [
     "make_sessions",
     "natural_sort",
     "replace_connection",
+    "singular",
     "tag_dtype",
     "tag_value",
     "value_of",
@@ -86,6 +88,11 @@ def value_of(text: str, dtype: str) -> Any:
     if dtype == "bool":
         return text == "True"
     return type_map[dtype](text)
+
+
+def singular(name: str) -> str:
+    """Return the entity that a getter of many is called after, as PyBIDS finds it."""
+    return str(inflect.engine().singular_noun(name) or name)
 
 
 def layouts_in_scope(layout: BIDSLayout, scope: str | Sequence[str]) -> list[BIDSLayout]:

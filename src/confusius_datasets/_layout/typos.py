@@ -85,4 +85,4 @@ def _exists(layout: Any, name: str, value: str | float) -> bool:
 def _word(name: str, value: object, known: list[str]) -> str:
     """Say that a value exists nowhere, and which is the nearest one."""
     near = did_you_mean(str(value), known)
-    return f"no file has {name}={value!r}. {near}There are {list_some(known)}."
+    return f"no file at all has {name}={value!r}. {near}There are {list_some(known)}."
