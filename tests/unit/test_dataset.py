@@ -270,10 +270,10 @@ def test_load_of_the_same_name_in_two_datasets_asks_for_the_scope(tmp_path: Path
 
 def test_load_says_which_filter_left_nothing(sample: BIDSDataset) -> None:
     """A value that no file has, and filters that exclude each other, are told apart."""
-    with pytest.raises(NoMatchError, match=r"no file has task='rset'. Did you mean 'rest'"):
+    with pytest.raises(NoMatchError, match=r"no file at all has task='rset'. Did you mean 'rest'"):
         sample.load(subject="mouse1", task="rset")
     for method in (sample.load_all, sample.missing, sample.download):
-        with pytest.raises(UnknownLabelError, match="no file has suffix='pdw'"):
+        with pytest.raises(UnknownLabelError, match="no file at all has suffix='pdw'"):
             method(suffix="pdw")
     with pytest.raises(NoMatchError, match="suffix='mask' leaves none of the files"):
         sample.load(task="rest", suffix="mask")
