@@ -174,7 +174,7 @@ FAULTS = {
     "coordinate": (_break_coordinate, "'x' claims the shape (1000000000000,)"),
     "values": (_break_values, "not a Zarr store that xarray can open"),
     "key": (_break_key, "mode_type"),
-    "affines": (_break_affines, "attrs['affines']['physical_to_sform'] is no matrix"),
+    "affines": (_break_affines, "attrs['affines']['physical_to_sform'] must be a matrix"),
 }
 
 
@@ -246,5 +246,6 @@ def test_options_of_open_zarr_are_applied(tmp_path: Path) -> None:
     options: dict[str, Any] = {"group": "inner", "consolidated": False}
 
     assert load(path, drop_variables="x", **options).coords.keys() == {"time"}
+    assert [*load(path, create_default_indexes=False, **options).xindexes] == []
     assert load(path, chunks={"time": 2}, **options).chunks == ((2,), (3,), (4,))
     np.testing.assert_array_equal(load(path, **options), recording())

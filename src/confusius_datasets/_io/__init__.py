@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from confusius_datasets._io.colors import label_colors
 from confusius_datasets._io.files import local_path
-from confusius_datasets._io.formats import find_format
+from confusius_datasets._io.formats import extension_of, find_format
 from confusius_datasets._io.nifti import NIFTI
 from confusius_datasets._io.scan import SCAN
 from confusius_datasets._io.zarr import ZARR
@@ -95,8 +95,10 @@ def load(
     options = dict(zarr_options)
     if bps_path is not None:
         options["bps_path"] = bps_path
-    format_.refuse_others(options, absolute)
-    if format_ is ZARR:
+    if foreign := [name for name in options if not format_.takes(name)]:
+        extension = extension_of(absolute.name, format_.extensions)
+        raise TypeError(f"load has no option {', '.join(foreign)} for {extension} files.")
+    if format_.takes("variable"):  # other formats have one array only, so any name will do
         options["variable"] = variable
     # Imported when it is needed: xarray imports this package whenever it looks for engines.
     from confusius_datasets._io.prepared import open_prepared

@@ -37,6 +37,7 @@ class ConfusiusNiftiBackend(BackendEntrypoint):
     description: ClassVar[str] = (
         "Local NIfTI files (.nii, .nii.gz) of functional ultrasound imaging"
     )
+    # Named here, since xarray refuses options that a backend only swallows in `**kwargs`.
     open_dataset_parameters: ClassVar[tuple[str, ...] | None] = (
         *("filename_or_obj", "drop_variables", "name", "sidecars", "seek_index"),
         *("mask_and_scale", "decode_times", "decode_timedelta", "use_cftime"),
@@ -102,6 +103,7 @@ class ConfusiusNiftiBackend(BackendEntrypoint):
         ArgumentError
             If `name` is that of a dimension or coordinate.
         """
+        # nibabel and the gzip libraries come with the first file that is opened.
         from confusius_datasets._io.nifti.opening import prepare_nifti
 
         prepared = prepare_nifti(

@@ -75,6 +75,7 @@ def check_exists(path: Path, kind: str = "file") -> None:
         raise MissingFileError(
             f"{path}: path argument must be a valid {kind} path, and there is no such {kind}."
         )
+    # DataLad links what it has not got yet into the store of git-annex (datalad#7).
     target = os.readlink(path)  # noqa: PTH115 - the text of the link, for the message
     is_annexed = "annex/objects" in target.replace("\\", "/")
     remedy = f"Get it with 'datalad get {path.name}'." if is_annexed else "Fetch or copy it again."

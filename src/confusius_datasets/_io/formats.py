@@ -15,7 +15,7 @@ from confusius_datasets.errors import FileFormatError
 if TYPE_CHECKING:
     from confusius_datasets._io.prepared import Prepared
 
-__all__ = ["Format", "find_format"]
+__all__ = ["Format", "extension_of", "find_format"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +26,11 @@ class Format:
     open: Callable[..., Prepared]
     """Reads all of a path but its values; its keyword arguments are the format's options."""
 
-    def refuse_others(self, options: Iterable[str], path: Path) -> None:
-        """Refuse options that this format does not have."""
+    def takes(self, option: str) -> bool:
+        """Say whether an option is one of this format."""
         parameters = inspect.signature(self.open).parameters
-        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-            return
-        if foreign := [name for name in options if name not in parameters]:
-            extension = extension_of(path.name, self.extensions)
-            raise TypeError(f"load has no option {', '.join(foreign)} for {extension} files.")
+        takes_any = any(part.kind is part.VAR_KEYWORD for part in parameters.values())
+        return takes_any or option in parameters
 
 
 def find_format(formats: Iterable[Format], path: Path) -> Format:

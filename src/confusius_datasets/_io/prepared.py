@@ -40,6 +40,8 @@ class Prepared:
     encoding: dict[str, Any] = field(default_factory=dict)
     chunk_options: dict[str, Any] | None = None
     """Options of xarray for what is stored in chunks; `None` for what is not."""
+    indexed: bool = True
+    """Whether coordinates become indexes, for `xarray.open_zarr(create_default_indexes=False)`."""
 
     @property
     def path(self) -> Path:
@@ -69,7 +71,8 @@ class Prepared:
         lazy = indexing.LazilyIndexedArray(self.values)
         encoding = {"source": str(self.path), **self.encoding}
         variable = xr.Variable(self.dims, lazy, self.attrs, encoding)
-        return xr.Dataset({name or self.variable_name: variable}, self.coords)
+        coords = self.coords if self.indexed else xr.Coordinates(self.coords, indexes={})
+        return xr.Dataset({name or self.variable_name: variable}, coords)
 
 
 def open_prepared(prepared: Prepared, *, chunks: Any = None) -> xr.DataArray:
@@ -77,9 +80,11 @@ def open_prepared(prepared: Prepared, *, chunks: Any = None) -> xr.DataArray:
     options = prepared.chunk_options
     if options is not None and chunks is None and find_spec("dask") is not None:
         chunks = {}  # those of the store, as xarray's own `open_zarr` does
+    keywords: dict[str, Any] = {} if prepared.indexed else {"create_default_indexes": False}
     given = None
     if options is not None and isinstance(chunks, int | dict):
         given, chunks = chunks, None
+        keywords |= options
     # xarray caches values, copies on write and chunks; through its public door, as for any file.
     array = xr.open_dataarray(
         prepared.path,
@@ -87,7 +92,7 @@ def open_prepared(prepared: Prepared, *, chunks: Any = None) -> xr.DataArray:
         prepared=prepared,
         chunks=given,
         cache=given is None and chunks is None,
-        **(options or {} if given is not None else {}),
+        **keywords,
     )
     array.name = prepared.variable_name  # xarray drops the name that it gives itself
     return array if chunks is None else in_chunks(array, chunks)

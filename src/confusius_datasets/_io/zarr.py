@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from xarray.core import indexing
 
 from confusius_datasets._io.colors import with_colors
-from confusius_datasets._io.files import check_exists
+from confusius_datasets._io.files import check_exists, file_errors
 from confusius_datasets._io.formats import Format
 from confusius_datasets._io.lazy import LazyArray, Positions, as_slice
 from confusius_datasets._io.matrices import Matrices
@@ -76,20 +76,14 @@ def prepare_zarr(path: Path, *, variable: str | None = None, **options: Any) -> 
     if unknown := [name for name in options if name not in taken]:
         raise TypeError(f"xarray.open_zarr has no argument {unknown[0]!r}.")
     chunking = {name: options.pop(name) for name in CHUNK_OPTIONS if name in options}
-    origin = Origin.of(path, _metadata_files(path, options.get("group")))
-    # Seconds stay numbers, as in every other format.
-    defaults = {"consolidated": _is_consolidated(path), "decode_timedelta": False}
-    try:
-        _check_claims(path)
-        dataset = xr.open_zarr(path, **{**defaults, **options, "chunks": None})
-    except FileFormatError:
-        raise
-    except STORE_ERRORS as error:
-        raise FileFormatError(
-            f"{path}: not a Zarr store that xarray can open: {error}. It must be a group of arrays "
-            "with named dimensions, as `DataArray.to_zarr` writes it."
-        ) from error
+    with file_errors(path):
+        opened = Origin.of(path, _metadata_files(path, options.get("group")))
+    dataset = _open_dataset(path, options)
     array = dataset[_choose(dataset, variable, path)]
+    # Each read compares what is left here: not the other arrays of a large store.
+    others = {str(name) for name in dataset.variables} - {str(array.name), *map(str, array.coords)}
+    kept = (entry for entry in opened.files if entry[0].parent.name not in others)
+    origin = Origin(path, tuple(kept))
     problems: list[str] = []
     attrs = _with_matrices(with_colors(array.attrs, problems), path)
     for problem in problems:
@@ -102,11 +96,30 @@ def prepare_zarr(path: Path, *, variable: str | None = None, **options: Any) -> 
         attrs=attrs,
         encoding=dict(array.encoding),
         chunk_options=chunking,
+        indexed=options.get("create_default_indexes", True),
     )
+
+
+def _open_dataset(path: Path, options: Mapping[str, Any]) -> xr.Dataset:
+    """Open a store through xarray, once it is known to claim nothing impossible."""
+    # Seconds stay numbers, as in every other format.
+    defaults = {"consolidated": _is_consolidated(path), "decode_timedelta": False}
+    try:
+        _check_claims(path)
+        dataset: xr.Dataset = xr.open_zarr(path, **{**defaults, **options, "chunks": None})
+    except FileFormatError:
+        raise
+    except STORE_ERRORS as error:
+        raise FileFormatError(
+            f"{path}: not a Zarr store that xarray can open: {error}. It must be a group of arrays "
+            "with named dimensions, as `DataArray.to_zarr` writes it."
+        ) from error
+    return dataset
 
 
 def _coordinate(coord: xr.DataArray, origin: Origin) -> xr.Variable:
     """Keep a coordinate that was read with the index as it is, and the others lazy."""
+    # An index holds its values in memory: there is nothing left to read, nor to be replaced.
     if coord.name in coord.xindexes:
         return coord.variable
     lazy = indexing.LazilyIndexedArray(ZarrArray(origin, coord.variable))
@@ -196,7 +209,7 @@ def _with_matrices(attrs: Mapping[str, Any], path: Path) -> dict[str, Any]:
             matrices[name] = np.asarray(rows, dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise FileFormatError(
-                f"{path}: attrs['affines']['{name}'] is no matrix of numbers: {error}."
+                f"{path}: attrs['affines']['{name}'] must be a matrix of numbers: {error}."
             ) from error
     return {**attrs, "affines": matrices}
 

@@ -99,7 +99,7 @@ class GzipStream:
             if not self._refill(file):
                 break
             rest += self._pending
-        if not rest.startswith(GZIP_MAGIC):  # the end, or what gunzip, too, would ignore
+        if not rest.startswith(GZIP_MAGIC):  # the end, or what gunzip also ignores
             self._pending = b""
             return False
         self._inflater = isal_zlib.decompressobj(wbits=GZIP_WRAPPER)

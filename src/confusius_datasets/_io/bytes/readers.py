@@ -125,8 +125,10 @@ class Way(Enum):
 def choose_way(position: int, start: int, stop: int, length: int, *, indexed: bool) -> Way:
     """Decide how to reach a range of a gzip file."""
     ahead = start - position
+    # Without an index, reading on is never dearer than starting again, however far it is.
     if ahead >= 0 and (ahead <= NEAR or not indexed):
         return Way.CONTINUE
+    # From the start the stream of ISA-L is twice as fast as an index, which goes through zlib.
     if start <= NEAR or 2 * (stop - start) >= length:
         return Way.RESTART
     return Way.INDEX

@@ -48,7 +48,7 @@ class SeekIndex:
         """Take the index from disk, or build it and leave it there for the next time."""
         if not kept:
             return cls.build(path, length, kept=False)
-        # Another process may be building it: then waiting is cheaper than doing it, too.
+        # Another process may be building it: waiting is then cheaper than building it twice.
         with lock(index_path(path).with_suffix(".lock")):
             return cls.saved(path, length) or cls.build(path, length)
 

@@ -43,6 +43,7 @@ class NiftiArray(LazyArray):
         stop = self.header.offset + (last + 1) * layout.itemsize
         with self._reader().session(start, stop) as session:
             layout.read(session, values, positions, begin=0)
+        # In place and at last: reading in the other byte order would take a second array.
         if layout.swapped:
             values.byteswap(inplace=True)
 
@@ -120,8 +121,10 @@ class _Layout:
     def _groups(self, rows: Positions, stride: int, full: bool) -> Iterator[tuple[int, int]]:
         """Part rows into groups that are read at once: what lies between them is read in vain."""
         fitting = max(1, SCRATCH_NBYTES // (stride * self.itemsize))
+        # Small rows: one read for what fits into scratch memory, gaps included.
         if stride * self.itemsize <= PAGE_NBYTES:
             breaks = np.flatnonzero(np.diff(rows // fitting)) + 1
+        # Whole rows: neighbours are read straight into the array, however many they are.
         elif full:
             breaks = np.flatnonzero(np.diff(rows) != 1) + 1
             if self.scaled:

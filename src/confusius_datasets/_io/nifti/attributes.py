@@ -48,6 +48,7 @@ def find_sidecars(path: Path, *, stem: str) -> list[Path]:
     own = path.with_name(f"{stem}.json")
     roots = find_roots(path)
     inherited = _inherited_sidecars(path, roots[0]) if roots else []
+    # Its own sidecar has the last word, also where the file's name is not one of BIDS.
     if own.is_file():
         return [*(sidecar for sidecar in inherited if sidecar != own), own]
     return inherited

@@ -47,6 +47,7 @@ def axes_of(header: NiftiHeader, fields: Mapping[str, Any], problems: list[str])
     for number in range(len(FIRST_AXES), len(header.shape)):
         taken = {axis.dim for axis in axes}
         axes.append(_extra_axis(number, header, fields, problems, taken=taken))
+    # NIfTI keeps the fourth axis for time, so a file of poses has one of length 1 there.
     is_timeless = len(axes) > len(FIRST_AXES) and axes[3].size == 1
     if is_timeless and not any(field in fields for field in TIMING_FIELDS):
         del axes[3]

@@ -18,7 +18,7 @@ __all__ = ["NO_FORM", "Geometry", "decompose", "geometry_of", "physical_to_world
 SMALLEST_CONDITION = 1e-10
 """A column of which less than this is left, relative to itself, makes an affine singular."""
 
-SCALE_TOLERANCE = 0.03
+SCALE_TOLERANCE = 0.07
 """Relative difference between the voxel sizes of affine and `pixdim` that counts as agreement."""
 
 NO_FORM = (
@@ -47,6 +47,7 @@ def geometry_of(header: NiftiHeader) -> Geometry:
     The first usable one of sform and qform gives the coordinates; without one the voxel sizes do.
     """
     problems = list(header.problems)
+    # Both matrices act on the coordinates of the array, which come from the first usable form.
     usable: dict[str, Matrix] = {}
     steps: tuple[float, float, float] | None = None
     for form, affine in (("sform", header.sform), ("qform", header.qform)):
@@ -75,7 +76,7 @@ def geometry_of(header: NiftiHeader) -> Geometry:
 
 def _check(affine: Matrix) -> tuple[str, tuple[float, float, float] | None]:
     """Find the steps of an affine, or say why it has none."""
-    if not (np.abs(affine) < LARGEST_NUMBER).all():  # false for NaN, too
+    if not (np.abs(affine) < LARGEST_NUMBER).all():  # also false for NaN
         return "has entries that are not finite numbers", None
     try:
         with np.errstate(over="raise", invalid="raise"):
@@ -116,6 +117,7 @@ def decompose(linear: Matrix) -> tuple[float, float, float]:
             raise np.linalg.LinAlgError(f"its columns {linear.T.tolist()} span no volume")
         axes.append(rest / length)
         steps.append(length)
+    # As in ConfUSIus, a mirrored image has x descending, whichever axis was flipped.
     if np.linalg.det(np.array(axes)) < 0:
         steps[0] = -steps[0]
     x, y, z = steps

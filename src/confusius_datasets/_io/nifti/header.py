@@ -160,6 +160,7 @@ def _shape(dim: list[int], name: str) -> tuple[int, ...]:
 def _dtype(fields: nibabel.Nifti1Header, name: str) -> np.dtype[np.generic]:
     """Read the type of the stored values."""
     code = int(fields["datatype"])
+    # For codes that NumPy has no type for, nibabel gives `void`, which would read as nothing.
     if code not in UNREADABLE_DATATYPES:
         try:
             dtype: np.dtype[np.generic] = fields.get_data_dtype()
@@ -180,7 +181,7 @@ def _offset(fields: nibabel.Nifti1Header, name: str) -> int:
     smallest = int(fields.single_vox_offset)
     if value == 0:  # left unset by some writers; then the values follow the header
         return smallest
-    if not smallest <= value < MAXIMUM_NBYTES:  # false for NaN, too
+    if not smallest <= value < MAXIMUM_NBYTES:  # also false for NaN
         raise FileFormatError(
             f"{name}: vox_offset is {value:g}, but values begin at {smallest} or later."
         )
@@ -207,6 +208,7 @@ def _pixdim(values: NDArray[np.float64]) -> tuple[tuple[float, ...], list[str]]:
     A voxel size that is negative loses its sign, and zero becomes one, as for nibabel. A step in
     time or along a further axis that is not a number counts as not given.
     """
+    # One bad number must not hide the values: the forms decide where the voxels are.
     usable = np.abs(values) < LARGEST_NUMBER
     problems = [
         f"pixdim[{axis}], the voxel size along {dim}, is {values[axis]:g}. It is taken to be 1."
@@ -225,7 +227,7 @@ def _qform(fields: nibabel.Nifti1Header, pixdim: tuple[float, ...]) -> Affine:
     # files whose pixdim[0] is 0.
     b, c, d = (float(fields[f"quatern_{axis}"]) for axis in "bcd")
     rest = 1.0 - b * b - c * c - d * d
-    # Rounding of the other three is all that is left of a half turn: nibabel, too, takes it for 0.
+    # After a half turn only rounding errors are left of the first part: nibabel also takes 0.
     rounding = 3 * float(np.finfo(fields["quatern_b"].dtype.newbyteorder("=")).eps)
     first = math.sqrt(rest) if rest >= rounding else 0.0
     affine = np.eye(4)

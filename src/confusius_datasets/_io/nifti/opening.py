@@ -52,6 +52,7 @@ def prepare_nifti(
 ) -> Prepared:
     """Read header and sidecars of a NIfTI file."""
     header, origin = read_header(path)
+    # Only after the checks: a header that lies about its scaling is refused all the same.
     if not scaled:
         header = dataclasses.replace(header, slope=None, inter=0.0)
     stem = stem_of(path.name)
@@ -111,8 +112,8 @@ def _read_gzip_header(path: Path, size: int) -> NiftiHeader:
         _check_length(path, header, size, size * MAXIMUM_COMPRESSION)
         file.seek(-4, 2)
         if int.from_bytes(file.read(4), "little") != header.end % 2**32:
-            # The trailer does not vouch for the length: several members, or a damaged file. Nothing
-            # as large as the header claims is set up before it is known to be there.
+            # The trailer says another length: several members, or a damaged file. Nothing as large
+            # as the header claims is allocated before it is known to be there.
             stream.skip_to(file, header.end)
             _check_length(path, header, size, stream.position)
             stream.finish(file)

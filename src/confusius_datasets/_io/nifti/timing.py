@@ -65,6 +65,7 @@ def acquisition_times(clock: Clock, fields: Mapping[str, Any], problems: list[st
     attrs: dict[str, Any] = {"volume_acquisition_reference": "start"}
     if clock.unit is not None:
         attrs["units"] = clock.unit
+    # Said outright it holds for any source of times; it follows from a repetition alone.
     duration = _number(fields, "FrameAcquisitionDuration")
     if duration is None and clock.size is not None and "RepetitionTime" in consumed:
         duration = _duration(fields, problems)

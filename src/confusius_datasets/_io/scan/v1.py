@@ -89,6 +89,7 @@ class Hdf5Values(LazyArray):
 
     def fill(self, values: NDArray[Any], positions: Sequence[Positions]) -> None:
         """Fill an array with the values at the crossings of positions along each axis."""
+        # HDF5 selects lists of positions one by one; a box around them is read at once instead.
         first, *rest = positions
         box = [slice(int(along.min()), int(along.max()) + 1) for along in rest]
         within = np.ix_(*(along - along.min() for along in rest))
@@ -108,6 +109,7 @@ class Hdf5Values(LazyArray):
         else:
             volumes = (divmod(time, self.n_blocks) for time in range(begin, end))
             piece = np.stack([data[scan, poses[0], block, y, z, x] for scan, block in volumes])
+        # The file has depth before elevation, our (z, y, x) has elevation first.
         return np.asarray(np.swapaxes(piece, -3, -2))
 
 

@@ -47,6 +47,7 @@ class BinaryValues(LazyArray):
 
     def fill(self, values: NDArray[Any], positions: Sequence[Positions]) -> None:
         """Fill an array with the values at the crossings of positions along each axis."""
+        # A map that stays open would keep Windows from replacing or deleting the file.
         with file_errors(self.origin.path):
             mapped = np.memmap(self.origin.path, "<f8", "r", offset=self.offset, shape=self.stored)
         ours = mapped.transpose(0, 2, 1, 4, 3, 5).reshape(self.shape)
