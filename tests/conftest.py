@@ -24,6 +24,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # So a shell starts what is to run in the background; the processes of tests are interrupted.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+TOKENS = {"OSF_TOKEN", "DATAVERSE_TOKEN", "OPENNEURO_TOKEN", "ZENODO_TOKEN"}
+
 LOCAL_NAMES = {"localhost", ""}
 
 
@@ -64,7 +66,7 @@ def _refuse_the_network() -> Iterator[None]:
 def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give every test an empty folder of datasets, and clear the variables that we read."""
     for name in list(os.environ):
-        if name.startswith("CONFUSIUS_") or name == "OSF_TOKEN" or name.lower().endswith("_proxy"):
+        if name.startswith("CONFUSIUS_") or name in TOKENS or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     folder = tmp_path / "data"
     monkeypatch.setenv("CONFUSIUS_DATA", str(folder))

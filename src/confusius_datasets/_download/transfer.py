@@ -222,6 +222,7 @@ class Transfer:
         if stream.total is not None:
             assembly.learn_size(stream.total)
         self._partial.note_etag(stream.etag)
+        self._partial.note_checksum(stream.checksum)
         self._etag = stream.etag
         self._ranges = stream.ranges
 

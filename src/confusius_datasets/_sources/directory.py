@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, ClassVar, Self
 
-from confusius_datasets._index import INDEX_NAME, DatasetIndex, FileEntry
+from confusius_datasets._index import INDEX_NAME, Checksum, DatasetIndex, FileEntry
 from confusius_datasets._paths import INDEX_NAMES, resolve_below, walk_folder
 from confusius_datasets._sources.http import HttpClient
 from confusius_datasets._sources.osf import OSF_FORMAT
@@ -85,6 +85,7 @@ class DirectoryStream:
     total: int | None
     etag: str | None
     ranges: bool = True
+    checksum: Checksum | None = None
 
     @property
     def url(self) -> str:

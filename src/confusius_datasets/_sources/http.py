@@ -18,12 +18,14 @@ import threading
 import time
 import urllib.parse
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from confusius_datasets._cache import PerProcess, is_offline
+from confusius_datasets._index import Checksum
 from confusius_datasets._sources.http_errors import (
     NO_HINTS,
     HostHints,
@@ -38,7 +40,7 @@ from confusius_datasets._sources.http_errors import (
 from confusius_datasets._sources.ranges import WHOLE, ByteRange, From, FromTo, Last
 from confusius_datasets._sources.retry import RetryPolicy, parse_retry_after, retry
 from confusius_datasets._text import format_nbytes
-from confusius_datasets.errors import RemoteConnectionError, SourceError
+from confusius_datasets.errors import RemoteConnectionError, SettingError, SourceError
 
 if TYPE_CHECKING:
     import requests
@@ -64,7 +66,10 @@ PIECE_NBYTES = 1 << 20
 """Most bytes that a stream gives at a time."""
 
 LARGEST_DOCUMENT_NBYTES = 1 << 30
-"""Bytes of a listing or an index; the index of a million files has 200 MB."""
+"""Bytes of an index; that of a million files has 200 MB."""
+
+LARGEST_LISTING_NBYTES = 1 << 28
+"""Bytes of one answer of an API; OpenNeuro and Dataverse list a whole dataset in one."""
 
 SLOWEST_BYTES_PER_S = 100
 """A host that sends fewer has stalled."""
@@ -84,25 +89,57 @@ EXPIRED_STATUSES = (400, 401, 403, 404, 410)
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _ROUTE_VARIABLES = (*_PROXIES, *map(str.upper, _PROXIES), "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
+_TOKEN = re.compile(r"[!-:<-~]+")
+"""What may stand in a header, and in a cookie without ending it."""
+
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _log = logging.getLogger("confusius_datasets")
+
+_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A token, and where it may be sent."""
+    """A token, the header that carries it, and where it may be sent."""
 
     token: str = field(repr=False)
     origins: frozenset[str]
+    header: str = "Authorization"
+    prefix: str = "Bearer "
 
     @classmethod
-    def for_addresses(cls, token: str, *urls: str) -> Credentials:
-        """Let a token be sent to the hosts of some addresses."""
-        return cls(token, frozenset(map(_origin, urls) if token else ()))
+    def for_addresses(
+        cls, token: str, *urls: str, header: str = "Authorization", prefix: str = "Bearer "
+    ) -> Credentials:
+        """Let a token be sent to the hosts of some addresses; `*` stands for one part of a name."""
+        return cls(token, frozenset(map(_origin, urls) if token else ()), header, prefix)
+
+    @classmethod
+    def from_environment(
+        cls, variable: str, *urls: str, header: str = "Authorization", prefix: str = "Bearer "
+    ) -> Credentials:
+        """Take the token of an environment variable, if it is set."""
+        token = os.environ.get(variable, "").strip()
+        if token and not _TOKEN.fullmatch(token):
+            raise SettingError(
+                f"{variable} holds a line break, a space or another character that no token has. "
+                "Nothing was sent. Set it again, from the host's page of tokens."
+            )
+        return cls.for_addresses(token, *urls, header=header, prefix=prefix)
 
     def headers_for(self, url: str) -> dict[str, str]:
         """Return the headers that prove who asks, for hosts that may know."""
-        return {"Authorization": f"Bearer {self.token}"} if _origin(url) in self.origins else {}
+        return {self.header: f"{self.prefix}{self.token}"} if self._may_know(_origin(url)) else {}
+
+    def _may_know(self, origin: str) -> bool:
+        """Say whether the token is for a host."""
+        if origin in self.origins:
+            return True
+        patterns = (known for known in self.origins if "*" in known)
+        return any(
+            re.fullmatch(re.escape(pattern).replace(r"\*", "[a-z0-9-]+"), origin)
+            for pattern in patterns
+        )
 
 
 NOBODY = Credentials("", frozenset())
@@ -117,10 +154,14 @@ class _Wanted:
     etag: str | None
     credentials: Credentials
     hints: HostHints
+    web_page: bool = False
+    body: bytes | None = None
 
     @property
     def headers(self) -> dict[str, str]:
         """Ask for a part, and for it only while the content is the same."""
+        if self.body is not None:
+            return {"Content-Type": "application/json"}
         if self.part == WHOLE:
             return {}
         match self.part:
@@ -140,10 +181,18 @@ class HttpClient:
     ----------
     policy : RetryPolicy, optional
         How often to try again. If not provided, as environment variables say at the time.
+
+    Attributes
+    ----------
+    folder : pathlib.Path or None
+        Where a source may keep what took it many requests, so that another process need not send
+        them again; see `with_folder`.
     """
 
     def __init__(self, policy: RetryPolicy | None = None) -> None:
         self._policy = policy
+        self.folder: Path | None = None
+        self._memory = _Memory()
         self._connections = _Connections()
         self._pauses = HostPauses()
         self._redirects = _Redirects()
@@ -159,6 +208,17 @@ class HttpClient:
         other._policy = policy
         return other
 
+    def with_folder(self, folder: Path) -> HttpClient:
+        """Return a client that shares everything with this one but `folder`."""
+        other = copy.copy(self)
+        other.folder = folder
+        return other
+
+    def recall(self, key: Hashable, make: Callable[[], _Made], *, anew: bool = False) -> _Made:
+        """Return what a source found out and needs again, or find it out; a few are kept."""
+        found: _Made = self._memory.get(key, make, anew=anew)
+        return found
+
     def close(self) -> None:
         """Close all idle connections; the client can still be used."""
         self._connections.close()
@@ -171,24 +231,25 @@ class HttpClient:
         etag: str | None = None,
         size: int | None = None,
         web_page: bool = False,
+        body: bytes | None = None,
         credentials: Credentials = NOBODY,
         hints: HostHints = NO_HINTS,
     ) -> HttpStream:
         """Open the bytes behind an address; from the start where a part cannot be had.
 
         `size` is that of the file, where it is known, and `web_page` says that it may be one:
-        others are taken for the login page of a host.
+        others are taken for the login page of a host. With a `body`, it is posted as JSON.
         """
         # Dataverse answers 404 to a range of an empty file.
         part = WHOLE if size == 0 else part
-        wanted = _Wanted(url, part, etag, credentials, hints)
+        wanted = _Wanted(url, part, etag, credentials, hints, web_page, body)
         response = None if part == WHOLE else self._ask_again(wanted)
         response = response or self._walk(wanted)
-        stream = self._read(response, wanted, size, web_page=web_page)
+        stream = self._read(response, wanted, size)
         if stream is None:
             # The part cannot be had, or another one than was asked for came.
-            whole = _Wanted(url, WHOLE, None, credentials, hints)
-            stream = self._read(self._walk(whole), whole, size, web_page=web_page)
+            whole = replace(wanted, part=WHOLE, etag=None)
+            stream = self._read(self._walk(whole), whole, size)
         if stream is None:
             shown = shorten_url(url)
             raise SourceError(f"{shown} answers neither with a part nor with the whole.", url=shown)
@@ -201,6 +262,7 @@ class HttpClient:
         check: Callable[[bytes], None] = lambda data: None,
         limit: int = LARGEST_DOCUMENT_NBYTES,
         size: int | None = None,
+        body: bytes | None = None,
         credentials: Credentials = NOBODY,
         hints: HostHints = NO_HINTS,
     ) -> bytes:
@@ -210,7 +272,9 @@ class HttpClient:
         """
 
         def attempt() -> bytes:
-            with self.get(url, size=size, credentials=credentials, hints=hints) as stream:
+            with self.get(
+                url, size=size, body=body, credentials=credentials, hints=hints
+            ) as stream:
                 data = stream.read_all(limit)
             check(data)
             return data
@@ -221,20 +285,23 @@ class HttpClient:
         self,
         url: str,
         *,
-        limit: int = LARGEST_DOCUMENT_NBYTES,
+        check: Callable[[Any], None] = lambda document: None,
+        limit: int = LARGEST_LISTING_NBYTES,
+        body: bytes | None = None,
         credentials: Credentials = NOBODY,
         hints: HostHints = NO_HINTS,
     ) -> Any:
-        """Get a JSON document, as `get_bytes` does."""
-        data = self.get_bytes(url, limit=limit, credentials=credentials, hints=hints)
-        try:
-            return json.loads(data)
-        except (ValueError, RecursionError) as error:
-            raise SourceError(
-                f"{shorten_url(url)} answered with something other than JSON. Check the "
-                "connection: a login page may stand in between.",
-                url=shorten_url(url),
-            ) from error
+        """Get a JSON document, as `get_bytes` does; `check` is given the document."""
+        found: list[Any] = []
+
+        def read(data: bytes) -> None:
+            found[:] = [_parse_json(data, url)]
+            check(found[0])
+
+        self.get_bytes(
+            url, check=read, limit=limit, body=body, credentials=credentials, hints=hints
+        )
+        return found[0]
 
     def _ask_again(self, wanted: _Wanted) -> requests.Response | None:
         """Ask where the redirects led the last time, unless that address has expired."""
@@ -242,7 +309,8 @@ class HttpClient:
         if target is None:
             return None
         response = self._send(target, wanted)
-        if response.is_redirect or response.status_code in EXPIRED_STATUSES:
+        gone = response.is_redirect or response.status_code in EXPIRED_STATUSES
+        if gone or _is_stray_page(response, wanted):
             self._redirects.set(wanted, None)
             _let_go(response)
             return None
@@ -250,15 +318,17 @@ class HttpClient:
         return response
 
     def _walk(self, wanted: _Wanted) -> requests.Response:
-        """Send a request and follow its redirects; twice if what they lead to has just expired.
+        """Send a request and follow its redirects; twice if what they lead to may be passing.
 
         Signed addresses live from seconds to an hour, and proxies between may have kept a redirect.
+        Stores lose sight of a file for a moment, and a page for people comes while a host is in
+        trouble (openneuro#562, #1693).
         """
-        for attempt in (1, 2):
-            response, address = self._follow(wanted)
-            if response.status_code != 403 or address == wanted.url or attempt == 2:
-                break
+        response, address = self._follow(wanted)
+        lost = address != wanted.url and response.status_code in (403, 404)
+        if lost or _is_stray_page(response, wanted):
             _let_go(response)
+            response, address = self._follow(wanted)
         _check_status(response, wanted)
         self._redirects.set(wanted, address if address != wanted.url else None)
         return response
@@ -289,7 +359,7 @@ class HttpClient:
         policy = self.policy
         headers = wanted.headers | wanted.credentials.headers_for(url)
         try:
-            response = self._connections.send(url, headers, policy.stall_timeout_s)
+            response = self._connections.send(url, headers, policy.stall_timeout_s, wanted.body)
         except library_errors() as error:
             raise translate(error, url, asking=True) from error
         asked = parse_retry_after(response.headers)
@@ -302,7 +372,7 @@ class HttpClient:
         return response
 
     def _read(
-        self, response: requests.Response, wanted: _Wanted, size: int | None, *, web_page: bool
+        self, response: requests.Response, wanted: _Wanted, size: int | None
     ) -> HttpStream | None:
         """Make a stream of an answer, if it is one to what was asked."""
         encoded = response.headers.get("Content-Encoding", "identity").lower() != "identity"
@@ -315,8 +385,7 @@ class HttpClient:
         if response.status_code == 416:  # the range lies outside the file
             response.close()
             return None
-        content_type = response.headers.get("Content-Type", "").lower()
-        if not web_page and content_type.startswith("text/html"):
+        if _is_stray_page(response, wanted):
             response.close()
             raise web_page_error(response.url, wanted.hints)
         length = response.headers.get("Content-Length", "")
@@ -355,6 +424,7 @@ class HttpStream:
     etag: str | None = None
     ranges: bool = True
     decoded: bool = False
+    checksum: Checksum | None = None
 
     @property
     def url(self) -> str:
@@ -441,7 +511,9 @@ class _Connections:
         }
         self._routes: dict[tuple[str | None, ...], Mapping[str, Any]] = {}
 
-    def send(self, url: str, headers: Mapping[str, str], timeout_s: float) -> requests.Response:
+    def send(
+        self, url: str, headers: Mapping[str, str], timeout_s: float, body: bytes | None = None
+    ) -> requests.Response:
         """Send one request.
 
         By the adapter: a session would look for passwords in ~/.netrc, keep cookies, and read the
@@ -449,9 +521,10 @@ class _Connections:
         """
         import requests
 
+        method = "GET" if body is None else "POST"
         # Without the `Request` that usually makes it, which takes as long again.
         request = requests.PreparedRequest()
-        request.prepare(method="GET", url=url, headers={**self._headers, **headers})
+        request.prepare(method=method, url=url, headers={**self._headers, **headers}, data=body)
         timeouts = (min(CONNECT_TIMEOUT_S, timeout_s), timeout_s)
         adapter = self._session.get_adapter(url)
         return adapter.send(request, timeout=timeouts, **self._route(_origin(url)))
@@ -490,6 +563,27 @@ class _Redirects:
                 self._found[key] = target
             if len(self._found) > self._most:
                 self._found.popitem(last=False)
+
+
+class _Memory:
+    """What sources found out, for as long as it is of use; shared by all threads."""
+
+    def __init__(self, most: int = 16) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[Hashable, tuple[threading.Lock, list[Any]]] = OrderedDict()
+        self._most = most
+
+    def get(self, key: Hashable, make: Callable[[], Any], *, anew: bool) -> Any:
+        """Return what is known, or find it out; others who ask for the same wait meanwhile."""
+        with self._lock:
+            finding, found = self._known.setdefault(key, (threading.Lock(), []))
+            self._known.move_to_end(key)
+            if len(self._known) > self._most:
+                self._known.popitem(last=False)
+        with finding:
+            if anew or not found:
+                found[:] = [make()]
+            return found[0]
 
 
 class HostPauses:
@@ -557,6 +651,25 @@ def _check_status(response: requests.Response, wanted: _Wanted) -> None:
     if response.status_code not in (200, 203, 206, 416):
         _let_go(response)
         raise status_error(response.url, response.status_code, wanted.hints)
+
+
+def _is_stray_page(response: requests.Response, wanted: _Wanted) -> bool:
+    """Say whether a page for people came with a good status in the place of a file."""
+    content_type = response.headers.get("Content-Type", "").lower()
+    is_page = response.status_code in (200, 203) and content_type.startswith("text/html")
+    return is_page and not wanted.web_page
+
+
+def _parse_json(data: bytes, url: str) -> Any:
+    """Read the document that an address answered with."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise SourceError(
+            f"{shorten_url(url)} answered with something other than JSON. Check the "
+            "connection: a login page may stand in between.",
+            url=shorten_url(url),
+        ) from error
 
 
 def _read_content_range(

@@ -35,10 +35,15 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class HostHints:
-    """What the users of a host can do, a sentence each: where it refuses, and where it limits."""
+    """What the users of a host can do, a sentence each.
+
+    `access` where it refuses, `limit` where it limits requests, and `bad_request` where the host
+    refuses with status 400, which means elsewhere that the request is wrong.
+    """
 
     access: str = ""
     limit: str = ""
+    bad_request: str = ""
 
 
 NO_HINTS = HostHints()
@@ -88,6 +93,9 @@ def status_error(url: str, status: int, hints: HostHints) -> SourceError:
             "index was fetched, pass refresh=True.",
             url=shown,
         )
+    if status == 400 and hints.bad_request:
+        text = f"{shown} was refused (status 400)."
+        return RemoteAccessError(_join(text, hints.bad_request), url=shown)
     if status in (401, 403):
         text = f"{shown} is not public (status {status})."
         return RemoteAccessError(_join(text, hints.access), url=shown)

@@ -1,21 +1,30 @@
 """OSF: the index through the paginated API, the files through its download addresses.
 
 Without a token the API answers 3 listings a second and 75 a minute, so entries are asked for by
-name, and all pages are read only where that fails. The keys of the index file, `OSF_TOKEN` and what
-its users can do about a refusal are known here alone.
+name, and all pages are read only where that fails. A folder without an index is walked at that
+pace. The keys of the index file, `OSF_TOKEN` and what its users can do about a refusal are known
+here alone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
+import logging
 import os
 import re
+import time
 import urllib.parse
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
-from confusius_datasets._index import INDEX_NAME, Checksum, DatasetIndex, FileEntry
+from confusius_datasets._index import INDEX_NAME, Checksum, DatasetIndex, FileEntry, new_hash
+from confusius_datasets._paths import INDEX_NAMES
 from confusius_datasets._sources.http import (
     Credentials,
     HostHints,
@@ -25,7 +34,8 @@ from confusius_datasets._sources.http import (
 )
 from confusius_datasets._sources.http_errors import shorten_url
 from confusius_datasets._sources.ranges import WHOLE, ByteRange
-from confusius_datasets._sources.records import JsonFormat
+from confusius_datasets._sources.records import JsonFormat, make_index
+from confusius_datasets._sources.retry import Pace
 from confusius_datasets.errors import (
     DatasetIndexError,
     RateLimitError,
@@ -46,12 +56,9 @@ DOWNLOAD_URL = "https://osf.io/download"
 TOKEN_HOSTS = (
     "https://api.osf.io",
     "https://osf.io",
-    # Where OSF keeps a project: a private file in Frankfurt is refused without the token there.
     "https://files.osf.io",
-    "https://files.us.osf.io",
-    "https://files.de-1.osf.io",
-    "https://files.ca-1.osf.io",
-    "https://files.au-1.osf.io",
+    # A host for each region: a private file in Frankfurt is refused without the token there.
+    "https://files.*.osf.io",
 )
 """OSF's own hosts; the store they redirect to is somebody else's."""
 
@@ -64,14 +71,42 @@ OSF_FORMAT = JsonFormat(host="osf", locator_key="osf_path")
 """The form of the index on OSF, and in the folders of the ConfUSIus package."""
 
 MOST_PAGES = 1000
-"""Pages of a listing that are read; one that is longer goes round in circles."""
+"""Pages of one folder's listing, and"""
+
+MOST_FOLDERS = 100_000
+"""folders of a project: a listing that is longer goes round in circles."""
+
+LISTING_LIMITS = ((3, 1.05), (75, 63.0))
+"""Listings that OSF answers without a token, each in how many seconds; a little is to spare, since
+what counts is when they arrive."""
+
+LARGEST_PAGE_NBYTES = 1 << 24
+"""Bytes of a page of 100 entries, with much room."""
+
+KEPT_WALK_S = 24 * 3600.0
+"""Age from which a walk that was broken off is begun anew."""
+
+ANNOUNCED_WAIT_S = 2.0
+"""A walk that has to wait for so long says so, once."""
 
 _LOCATOR = re.compile(r"/?([A-Za-z0-9]+)/?")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_log = logging.getLogger("confusius_datasets")
 
 
 @dataclass(frozen=True, slots=True)
 class OSFSource:
-    """A dataset on OSF: a folder with an index, or one file."""
+    """A dataset on OSF: a folder, with or without an index, or one file.
+
+    Parameters
+    ----------
+    project : str
+        The project's id.
+    folder : str, optional
+        Path of the dataset's root in the project's storage. If not provided, all of it.
+    file : str, optional
+        Name of the one file in `folder` that is the dataset.
+    """
 
     project: str
     folder: str | None = None
@@ -79,22 +114,28 @@ class OSFSource:
 
     host: ClassVar[str] = "osf"
     index_name: ClassVar[str] = INDEX_NAME
+    variables: ClassVar[tuple[str, ...]] = ("CONFUSIUS_OSF_API_URL", "CONFUSIUS_OSF_DOWNLOAD_URL")
 
     def list_files(self, client: HttpClient) -> DatasetIndex:
-        """Get the index, in three requests where the API knows filters."""
-        top = f"{_api_url()}/nodes/{self.project}/files/osfstorage/"
+        """Get the index, in three requests where the API knows filters, or else list the files."""
+        api = _Api(client, self.project)
+        url = f"{_api_url()}/nodes/{self.project}/files/osfstorage/"
+        for name in filter(None, (self.folder or "").split("/")):
+            url = _folder_url(self._find(api, url, name, "folder"), url)
         if self.file is not None:
-            return DatasetIndex([_describe(self._find(client, top, self.file, "file"), top)])
-        folder = self._find(client, top, str(self.folder), "folder")
-        below = next_address(
-            top, _dig(folder, top, "relationships", "files", "links", "related", "href")
-        )
-        record = self._find(client, below, INDEX_NAME, "file")
-        url = next_address(top, _dig(record, below, "links", "download"))
+            return make_index([_describe(self._find(api, url, self.file, "file"), url)], url)
+        found, listing = self._search(api, url, INDEX_NAME, "file")
+        if found is None:
+            return _Walk(api, url).list_files(listing)
+        return self._get_index(client, found, url)
+
+    def _get_index(self, client: HttpClient, record: dict[str, Any], below: str) -> DatasetIndex:
+        """Get the index file that a listing names."""
+        url = next_address(below, _lead_back(_dig(record, below, "links", "download")))
         entry = _describe(record, below)
         data = client.get_bytes(
             url,
-            check=lambda data: _check_md5(data, entry, url),
+            check=lambda data: _check_hash(data, entry, url),
             size=entry.size,
             credentials=_credentials(),
             hints=HINTS,
@@ -117,7 +158,7 @@ class OSFSource:
                 f"The entry {entry.relpath!r} has no usable 'osf_path' ({locator!r}), so it "
                 "cannot be downloaded. Fetch with refresh=True to renew the index."
             )
-        return client.get(
+        stream = client.get(
             f"{_download_url()}/{match[1]}/",  # without the last slash, OSF redirects once more
             part,
             etag=etag,
@@ -127,6 +168,10 @@ class OSFSource:
             credentials=_credentials(),
             hints=HINTS,
         )
+        # The store names an object by its content's hash.
+        name = stream.url.rpartition("/")[2]
+        stream.checksum = Checksum("sha256", name) if _SHA256.fullmatch(name) else None
+        return stream
 
     def read_index(self, data: bytes, origin: str) -> DatasetIndex:
         """Read a `dataset_index.json`."""
@@ -136,19 +181,37 @@ class OSFSource:
         """Write a `dataset_index.json`."""
         return OSF_FORMAT.format(index)
 
-    def _find(self, client: HttpClient, url: str, name: str, kind: str) -> dict[str, Any]:
-        """Find an entry of a listing by its name: by a filter, or else by reading all pages.
+    def _find(self, api: _Api, url: str, name: str, kind: str) -> dict[str, Any]:
+        """Find an entry of a listing by its name."""
+        found, _ = self._search(api, url, name, kind)
+        if found is None:
+            raise RemoteNotFoundError(
+                f"OSF project {self.project} has no {kind} {name!r} at {shorten_url(url)}. It may "
+                "have been moved or renamed.",
+                url=shorten_url(url),
+            )
+        return found
+
+    def _search(
+        self, api: _Api, url: str, name: str, kind: str
+    ) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+        """Look for an entry by a filter, or else by reading all pages, which are returned too.
 
         Listings are known to repeat some entries and to hide others across pages.
         """
-        # `filter[name]` means "contains, in any case" (https://developer.osf.io/#tag/Filtering), so
-        # names are compared here too.
-        for params in ({"filter[name]": name}, {}):
+        # Without `[eq]` the filter means "contains" (https://developer.osf.io/#tag/Filtering).
+        seen: list[dict[str, Any]] = []
+        for params in ({"filter[name][eq]": name}, {}):
+            seen.clear()
             try:
-                for entry in _list_pages(client, url, params):
-                    attributes = entry.get("attributes", {})
-                    if attributes.get("name") == name and attributes.get("kind") == kind:
-                        return entry
+                for entry in api.list_pages(url, params):
+                    seen.append(entry)
+                    attributes = entry.get("attributes")
+                    # A mirror may ignore the filter, so names are compared here too.
+                    if isinstance(attributes, dict) and (
+                        (attributes.get("name"), attributes.get("kind")) == (name, kind)
+                    ):
+                        return entry, seen
             except RemoteNotFoundError as error:
                 raise RemoteNotFoundError(
                     f"OSF has no public project {self.project!r}, or no folder in it, at "
@@ -161,54 +224,200 @@ class OSFSource:
                 if not params:
                     raise
                 # A mirror need not know filters.
-        raise RemoteNotFoundError(
-            f"OSF project {self.project} has no {kind} {name!r} at {shorten_url(url)}. It may "
-            "have been moved or renamed.",
+        return None, seen
+
+
+class _Api:
+    """The listings of one project, asked for no faster than OSF answers."""
+
+    def __init__(self, client: HttpClient, project: str) -> None:
+        self.client = client
+        self._project = project
+        self._pace = Pace(() if _credentials().token else LISTING_LIMITS)
+        self._announced = False
+
+    def list_pages(
+        self, url: str, params: Mapping[str, str] = MappingProxyType({})
+    ) -> Iterator[dict[str, Any]]:
+        """Give the entries of all pages of a listing; a page is asked for when it is needed."""
+        query = urllib.parse.urlencode({**params, "page[size]": "100"})  # 10 unless asked for
+        address = f"{url}{'&' if '?' in url else '?'}{query}"
+        seen: set[str] = set()
+        while address not in seen:
+            seen.add(address)
+            if len(seen) > MOST_PAGES:
+                shown = shorten_url(url)
+                raise SourceError(f"{shown} lists pages without end. Nothing was read.", url=shown)
+            self._wait()
+            page = self.client.get_json(
+                address, limit=LARGEST_PAGE_NBYTES, credentials=_credentials(), hints=HINTS
+            )
+            yield from _read_page(page, url)
+            following = (page.get("links") or {}).get("next")
+            if not isinstance(following, str):
+                return
+            address = next_address(address, _lead_back(following))
+
+    def _wait(self) -> None:
+        """Wait for one's turn, and tell whoever waits long why."""
+        seconds = self._pace.left()
+        if seconds >= ANNOUNCED_WAIT_S and not self._announced:
+            self._announced = True
+            _log.warning(
+                "OSF project %s has no index: its folders are listed one by one, 75 a minute. "
+                "With a token in OSF_TOKEN it is faster.",
+                self._project,
+            )
+        time.sleep(max(seconds, 0.0))
+        self._pace.note()
+
+
+def _read_page(page: Any, url: str) -> list[dict[str, Any]]:
+    """Return the entries of a page."""
+    entries = page.get("data") if isinstance(page, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise SourceError(
+            f"{shorten_url(url)} is not a listing of OSF's API. Check CONFUSIUS_OSF_API_URL.",
             url=shorten_url(url),
         )
+    return entries
 
 
-def _list_pages(client: HttpClient, url: str, params: dict[str, str]) -> Iterator[dict[str, Any]]:
-    """Give the entries of all pages of a listing; a page is asked for when it is needed."""
-    query = urllib.parse.urlencode(params)
-    address = f"{url}{'&' if '?' in url else '?'}{query}" if query else url
-    for _ in range(MOST_PAGES):
-        page = client.get_json(address, credentials=_credentials(), hints=HINTS)
-        entries = page.get("data") if isinstance(page, dict) else None
-        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-            raise SourceError(
-                f"{shorten_url(url)} is not a listing of OSF's API. Check CONFUSIUS_OSF_API_URL.",
-                url=shorten_url(url),
-            )
-        yield from entries
-        following = (page.get("links") or {}).get("next")
-        if not isinstance(following, str):
-            return
-        address = next_address(address, following)
+class _Walk:
+    """A folder without an index, listed folder by folder.
+
+    What is known is kept, a line for each folder, so that a walk that was broken off goes on.
+    """
+
+    def __init__(self, api: _Api, url: str) -> None:
+        self._api = api
+        self._url = url
+        name = hashlib.sha1(url.encode(), usedforsecurity=False).hexdigest()[:16]
+        folder = api.client.folder
+        self._path = folder / f"walk-{name}.jsonl" if folder else None
+        self._known = self._read_kept()
+
+    def list_files(self, top: list[dict[str, Any]]) -> DatasetIndex:
+        """List the files of all folders; the listing of the first one is known."""
+        self._known.setdefault(self._url, _digest(top, self._url))
+        entries: list[FileEntry] = []
+        waiting, seen = deque([(self._url, "")]), {self._url}
+        while waiting:
+            url, folder = waiting.popleft()
+            for record in self._list_folder(url):
+                relpath = f"{folder}{record['name']}"
+                if record["kind"] == "file" and relpath not in INDEX_NAMES:
+                    entries.append(_make_entry(relpath, record))
+                elif record["kind"] == "folder" and record["url"] not in seen:
+                    seen.add(record["url"])
+                    waiting.append((record["url"], f"{relpath}/"))
+            if len(seen) > MOST_FOLDERS:
+                raise SourceError(
+                    f"{shorten_url(self._url)} lists folders without end.", url=shorten_url(url)
+                )
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+        return make_index(entries, shorten_url(self._url))
+
+    def _list_folder(self, url: str) -> list[dict[str, Any]]:
+        """List one folder, and keep what it has."""
+        if url not in self._known:
+            self._known[url] = _digest(self._api.list_pages(url), url)
+            if self._path is not None:
+                self._keep(self._path, url)
+        return self._known[url]
+
+    def _read_kept(self) -> dict[str, list[dict[str, Any]]]:
+        """Read what a walk that was broken off has kept, unless it is old."""
+        known: dict[str, list[dict[str, Any]]] = {}
+        if self._path is None:
+            return known
+        with contextlib.suppress(OSError):
+            if time.time() - self._path.stat().st_mtime > KEPT_WALK_S:
+                self._path.unlink()
+            for line in self._path.read_text(encoding="utf-8").splitlines():
+                with contextlib.suppress(ValueError, TypeError):  # the last line may be cut short
+                    url, records = json.loads(line)
+                    known[url] = records
+        return known
+
+    def _keep(self, path: Path, url: str) -> None:
+        """Write down what is known of a folder; a folder of the disk that refuses is no matter."""
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps([url, self._known[url]]) + "\n")
 
 
-def _check_md5(data: bytes, entry: FileEntry, url: str) -> None:
+def _digest(entries: Iterable[dict[str, Any]], url: str) -> list[dict[str, Any]]:
+    """Take what a walk needs of a listing, each name once."""
+    records: dict[tuple[str, str], dict[str, Any]] = {}
+    for entry in entries:
+        name, kind = _dig(entry, url, "attributes", "name"), _dig(entry, url, "attributes", "kind")
+        record = {"name": name, "kind": kind}
+        if kind == "folder":
+            record["url"] = _folder_url(entry, url)
+        else:
+            record |= _facts(entry)
+        records[kind, name] = record
+    return list(records.values())
+
+
+def _check_hash(data: bytes, entry: FileEntry, url: str) -> None:
     """Make sure that an index is the one the listing describes."""
-    found = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    if entry.checksum is not None and entry.checksum.hexdigest != found:
+    if (expected := entry.checksum) is None:
+        return
+    hash_ = new_hash(expected.algorithm)
+    hash_.update(data)
+    found = Checksum(expected.algorithm, hash_.hexdigest())
+    if expected != found:
         raise RemoteConnectionError(
-            f"{shorten_url(url)}: received md5 {found}, the listing says "
-            f"{entry.checksum.hexdigest}. Nothing was written. Call again later.",
+            f"{shorten_url(url)}: received {found}, the listing says {expected.hexdigest}. Nothing "
+            "was written. Call again later.",
             url=shorten_url(url),
         )
 
 
 def _describe(record: dict[str, Any], url: str) -> FileEntry:
     """Make an entry of a file's record."""
+    return _make_entry(_dig(record, url, "attributes", "name"), _facts(record))
+
+
+def _facts(record: dict[str, Any]) -> dict[str, Any]:
+    """Take what an entry needs of a file's record."""
     attributes = record.get("attributes", {})
-    size = attributes.get("size")
-    md5 = ((attributes.get("extra") or {}).get("hashes") or {}).get("md5")
+    hashes = (attributes.get("extra") or {}).get("hashes") or {}
+    facts = {"size": attributes.get("size"), "path": attributes.get("path", "")}
+    return facts | {name: hashes[name] for name in ("sha256", "md5") if name in hashes}
+
+
+def _make_entry(relpath: str, facts: dict[str, Any]) -> FileEntry:
+    """Make an entry of what is known of a file."""
+    size = facts["size"]
     return FileEntry(
-        _dig(record, url, "attributes", "name"),
-        size if isinstance(size, int) else None,
-        (Checksum("md5", md5.lower()),) if isinstance(md5, str) else (),
-        locators={OSFSource.host: str(attributes.get("path", ""))},
+        relpath,
+        size if isinstance(size, int) and size >= 0 else None,
+        tuple(
+            Checksum(name, facts[name].lower())
+            for name in ("sha256", "md5")
+            if isinstance(facts.get(name), str)
+        ),
+        locators={OSFSource.host: str(facts["path"])},
     )
+
+
+def _folder_url(record: dict[str, Any], url: str) -> str:
+    """Return the address of a folder's listing."""
+    link = _dig(record, url, "relationships", "files", "links", "related", "href")
+    return next_address(url, _lead_back(link))
+
+
+def _lead_back(link: str) -> str:
+    """Let a link to OSF in the answer of a mirror lead to the mirror."""
+    for official, used in ((API_URL, _api_url()), (DOWNLOAD_URL, _download_url())):
+        if link.startswith(f"{official}/"):
+            return used + link.removeprefix(official)
+    return link
 
 
 def _dig(record: dict[str, Any], url: str, *keys: str) -> str:
@@ -237,5 +446,4 @@ def _download_url() -> str:
 
 def _credentials() -> Credentials:
     """Return who asks: whoever `OSF_TOKEN` stands for, at OSF's hosts only."""
-    token = os.environ.get("OSF_TOKEN", "").strip()
-    return Credentials.for_addresses(token, *TOKEN_HOSTS, _api_url(), _download_url())
+    return Credentials.from_environment("OSF_TOKEN", *TOKEN_HOSTS, _api_url(), _download_url())

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Protocol, Self
 
-from confusius_datasets._index import DatasetIndex, FileEntry
+from confusius_datasets._index import Checksum, DatasetIndex, FileEntry
 from confusius_datasets._sources.http import HttpClient
 from confusius_datasets._sources.ranges import WHOLE, ByteRange
 
@@ -29,6 +29,11 @@ class ByteStream(Protocol):
     @property
     def etag(self) -> str | None:
         """Strong entity tag of the content, when the host gives one."""
+        ...
+
+    @property
+    def checksum(self) -> Checksum | None:
+        """Hash of the whole file, when the host tells it along with the bytes."""
         ...
 
     @property

@@ -10,7 +10,7 @@ import contextlib
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,14 @@ from confusius_datasets._sources.protocol import Source
 from confusius_datasets._text import quote_short
 from confusius_datasets.errors import DatasetIndexError, UnsafePathError
 
-__all__ = ["JsonFormat", "parse_json_object", "read_index_file", "write_index_file"]
+__all__ = [
+    "DIGEST_LENGTHS",
+    "JsonFormat",
+    "make_index",
+    "parse_json_object",
+    "read_index_file",
+    "write_index_file",
+]
 
 DIGEST_LENGTHS = {"sha512": 128, "sha256": 64, "sha1": 40, "git": 40, "md5": 32, "crc32": 8}
 """Hexadecimal digits of each algorithm an entry may carry, the strongest first."""
@@ -51,6 +58,24 @@ def write_index_file(source: Source, root: Path, index: DatasetIndex) -> None:
     write_atomic(path, data)
 
 
+def make_index(entries: Iterable[FileEntry], origin: str) -> DatasetIndex:
+    """Make an index of what a host's listing says, once every path and hash is checked."""
+    listed = list(entries)
+    for entry in listed:
+        _check_path(entry.relpath, origin)
+        wrong = _Complaints(origin, entry.relpath)
+        _parse_checksums({known.algorithm: known.hexdigest for known in entry.checksums}, wrong)
+    return DatasetIndex(listed, origin=origin)
+
+
+def _check_path(relpath: str, origin: str) -> None:
+    """Refuse a path that would lead out of the root, and say who gave it."""
+    try:
+        check_relpath(relpath)
+    except UnsafePathError as error:
+        raise UnsafePathError(f"{origin}: {error}. Nothing was written.") from None
+
+
 @dataclass(frozen=True, slots=True)
 class JsonFormat:
     """The form of a `dataset_index.json`, in which each host has its own key for its locators."""
@@ -60,25 +85,30 @@ class JsonFormat:
 
     def read(self, data: bytes | str, origin: str) -> DatasetIndex:
         """Read and check an index; the entry of the index itself is left out."""
+        return self.parse(parse_json_object(data, origin), origin)
+
+    def parse(self, document: Mapping[str, object], origin: str) -> DatasetIndex:
+        """Make an index of a document, each entry checked."""
         entries = (
             self._parse_entry(relpath, record, origin)
-            for relpath, record in parse_json_object(data, origin).items()
+            for relpath, record in document.items()
             if relpath != INDEX_NAME
         )
         return DatasetIndex(entries, origin=origin)
 
+    def describe(self, index: DatasetIndex) -> dict[str, dict[str, object]]:
+        """Make the document of an index."""
+        return {relpath: self._format_entry(entry) for relpath, entry in index.items()}
+
     def format(self, index: DatasetIndex) -> bytes:
         """Write an index as UTF-8 JSON with sorted keys, an indent of two and a final newline."""
-        document = {relpath: self._format_entry(entry) for relpath, entry in index.items()}
+        document = self.describe(index)
         text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False)
         return f"{text}\n".encode()
 
     def _parse_entry(self, relpath: str, record: object, origin: str) -> FileEntry:
         """Read one entry, and refuse what is not of the schema."""
-        try:
-            check_relpath(relpath)
-        except UnsafePathError as error:
-            raise UnsafePathError(f"{origin}: {error}. Nothing was written.") from None
+        _check_path(relpath, origin)
         wrong = _Complaints(origin, relpath)
         if not isinstance(record, dict):
             raise wrong("must be an object of facts", record)

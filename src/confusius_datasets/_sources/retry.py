@@ -10,7 +10,8 @@ import email.utils
 import os
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self, TypeVar
 
@@ -22,7 +23,7 @@ from confusius_datasets.errors import (
     SourceError,
 )
 
-__all__ = ["RetryPolicy", "parse_retry_after", "retry"]
+__all__ = ["Pace", "RetryPolicy", "parse_retry_after", "retry"]
 
 NO_ROUTE_RETRIES = 1
 """Retries where there was no connection from the start: whoever is offline wants to know soon."""
@@ -111,6 +112,31 @@ def retry(
             if seconds is None:
                 raise
             wait(seconds, error)
+
+
+class Pace:
+    """Keeps requests below a host's limits, so many in any stretch of some seconds each."""
+
+    def __init__(
+        self,
+        limits: Iterable[tuple[int, float]],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._sent = [(seconds, deque[float](maxlen=most)) for most, seconds in limits]
+
+    def left(self) -> float:
+        """Return the seconds until a request may be sent."""
+        now = self._clock()
+        full = ((seconds, sent) for seconds, sent in self._sent if len(sent) == sent.maxlen)
+        return max((sent[0] + seconds - now for seconds, sent in full), default=0.0)
+
+    def note(self) -> None:
+        """Take note that a request is sent."""
+        now = self._clock()
+        for _, sent in self._sent:
+            sent.append(now)
 
 
 def parse_retry_after(headers: Mapping[str, str], *, now: float | None = None) -> float | None:

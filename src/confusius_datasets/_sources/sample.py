@@ -120,6 +120,7 @@ class SampleStream:
     total: int | None
     etag: str | None = None
     ranges: bool = True
+    checksum: Checksum | None = None
     url: str | None = None
 
     def __iter__(self) -> Iterator[bytes]:
