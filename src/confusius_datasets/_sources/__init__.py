@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from confusius_datasets._sources.directory import DirectorySource
 from confusius_datasets._sources.http import HttpClient, get_client
+from confusius_datasets._sources.manifest import ManifestSource
 from confusius_datasets._sources.osf import OSFSource
 from confusius_datasets._sources.protocol import ByteStream, Source
 from confusius_datasets._sources.ranges import WHOLE, ByteRange, From, FromTo, Last
 from confusius_datasets._sources.records import read_index_file, write_index_file
 from confusius_datasets._sources.retry import RetryPolicy, retry
+from confusius_datasets._sources.s3 import S3Source
 from confusius_datasets._sources.sample import SampleSource
 
 __all__ = [
@@ -25,8 +27,10 @@ __all__ = [
     "FromTo",
     "HttpClient",
     "Last",
+    "ManifestSource",
     "OSFSource",
     "RetryPolicy",
+    "S3Source",
     "SampleSource",
     "Source",
     "get_client",

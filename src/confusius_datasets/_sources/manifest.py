@@ -1,0 +1,72 @@
+"""A web folder that lists its files itself, in a `manifest.json` or a `dataset_index.json`."""
+
+from __future__ import annotations
+
+import urllib.parse
+from dataclasses import dataclass
+from typing import ClassVar
+
+from confusius_datasets._index import INDEX_NAME, DatasetIndex, FileEntry
+from confusius_datasets._sources.http import HttpClient, HttpStream
+from confusius_datasets._sources.http_errors import shorten_url
+from confusius_datasets._sources.osf import OSF_FORMAT
+from confusius_datasets._sources.ranges import WHOLE, ByteRange
+
+__all__ = ["ManifestSource", "quote_relpath"]
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestSource:
+    """A dataset in a folder of a web server, found by the address of its list.
+
+    Parameters
+    ----------
+    url : str
+        Address of the list. The files lie beside it, and a query of it is theirs too.
+    """
+
+    url: str
+
+    host: ClassVar[str] = "web"
+    index_name: ClassVar[str] = INDEX_NAME
+    finds_by_path: ClassVar[bool] = True
+
+    def list_files(self, client: HttpClient) -> DatasetIndex:
+        """Get the list."""
+        return self.read_index(client.get_bytes(self.url), shorten_url(self.url))
+
+    def open(
+        self,
+        entry: FileEntry,
+        part: ByteRange = WHOLE,
+        *,
+        client: HttpClient,
+        etag: str | None = None,
+    ) -> HttpStream:
+        """Open a file, or a part of it."""
+        return client.get(
+            self._url_of(entry.relpath),
+            part,
+            etag=etag,
+            size=entry.size,
+            web_page=entry.relpath.endswith((".html", ".htm")),
+        )
+
+    def read_index(self, data: bytes, origin: str) -> DatasetIndex:
+        """Read a list; one that was copied from OSF keeps OSF's locators."""
+        return OSF_FORMAT.read(data, origin)
+
+    def format_index(self, index: DatasetIndex) -> bytes:
+        """Write an index in the same form."""
+        return OSF_FORMAT.format(index)
+
+    def _url_of(self, relpath: str) -> str:
+        """Return the address of a file beside the list."""
+        parts = urllib.parse.urlsplit(self.url)
+        folder = parts.path.rpartition("/")[0]
+        return parts._replace(path=f"{folder}/{quote_relpath(relpath)}", fragment="").geturl()
+
+
+def quote_relpath(relpath: str) -> str:
+    """Write a path as part of an address; S3 takes a bare `+` for a space."""
+    return urllib.parse.quote(relpath, safe="/")
