@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from pathlib import Path
 
-from confusius_datasets._cache import LockState, is_here, lock, lock_folder
+from confusius_datasets._cache import LockState, hidden_folder, is_here, lock, lock_folder
 from confusius_datasets._download.events import (
     Event,
     FileFailed,
@@ -47,7 +47,7 @@ from confusius_datasets._download.wording import (
     word_offline,
 )
 from confusius_datasets._index import FileEntry
-from confusius_datasets._sources import HttpClient, Source
+from confusius_datasets._sources import HttpClient, Source, begin_call
 from confusius_datasets.errors import (
     CacheError,
     DatasetIndexError,
@@ -103,7 +103,9 @@ def run_plan(
         make_folders(plan.root, lock_folder(plan.root))
     except OSError as error:
         raise word_disk(folder, error) from error
-    context = DownloadContext(source, client.with_policy(settings), settings, on_event)
+    client = client.with_policy(settings).with_folder(hidden_folder(plan.root))
+    call = begin_call(source, plan.entries, plan.root)
+    context = DownloadContext(call, client, settings, on_event)
     context.tell(PlanStarted(len(plan.entries), None if plan.unknown_sizes else plan.nbytes))
     run = _Run(plan, context, folder)
     try:

@@ -14,7 +14,7 @@ from confusius_datasets._download.partial import PartialFile
 from confusius_datasets._download.plan import DownloadSettings
 from confusius_datasets._download.wording import word_mismatch
 from confusius_datasets._index import FileEntry
-from confusius_datasets._sources import ByteStream, From, FromTo, HttpClient, Source, retry
+from confusius_datasets._sources import ByteStream, From, FromTo, HttpClient, SourceCall, retry
 from confusius_datasets.errors import (
     ChecksumError,
     OfflineError,
@@ -39,7 +39,7 @@ LONGEST_NAP_S = 0.5
 class DownloadContext:
     """What all transfers of one call have in common."""
 
-    source: Source
+    source: SourceCall
     client: HttpClient
     settings: DownloadSettings
     on_event: Callable[[Event], None]
@@ -101,12 +101,16 @@ class Transfer:
                     moved=self._has_moved,
                     answered=lambda: bool(context.received),
                 )
-            except ChecksumError:
+            except ChecksumError as error:
                 resumed = self._partial.resumed
                 self._restart()
                 # What an earlier call left may have been of other content, which is no answer.
-                wrong += not resumed
+                if not resumed and not context.source.give_up(self._entry, error):
+                    wrong += 1
                 if wrong > 1:
+                    raise
+            except SourceError as error:
+                if not context.source.give_up(self._entry, error):
                     raise
             else:
                 return

@@ -7,6 +7,8 @@ host, and nothing here knows BIDS or filters.
 
 from __future__ import annotations
 
+from confusius_datasets._sources.archive import ArchiveSource
+from confusius_datasets._sources.calls import SourceCall, begin_call
 from confusius_datasets._sources.directory import DirectorySource
 from confusius_datasets._sources.http import HttpClient, get_client
 from confusius_datasets._sources.manifest import ManifestSource
@@ -20,6 +22,7 @@ from confusius_datasets._sources.sample import SampleSource
 
 __all__ = [
     "WHOLE",
+    "ArchiveSource",
     "ByteRange",
     "ByteStream",
     "DirectorySource",
@@ -33,6 +36,8 @@ __all__ = [
     "S3Source",
     "SampleSource",
     "Source",
+    "SourceCall",
+    "begin_call",
     "get_client",
     "read_index_file",
     "retry",

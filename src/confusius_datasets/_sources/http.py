@@ -279,6 +279,10 @@ class HttpClient:
             check(data)
             return data
 
+        return self.retry(attempt)
+
+    def retry(self, attempt: Callable[[], _Made]) -> _Made:
+        """Try until it works, as patiently as the policy says."""
         return retry(attempt, self.policy, wait=_log_and_sleep)
 
     def get_json(

@@ -24,7 +24,6 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from confusius_datasets._index import INDEX_NAME, Checksum, DatasetIndex, FileEntry, new_hash
-from confusius_datasets._paths import INDEX_NAMES
 from confusius_datasets._sources.http import (
     Credentials,
     HostHints,
@@ -306,7 +305,7 @@ class _Walk:
             url, folder = waiting.popleft()
             for record in self._list_folder(url):
                 relpath = f"{folder}{record['name']}"
-                if record["kind"] == "file" and relpath not in INDEX_NAMES:
+                if record["kind"] == "file":
                     entries.append(_make_entry(relpath, record))
                 elif record["kind"] == "folder" and record["url"] not in seen:
                     seen.add(record["url"])

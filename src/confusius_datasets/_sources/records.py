@@ -16,7 +16,7 @@ from pathlib import Path
 
 from confusius_datasets._cache import write_atomic
 from confusius_datasets._index import INDEX_NAME, Checksum, DatasetIndex, FileEntry, LocalVersion
-from confusius_datasets._paths import check_relpath
+from confusius_datasets._paths import INDEX_NAMES, check_relpath
 from confusius_datasets._sources.protocol import Source
 from confusius_datasets._text import quote_short
 from confusius_datasets.errors import DatasetIndexError, UnsafePathError
@@ -59,8 +59,11 @@ def write_index_file(source: Source, root: Path, index: DatasetIndex) -> None:
 
 
 def make_index(entries: Iterable[FileEntry], origin: str) -> DatasetIndex:
-    """Make an index of what a host's listing says, once every path and hash is checked."""
-    listed = list(entries)
+    """Make an index of what a host's listing says, once every path and hash is checked.
+
+    Index files of ours, or of ConfUSIus, that were uploaded along with the data are left out.
+    """
+    listed = [entry for entry in entries if entry.relpath not in INDEX_NAMES]
     for entry in listed:
         _check_path(entry.relpath, origin)
         wrong = _Complaints(origin, entry.relpath)

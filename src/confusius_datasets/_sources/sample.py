@@ -13,14 +13,15 @@ import json
 import math
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache, partial
-from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from confusius_datasets._index import INDEX_NAME, Checksum, DatasetIndex, FileEntry
 from confusius_datasets._sources.http import HttpClient
+from confusius_datasets._sources.memory import MemoryStream
 from confusius_datasets._sources.ranges import WHOLE, ByteRange, slice_of
 from confusius_datasets._sources.records import JsonFormat
 from confusius_datasets.errors import RemoteNotFoundError
@@ -65,9 +66,6 @@ RESPONSE = 0.3
 NOISE = 0.06
 """Relative standard deviation of the noise of a voxel."""
 
-PIECE_NBYTES = 1 << 18
-"""Bytes given at a time when a file is read."""
-
 FORMAT = JsonFormat(host="sample")
 """The form of its index; the files need no locators."""
 
@@ -90,7 +88,7 @@ class SampleSource:
         *,
         client: HttpClient,
         etag: str | None = None,
-    ) -> SampleStream:
+    ) -> MemoryStream:
         """Make a file and open it, or a part of it."""
         make = _makers().get(entry.relpath)
         if make is None:
@@ -100,7 +98,7 @@ class SampleSource:
             )
         content = make()
         start, stop = slice_of(part, len(content))
-        return SampleStream(content[start:stop], start, len(content))
+        return MemoryStream(content[start:stop], start, len(content))
 
     def read_index(self, data: bytes, origin: str) -> DatasetIndex:
         """Read an index."""
@@ -109,38 +107,6 @@ class SampleSource:
     def format_index(self, index: DatasetIndex) -> bytes:
         """Write an index."""
         return FORMAT.format(index)
-
-
-@dataclass
-class SampleStream:
-    """Bytes of one sample file."""
-
-    content: bytes = field(repr=False)
-    start: int
-    total: int | None
-    etag: str | None = None
-    ranges: bool = True
-    checksum: Checksum | None = None
-    url: str | None = None
-
-    def __iter__(self) -> Iterator[bytes]:
-        for offset in range(0, len(self.content), PIECE_NBYTES):
-            yield self.content[offset : offset + PIECE_NBYTES]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the bytes."""
-        self.content = b""
 
 
 @cache
