@@ -235,7 +235,7 @@ class ArchiveSource:
 def _find_stops(members: list[zipfile.ZipInfo], end: int, name: str) -> dict[int, int]:
     """Find where each member must have ended, and refuse an archive whose members overlap."""
     offsets = sorted(member.header_offset for member in members)
-    stops = dict(zip(offsets, [*offsets[1:], end], strict=True))
+    stops = dict(zip(offsets, [*offsets[1:], end], strict=False))
     for member in members:
         nbytes = HEADER_NBYTES + len(_encode_name(member)) + member.compress_size
         if member.header_offset < 0 or member.header_offset + nbytes > stops[member.header_offset]:
