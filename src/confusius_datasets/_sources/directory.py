@@ -30,6 +30,8 @@ class DirectorySource:
 
     host: ClassVar[str] = "directory"
     index_name: ClassVar[str] = INDEX_NAME
+    has_limit: ClassVar[bool] = False
+    finds_by_path: ClassVar[bool] = True
 
     def list_files(self, client: HttpClient) -> DatasetIndex:
         """Read the index, or list the files."""
