@@ -206,13 +206,13 @@ def test_file_goes_on_where_another_host_broke_off(pair: Pair) -> None:
     """The bytes of a host that died are kept, and hashed with those of the next one."""
     index = pair.serve(FEW)
     name = "sub-1_ses-1_task-rest_pwd.nii.gz"
-    pair.osf.fail(name, Fault("drop", after=300_000))
-    pair.osf.fail(name, *[Fault("status", status=302, headers={"Location": "/x"})], role="files")
-    pair.osf.fail(name, Fault("status", times=0))
+    pair.osf.fail(name, Fault("drop", after=300_000), Fault("status", times=0))
 
     pair.fetch(index)
 
+    (request,) = pair.s3.requests_for(name)
     assert pair.tree() == FEW
+    assert request.headers["range"] == "bytes=300000-"
 
 
 def test_mirror_is_asked_what_it_has_once_for_an_index(pair: Pair) -> None:

@@ -108,7 +108,7 @@ class Assembly:
 
     def _cut_to_size(self, piece: Piece, rest: int) -> None:
         """Leave of a piece as much as one should take: less near the end, so all end at once."""
-        nbytes = max(min(self._piece, rest // self._ahead), self._piece // 4)
+        nbytes = max(min(self._piece, rest // self._ahead), self._piece // 2)
         if rest > nbytes:
             self._cut(piece, piece.position + nbytes)
 

@@ -159,7 +159,7 @@ class ArchiveSource:
             part = WHOLE
         return _open_member(self, member, size, slice_of(part, size), client)
 
-    def begin(self, entries: Sequence[FileEntry], root: Path) -> _ArchiveCall:
+    def begin(self, entries: Sequence[FileEntry], root: Path | None) -> _ArchiveCall:
         """Begin to download members: small neighbours come together."""
         return _ArchiveCall(self, entries)
 

@@ -42,7 +42,7 @@ class SourceCall(Protocol):
 class _Beginning(Protocol):
     """A source that knows more when it is told of all files at once."""
 
-    def begin(self, entries: Sequence[FileEntry], root: Path) -> SourceCall: ...
+    def begin(self, entries: Sequence[FileEntry], root: Path | None) -> SourceCall: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,6 @@ class _PlainCall:
         return False
 
 
-def begin_call(source: Source, entries: Sequence[FileEntry], root: Path) -> SourceCall:
-    """Begin to download some files into a root."""
+def begin_call(source: Source, entries: Sequence[FileEntry], root: Path | None) -> SourceCall:
+    """Begin to download some files, into a root if there is one."""
     return source.begin(entries, root) if isinstance(source, _Beginning) else _PlainCall(source)

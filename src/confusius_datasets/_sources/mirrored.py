@@ -87,7 +87,7 @@ class MirroredSource:
         """Open a file, or a part of it, on whichever host has it."""
         return _MirroredCall(self, [entry], None).open(entry, part, client=client, etag=etag)
 
-    def begin(self, entries: Sequence[FileEntry], root: Path) -> _MirroredCall:
+    def begin(self, entries: Sequence[FileEntry], root: Path | None) -> _MirroredCall:
         """Begin to download files: a host that fails is left alone for all of them."""
         return _MirroredCall(self, entries, root)
 
@@ -139,9 +139,7 @@ class _MirroredCall:
         self._first = _Host(source.first)
         self._mirrors = [_Host(mirror) for mirror in source.usable_mirrors()]
         self._calls = {
-            id(host): begin_call(
-                host.source, entries if host is self._first else (), root or Path()
-            )
+            id(host): begin_call(host.source, entries if host is self._first else (), root)
             for host in (self._first, *self._mirrors)
         }
         self._hosts = self._order(many=len(entries) > FEW_FILES)
