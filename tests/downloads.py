@@ -18,9 +18,14 @@ from typing import Any, ClassVar
 
 from confusius_datasets._download import DownloadSettings, Event, plan_download, run_plan
 from confusius_datasets._index import DatasetIndex, FileEntry
-from confusius_datasets._sources import OSFSource, get_client
-from confusius_datasets.testing import LocalOSF, LocalWeb
-from web_source import WebSource
+from confusius_datasets._sources import (
+    DataverseSource,
+    ManifestSource,
+    OSFSource,
+    S3Source,
+    get_client,
+)
+from confusius_datasets.testing import LocalDataverse, LocalOSF, LocalS3, LocalWeb
 
 PROJECT, FOLDER = "43skw", "small-bids"
 
@@ -196,9 +201,9 @@ class WebLab(Lab):
     redirects: ClassVar[int] = 0
 
     @property
-    def source(self) -> WebSource:
+    def source(self) -> ManifestSource:
         """The dataset's source."""
-        return WebSource(f"{self.host.url('web')}/{FOLDER}")
+        return ManifestSource(f"{self.host.url('web')}/{FOLDER}/dataset_index.json")
 
     def serve(self, sizes: Mapping[str, int], *, md5: bool = True) -> None:
         """Put files of some sizes on the server."""
@@ -221,6 +226,60 @@ class WebLab(Lab):
         self.host.requests.pop()
         assert etag is not None
         return etag
+
+
+@dataclass
+class S3Lab(Lab):
+    """The same as a release on S3: one hop, and SHA-256."""
+
+    host: LocalS3  # type: ignore[assignment]
+    redirects: ClassVar[int] = 0
+
+    @property
+    def source(self) -> S3Source:
+        """The dataset's source."""
+        return S3Source(FOLDER, "1.0.0")
+
+    def serve(self, sizes: Mapping[str, int], *, md5: bool = True) -> None:
+        """Put files of some sizes on the server."""
+        self.files = {relpath: random_bytes(size, relpath) for relpath, size in sizes.items()}
+        self.host.add_release(FOLDER, "1.0.0", self.files)
+
+    def replace(self, relpath: str, data: bytes) -> None:
+        """Replace a file on the server, whose manifest is wrong from then on."""
+        self.host.bucket.put(f"datasets/{FOLDER}/1.0.0/{relpath}", data)
+
+    def put(self, relpath: str, data: bytes) -> None:
+        """Replace a file on the server, and renew its manifest."""
+        self.files[relpath] = data
+        self.host.add_release(FOLDER, "1.0.0", self.files)
+
+
+@dataclass
+class DataverseLab(Lab):
+    """The same on Dataverse: one redirect to a store, and checksums in the listing."""
+
+    host: LocalDataverse  # type: ignore[assignment]
+    redirects: ClassVar[int] = 1
+
+    @property
+    def source(self) -> DataverseSource:
+        """The dataset's source."""
+        return DataverseSource("https://dataverse.example", "doi:10.1/x")
+
+    def serve(self, sizes: Mapping[str, int], *, md5: bool = True) -> None:
+        """Put files of some sizes on the server."""
+        self.files = {relpath: random_bytes(size, relpath) for relpath, size in sizes.items()}
+        self.host.add_dataset("doi:10.1/x", self.files)
+
+    def replace(self, relpath: str, data: bytes) -> None:
+        """Replace a file on the server, whose listing is wrong from then on."""
+        self.host.replace("doi:10.1/x", relpath, data)
+
+    def put(self, relpath: str, data: bytes) -> None:
+        """Replace a file on the server, and renew its listing."""
+        self.files[relpath] = data
+        self.host.add_dataset("doi:10.1/x", self.files)
 
 
 def md5(data: bytes) -> str:

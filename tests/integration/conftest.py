@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from confusius_datasets.testing import LocalOSF, LocalWeb
-from downloads import Lab, WebLab
+from confusius_datasets.testing import LocalDataverse, LocalOSF, LocalS3, LocalWeb
+from downloads import DataverseLab, Lab, S3Lab, WebLab
 from replicas import CYBIS_PATHS, NUNEZ_PATHS, replica_files, template_image
 
 
@@ -41,13 +41,31 @@ def web_lab(tmp_path: Path) -> Iterator[Lab]:
 
 
 @pytest.fixture
+def s3_lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Lab]:
+    """Serve one as a release on S3."""
+    with LocalS3() as server:
+        for name, value in server.environ.items():
+            monkeypatch.setenv(name, value)
+        yield S3Lab(server, tmp_path / "root")
+
+
+@pytest.fixture
+def dataverse_lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Lab]:
+    """Serve one on Dataverse, behind one redirect."""
+    with LocalDataverse() as server:
+        for name, value in server.environ.items():
+            monkeypatch.setenv(name, value)
+        yield DataverseLab(server, tmp_path / "root")
+
+
+@pytest.fixture
 def lab(osf_lab: Lab) -> Lab:
     """Serve a small dataset on OSF; a module may override this by `each_lab`."""
     return osf_lab
 
 
-@pytest.fixture(params=["osf_lab", "web_lab"])
+@pytest.fixture(params=["osf_lab", "web_lab", "s3_lab", "dataverse_lab"])
 def each_lab(request: pytest.FixtureRequest) -> Lab:
-    """Serve a small dataset on each of two unlike hosts."""
+    """Serve a small dataset on each of four unlike hosts."""
     made: Lab = request.getfixturevalue(request.param)
     return made

@@ -29,7 +29,7 @@ NOWHERE = "http://127.0.0.1:9"
 
 @pytest.fixture
 def lab(each_lab: Lab) -> Lab:
-    """Run every test of this module on both hosts, but for those that take `osf_lab`."""
+    """Run every test of this module on every host, but for those that take `osf_lab`."""
     return each_lab
 
 

@@ -26,14 +26,14 @@ from confusius_datasets.errors import (
     SourceError,
 )
 from confusius_datasets.testing import Fault, LocalOSF
-from downloads import FAST, LARGE, MEBIBYTE, SMALL_FILES, Lab, start_fetching
+from downloads import FAST, FOLDER, LARGE, MEBIBYTE, SMALL_FILES, Lab, start_fetching
 
 NAME = LARGE.rpartition("/")[2]
 
 
 @pytest.fixture
 def lab(each_lab: Lab) -> Lab:
-    """Run every test of this module on both hosts, but for those that take `osf_lab`."""
+    """Run every test of this module on every host, but for those that take `osf_lab`."""
     return each_lab
 
 
@@ -493,7 +493,9 @@ def test_error_of_another_host_does_not_name_osf(web_lab: Lab, kind: str) -> Non
     web_lab.serve({LARGE: 1000})
     entries = list(web_lab.index().values())
     headers = {"Retry-After": "7200"}
-    fault = Fault("html") if kind == "html" else Fault("status", int(kind), headers, times=0)
+    fault = (
+        Fault("html", times=0) if kind == "html" else Fault("status", int(kind), headers, times=0)
+    )
     web_lab.host.fail(NAME, fault)
 
     with pytest.raises((RateLimitError, DownloadsFailedError)) as caught:
@@ -505,7 +507,7 @@ def test_error_of_another_host_does_not_name_osf(web_lab: Lab, kind: str) -> Non
 def test_hint_of_a_host_is_in_its_errors(web_lab: Lab) -> None:
     """A source hands its hints to the client, which puts them behind what happened."""
     web_lab.serve({LARGE: 1000})
-    url = f"{web_lab.source.folder_url}/{LARGE}"
+    url = f"{web_lab.host.url('web')}/{FOLDER}/{LARGE}"
     hints = HostHints(access="Ask the librarian.", limit="A card allows more.")
     web_lab.host.fail(
         NAME,
@@ -527,7 +529,7 @@ def test_document_without_end_is_refused(web_lab: Lab) -> None:
     client = HttpClient()
 
     with pytest.raises(SourceError, match="sends more than 1 KB"):
-        client.get_bytes(f"{web_lab.source.folder_url}/{LARGE}", limit=1000)
+        client.get_bytes(f"{web_lab.host.url('web')}/{FOLDER}/{LARGE}", limit=1000)
     client.close()
 
 

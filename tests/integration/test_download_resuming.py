@@ -16,7 +16,7 @@ NAME = LARGE.rpartition("/")[2]
 
 @pytest.fixture
 def lab(each_lab: Lab) -> Lab:
-    """Run every test of this module on both hosts, but for those that take `osf_lab`."""
+    """Run every test of this module on every host, but for those that take `osf_lab`."""
     return each_lab
 
 

@@ -19,9 +19,8 @@ from confusius_datasets._sources import (
     get_client,
 )
 from confusius_datasets.errors import DatasetIndexError, RemoteNotFoundError
-from confusius_datasets.testing import LocalOSF, LocalWeb, SourceTests
+from confusius_datasets.testing import LocalOSF, SourceTests
 from downloads import Lab
-from web_source import WebSource
 
 PROJECT, FOLDER = "43skw", "suite-bids"
 
@@ -52,25 +51,6 @@ class TestOSFSourceWithoutValidators(TestOSFSource):
         """Make the dataset consist of some files."""
         self.osf.etags = False
         return super().make_source(files)
-
-
-class TestWebSource(SourceTests):
-    """A host of one hop with entity tags, which needs no locators and has no checksums."""
-
-    @pytest.fixture(autouse=True)
-    def _server(self) -> Iterator[None]:
-        """Run the server for each test."""
-        self.served: list[str] = []
-        with LocalWeb() as self.web:
-            yield
-
-    def make_source(self, files: Mapping[str, bytes]) -> WebSource:
-        """Make the folder hold some files."""
-        for relpath in self.served:
-            self.web.remove(f"{FOLDER}/{relpath}")
-        self.served = list(files)
-        self.web.add_folder(FOLDER, files, index="dataset_index.json", hashes=None)
-        return WebSource(f"{self.web.url('web')}/{FOLDER}")
 
 
 class TestDirectorySource(SourceTests):

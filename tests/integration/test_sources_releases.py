@@ -45,15 +45,23 @@ class TestManifestSource(SourceTests):
         return ManifestSource(self.web.add_folder("lab/my data", files))
 
 
+class TestManifestSourceOfSizes(TestManifestSource):
+    """A web folder whose list has sizes alone."""
+
+    def make_source(self, files: Mapping[str, bytes]) -> ManifestSource:
+        """Make the folder hold some files."""
+        super().make_source(files)
+        address = self.web.add_folder("lab/my data", files, index="dataset_index.json", hashes=None)
+        return ManifestSource(address)
+
+
 class TestManifestSourceWithoutRanges(TestManifestSource):
-    """A web folder on a server without ranges, whose list has sizes alone."""
+    """A web folder on a server without ranges."""
 
     def make_source(self, files: Mapping[str, bytes]) -> ManifestSource:
         """Make the folder hold some files."""
         self.web.ranges = "none"
-        super().make_source(files)
-        address = self.web.add_folder("lab/my data", files, index="dataset_index.json", hashes=None)
-        return ManifestSource(address)
+        return super().make_source(files)
 
 
 class TestS3Source(SourceTests):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from confusius_datasets._cache import PerProcess, is_here
+from confusius_datasets._cache import PerProcess, hidden_folder, is_here
 from confusius_datasets._index import DatasetIndex, FileEntry, LocalVersion, lock_index
 from confusius_datasets._local.snapshot import Snapshot, Stamp
 from confusius_datasets._paths import INDEX_NAMES, Walk, resolve_below, walk_folder
@@ -122,7 +122,7 @@ class LocalCopy:
     def _list_files(self, source: Source) -> DatasetIndex:
         """Ask the host what there is, and say which dataset it is about where that is forbidden."""
         try:
-            return source.list_files(get_client())
+            return source.list_files(get_client().with_folder(hidden_folder(self.root)))
         except OfflineError as error:
             known = is_here(self._index_path(source))
             raise OfflineError(
