@@ -36,6 +36,10 @@ class DatasetSpec:
         The licence of the data.
     url : str, default: ""
         A page about it for people, or nothing.
+    bibtex : str, default: ""
+        The citation as an entry of BibTeX. If not provided, one is made of the citation.
+    version : str, default: ""
+        The version or release of the data, where the host has such.
     file : str, optional
         The one image that a template consists of. If not provided, it is a dataset.
     filters : mapping of str to tuple of str, default: none
@@ -64,6 +68,8 @@ class DatasetSpec:
     citation: str = ""
     licence: str = ""
     url: str = ""
+    bibtex: str = ""
+    version: str = ""
     file: str | None = None
     filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     keep: Callable[[str, Filters], bool] | None = None

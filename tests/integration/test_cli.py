@@ -121,7 +121,8 @@ def test_demo_may_be_given_again(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert main(words) == 0
     said = capsys.readouterr().out
     assert (
-        ">>> dataset.missing(**recording)\nEmpty DataFrame\nColumns: [path, size]\nIndex: []\n"
+        ">>> dataset.missing(**recording)\nEmpty FileTable\nColumns: [path, size, on_disk]\n"
+        "Index: []\n\n0 files, 0 B; 0 of them on disk, 0 B\n"
         "# none: the files were downloaded before\n"
     ) in said
     assert "not on disk yet" not in said

@@ -369,13 +369,13 @@ def test_refresh_names_what_changed_and_force_renews_it(osf: LocalOSF) -> None:
     with pytest.warns(UserWarning, match=rf"{name}.*force=True"):
         dataset = fetch_quick_start(refresh=True)
     assert (dataset / relpath).read_bytes() == old
-    assert dict(dataset.verify().values)[relpath] == "outdated"
+    assert dict(dataset.verify()[["path", "status"]].values)[relpath] == "outdated"
     dataset.layout.get_metadata(dataset.root / image)  # read before it is renewed
     dataset.download(subject="CR020", acquisition="slice03", task="spontaneous", force=True)
 
     assert (dataset / relpath).read_bytes() == b'{"TaskName": "new"}'
     assert dataset.layout.get_metadata(dataset.root / image)["TaskName"] == "new"
-    assert dict(dataset.verify().values)[relpath] == "ok"
+    assert dict(dataset.verify()[["path", "status"]].values)[relpath] == "ok"
     fetch_quick_start(refresh=True)  # warns of nothing
 
 
@@ -636,9 +636,9 @@ def test_template_is_a_dataset_of_one_file(osf: LocalOSF, data_dir: Path) -> Non
     dataset = BIDSDataset(root, spec=TEMPLATE_PEPE_MARIANI_2026, progress=False)
     osf.add_file("43tu9", str(name), template_image() + b"newer")
 
-    before = dict(dataset.verify().values)
+    before = dict(dataset.verify()[["path", "status"]].values)
     outdated = dataset.refresh()
-    after = dict(dataset.verify().values)
+    after = dict(dataset.verify()[["path", "status"]].values)
     record = json.loads((root / "dataset_index.json").read_bytes())[name]
 
     assert before == {name: "ok"}
@@ -760,8 +760,8 @@ def test_verify_finds_and_repairs_what_is_corrupt(osf: LocalOSF) -> None:
     (dataset / relpath).write_bytes(good[:-1] + b"?")
     (dataset / "notes.txt").write_text("mine")
 
-    found = dict(dataset.verify().values)
-    repaired = dict(dataset.verify(repair=True).values)
+    found = dict(dataset.verify()[["path", "status"]].values)
+    repaired = dict(dataset.verify(repair=True)[["path", "status"]].values)
 
     assert found[relpath] == "corrupt"
     assert found["notes.txt"] == "not in index"

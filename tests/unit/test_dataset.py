@@ -4,27 +4,40 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import nibabel
+import numpy as np
+import pandas as pd
 import pytest
 
 from confusius_datasets import BIDSDataset, fetch_sample, open_dataset
 from confusius_datasets._catalog import SAMPLE
-from confusius_datasets._sources import DirectorySource
+from confusius_datasets._sources import DirectorySource, OSFSource
 from confusius_datasets._spec import DatasetSpec
 from confusius_datasets.errors import (
     AmbiguousMatchError,
     CacheError,
     DatasetIndexError,
     FilterError,
+    MissingFileError,
     NoMatchError,
     UnknownEntityError,
     UnknownLabelError,
 )
+from confusius_datasets.testing import LocalOSF
 
 STORE = "sub-01/fusi/sub-01_task-rest_pwd.zarr"
+
+
+@pytest.fixture
+def osf() -> Iterator[LocalOSF]:
+    """Serve nothing, and note who asks."""
+    with LocalOSF() as server:
+        yield server
 
 
 @pytest.fixture
@@ -175,6 +188,80 @@ def test_getters_are_listed_and_wrong_ones_refused(sample: BIDSDataset) -> None:
         sample.get_foos()
 
 
+def test_probing_a_dataset_without_its_index_asks_nobody(osf: LocalOSF, tmp_path: Path) -> None:
+    """`hasattr`, `dir`, copies and pickles work where nothing is known yet, without a request."""
+    source = OSFSource("43skw", "lab-bids")
+    spec = DatasetSpec(name="lab", folder="lab-bids", source=source)
+    dataset = BIDSDataset(tmp_path / "lab-bids", spec=spec, progress=False)
+
+    assert not hasattr(dataset, "get_params")
+    assert not hasattr(dataset, "subjects")
+    assert "load" in dir(dataset)
+    assert copy.copy(dataset) == copy.deepcopy(dataset) == dataset
+    assert pickle.loads(pickle.dumps(dataset)) == dataset  # noqa: S301 - our own bytes
+    with pytest.raises(CacheError, match="files of lab are not known"):
+        dataset.get_subjects()
+    assert osf.requests == []
+
+
+# Tables.
+
+
+def test_tables_of_files_merge_on_the_path(sample: BIDSDataset) -> None:
+    """`to_df`, `missing` and `verify` have the same columns, with the same values for a file."""
+    sample.download(subject="mouse1", session="day1", task="rest")
+    query = {"subject": "mouse1", "suffix": "pwd"}
+    files, missing, checked = sample.to_df(**query), sample.missing(**query), sample.verify(**query)
+
+    for table in (missing, checked):
+        both = pd.merge(files, table, on="path", suffixes=("", "_there"))
+        assert len(both) == sum(files.path.isin(table.path)) > 0
+        for column in set(files.columns) & set(table.columns) - {"path"}:
+            pd.testing.assert_series_equal(
+                both[column], both[f"{column}_there"], check_names=False, check_dtype=False
+            )
+    assert set(missing.path) == set(checked.path[checked.status == "missing"])
+    assert any(path.endswith(".json") for path in missing.path)  # what would come along
+    assert set(files.path[~files.on_disk]) <= set(missing.path)
+    assert list(checked.columns)[-3:] == ["size", "on_disk", "status"]
+
+
+def test_tables_end_with_their_totals(tmp_path: Path) -> None:
+    """Files and bytes, in all and on disk, in text and in a notebook."""
+    dataset = dataset_from({"README": "abc", "sub-01/sub-01_scans.tsv": "x" * 2000}, tmp_path)
+    dataset.download(suffix="scans")
+    (dataset / "own.tsv").write_text("mine")
+
+    assert dataset.to_df(subject="01").totals == "1 file, 2 KB; 1 of them on disk, 2 KB"
+    checked = dataset.verify()
+    assert checked.totals == (
+        "3 files, 2.007 KB; 2 of them on disk, 2.004 KB; 1 missing, 1 ok, 1 not in index"
+    )
+    assert repr(checked).endswith(f"\n\n{checked.totals}")
+    assert f"<p>{checked.totals}</p>" in str(checked._repr_html_())
+    assert repr(checked[["path"]]) == repr(pd.DataFrame(checked[["path"]]))
+
+
+def test_verify_of_a_query_hashes_its_files_and_their_sidecars_alone(tmp_path: Path) -> None:
+    """What is corrupt elsewhere stays unseen, and a file of one's own is known as such."""
+    names = ["sub-1/fusi/sub-1_pwd.nii", "sub-1/fusi/sub-1_pwd.json", "sub-2/fusi/sub-2_pwd.nii"]
+    dataset = dataset_from(dict.fromkeys(names, "xyz"), tmp_path)
+    dataset.download()
+    for name in names:
+        (dataset / name).write_text("abcd")
+    (dataset / "sub-1/fusi/sub-1_desc-own_pwd.nii").write_text("mine")
+    dataset = BIDSDataset(dataset.root, spec=dataset._spec, progress=False)
+    query = {"subject": "1", "extension": ".nii"}
+
+    found = dataset.verify(**query).set_index("path").status.to_dict()
+    repaired = dataset.verify(**query, repair=True).set_index("path").status.to_dict()
+
+    own = {"sub-1/fusi/sub-1_desc-own_pwd.nii": "not in index"}
+    assert found == dict.fromkeys(names[:2], "corrupt") | own
+    assert repaired == dict.fromkeys(names[:2], "ok") | own
+    assert (dataset / names[2]).read_text() == "abcd"
+
+
 # Queries.
 
 
@@ -259,13 +346,54 @@ def test_empty_list_of_values_is_an_error_in_every_method(sample: BIDSDataset, m
         getattr(sample, method)(subject=[])
 
 
-def test_load_of_the_same_name_in_two_datasets_asks_for_the_scope(tmp_path: Path) -> None:
-    """Where no entity tells files apart, the dataset does."""
-    name = "sub-01/fusi/sub-01_task-rest_pwd.nii.gz"
-    dataset = dataset_from({name: "", f"derivatives/x/{name}": ""}, tmp_path)
+def image_bytes() -> bytes:
+    """Make a small image."""
+    image = nibabel.Nifti1Image(np.zeros((2, 2, 1), "f4"), np.eye(4))
+    return image.to_bytes()
 
-    with pytest.raises(AmbiguousMatchError, match="Name the scope, or call load_all"):
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["sub-01/fusi/sub-01_plane-1_pwd.nii", "sub-01/fusi/sub-01_plane-2_pwd.nii"],
+        ["sub-01/fusi/sub-01_pwd.nii", "derivatives/x/sub-01/fusi/sub-01_pwd.nii"],
+    ],
+    ids=["unknown entity", "another dataset"],
+)
+def test_files_that_no_entity_tells_apart_are_named_by_their_paths(
+    names: list[str], tmp_path: Path
+) -> None:
+    """The message shows a call by the path."""
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(image_bytes())
+    dataset = open_dataset(tmp_path)
+
+    with pytest.raises(AmbiguousMatchError) as caught:
         dataset.load(subject="01")
+
+    assert "No entity tells them apart" in str(caught.value)
+    call = str(caught.value).rpartition("by its path: ")[2].removesuffix(".")
+    assert eval(f"dataset.{call}").subject == "01"  # noqa: S307 - our own text
+
+
+def test_load_takes_the_path_of_a_file_and_what_get_gave(sample: BIDSDataset) -> None:
+    """Relative to the root, absolute, by way of a link, or a file object: it is downloaded."""
+    query = {"subject": "mouse1", "session": "day1", "datatype": "angio"}
+    (file,) = sample.get(**query, extension=".nii.gz", download=False)
+    relpath = os.path.relpath(file.path, sample.root)
+    link = sample.root.with_name("link")
+    link.symlink_to(sample.root)
+
+    assert not Path(file.path).exists()
+    expected = sample.load(**query).compute()
+    for given in (file, file.path, Path(file.path), relpath, link / relpath):
+        Path(file.path).unlink()
+        assert sample.load(given).identical(expected)
+    with pytest.raises(FilterError, match="not both"):
+        sample.load(relpath, subject="mouse1")
+    with pytest.raises(MissingFileError):
+        sample.load("sub-mouse1/nothing.nii.gz")
 
 
 def test_load_says_which_filter_left_nothing(sample: BIDSDataset) -> None:

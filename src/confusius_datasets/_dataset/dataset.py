@@ -8,19 +8,27 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from confusius_datasets._cache import PerProcess
+from confusius_datasets._dataset.about import format_bibtex, read_description, word_citation
+from confusius_datasets._dataset.card import Card
+from confusius_datasets._dataset.events import PARTICIPANTS_NAME, join_events, read_participants
 from confusius_datasets._dataset.folder import Folder
-from confusius_datasets._index import DatasetIndex
+from confusius_datasets._dataset.keywords import completes_query
+from confusius_datasets._dataset.notice import Notice
+from confusius_datasets._entities import parse_entities
+from confusius_datasets._index import DatasetIndex, FileEntry
 from confusius_datasets._local import LocalCopy, Snapshot
+from confusius_datasets._paths import INDEX_NAMES
 from confusius_datasets._spec import DatasetSpec
 from confusius_datasets._text import format_nbytes, list_some
 from confusius_datasets.errors import (
     AmbiguousMatchError,
+    ArgumentError,
     CacheError,
     ConfusiusDatasetsError,
     FilterError,
@@ -30,15 +38,15 @@ from confusius_datasets.errors import (
 
 if TYPE_CHECKING:
     import pandas as pd
-    import xarray as xr
     from bids.layout import BIDSFile
 
+    from confusius_datasets._dataset.tables import FileTable
     from confusius_datasets._layout import CatalogueLayout
     from confusius_datasets._progress import ProgressOption
 
 __all__ = ["BIDSDataset", "open_local_copy"]
 
-NOT_FILTERS = frozenset({"download", "force", "return_type", "target"})
+NOT_FILTERS = frozenset({"download", "force", "on_disk", "return_type", "target"})
 """Arguments that some methods take, and that would be filters of files in the others."""
 
 
@@ -91,11 +99,62 @@ class BIDSDataset(Folder):
         )
         self._opened: tuple[Snapshot, CatalogueLayout] | None = None
         self._opening = PerProcess(threading.RLock)
+        self._notice = Notice()
 
     @property
     def name(self) -> str:
         """Name of the dataset; for a folder of one's own, the folder's."""
         return self._local.name
+
+    # What is told of it.
+
+    @property
+    def citation(self) -> str:
+        """What to cite when the data are used; an empty text where that is not known.
+
+        Where the package does not know a dataset, this and the other facts come from its
+        `dataset_description.json`, if that is on disk.
+        """
+        return (self._spec.citation if self._spec else "") or word_citation(self._description)
+
+    @property
+    def bibtex(self) -> str:
+        """The citation as an entry of BibTeX."""
+        given = self._spec.bibtex if self._spec else ""
+        return given or format_bibtex(self.name, self.citation, self.url)
+
+    @property
+    def license(self) -> str:
+        """The licence of the data."""
+        return (self._spec.licence if self._spec else "") or self._described("License")
+
+    @property
+    def url(self) -> str:
+        """The address of a page about the dataset."""
+        return (self._spec.url if self._spec else "") or self._described("DatasetDOI")
+
+    @property
+    def version(self) -> str:
+        """The version or release of the data, where the host has such."""
+        return self._spec.version if self._spec else ""
+
+    @property
+    def _description(self) -> dict[str, Any]:
+        return read_description(self._root)
+
+    def _described(self, field: str) -> str:
+        """Return a text of the description; where it has none, or no text, an empty one."""
+        value = self._description.get(field)
+        return value if isinstance(value, str) else ""
+
+    @property
+    def participants(self) -> pd.DataFrame:
+        """The table `participants.tsv`, with a column `subject` without `sub-`; not downloaded.
+
+        So it goes into queries: `ds.get(subject=ds.participants.query("sex == 'F'").subject)`.
+        Where the file is not on disk, a `MissingFileError` says what to call.
+        """
+        return read_participants(self._root, is_known=PARTICIPANTS_NAME in self.index)
 
     def __reduce__(self) -> tuple[object, ...]:
         # A function that shows progress belongs to its process: it may be a window's method.
@@ -125,6 +184,109 @@ class BIDSDataset(Folder):
             f"<BIDSDataset {self.name} at {self._root}: {len(here)} of {len(index)} files "
             f"({format_nbytes(nbytes)} of {format_nbytes(index.nbytes)}) on disk, "
             f"{rest if left else 'nothing left to download'}>"
+        )
+
+    def _repr_html_(self) -> str | None:
+        try:
+            return self._card().to_html()
+        except (ConfusiusDatasetsError, OSError):  # a notebook falls back to the text
+            return None
+
+    def _card(self) -> Card:
+        """Put together what a notebook shows."""
+        entries, here = self._entries_and_local()
+        nbytes = [entry.size or 0 for entry in entries if entry.relpath in here]
+        source = self._spec.source if self._spec else None
+        facts = {
+            "version": self.version,
+            "licence": self.license,
+            "host": source.host if source else "local folder",
+        }
+        return Card(
+            name=self.name,
+            root=str(self._root),
+            facts=facts,
+            coverage=self._coverage(entries, here),
+            n_files=len(entries),
+            n_here=len(nbytes),
+            nbytes=sum(entry.size or 0 for entry in entries),
+            nbytes_here=sum(nbytes),
+        )
+
+    def _entries_and_local(self) -> tuple[Collection[FileEntry], Container[str]]:
+        """Return every entry, and the paths on disk; of a folder of one's own, what it holds."""
+        # One walk over what is here: asking for each file takes seconds where there are many.
+        local = self._local.walk(into_stores=True).files
+        if self._local.has_host:
+            return self.index.values(), local
+        paths = sorted(local - INDEX_NAMES)
+        return [FileEntry(path, self._local.size(path)) for path in paths], local
+
+    def _coverage(
+        self, entries: Collection[FileEntry], here: Container[str], by: str | None = None
+    ) -> pd.DataFrame:
+        from confusius_datasets._dataset.coverage import tabulate_coverage
+        from confusius_datasets._io import LOADABLE_EXTENSIONS
+
+        return tabulate_coverage(entries, here.__contains__, LOADABLE_EXTENSIONS, by)
+
+    def coverage(self, by: str | None = None, *, values: str = "fraction") -> pd.DataFrame:
+        """Tabulate how much is on disk: subjects by task or session; nothing is downloaded.
+
+        Recordings and images of the dataset itself count, not those of derivatives.
+
+        Parameters
+        ----------
+        by : str, optional
+            Entity whose values are the columns. If not provided, the first of `task`, `session`,
+            `datatype` and `suffix` that the files have.
+        values : str, default: "fraction"
+            What the cells hold: the `fraction` of the bytes that is on disk, from 0 to 1, or one of
+            `n_files`, `n_on_disk`, `nbytes` and `nbytes_on_disk`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row for each subject, a column for each value, named `""` for files without the
+            entity; `NaN` where a subject has no files.
+
+        Raises
+        ------
+        ArgumentError
+            If `values` is none of those.
+
+        Examples
+        --------
+        >>> from confusius_datasets import fetch_sample
+        >>> dataset = fetch_sample(subjects="mouse1", tasks="rest", progress=False)
+        >>> dataset.coverage().loc["mouse1", "rest"]
+        1.0
+        """
+        from confusius_datasets._dataset.coverage import pivot_coverage
+
+        return pivot_coverage(self._coverage(*self._entries_and_local(), by), values)
+
+    # A dataset is not a list of files, and says what to call instead.
+
+    def __len__(self) -> int:
+        raise TypeError(
+            "A dataset has no length. len(ds.get_subjects()) counts subjects, "
+            "len(ds.to_df(suffix='pwd')) files, and len(ds.index) all files of the host."
+        )
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __getitem__(self, key: object) -> NoReturn:
+        # Iteration comes here, too: an `__iter__` would make every `listify` take it for a list.
+        if isinstance(key, str):
+            raise TypeError(
+                f"A dataset has no items. ds / {key!r} is a path, ds.load({key!r}) loads a file by "
+                "its path, and ds.get(subject=…) finds files."
+            )
+        raise TypeError(
+            "A dataset is not a list of files. ds.get(suffix='pwd') is one, to loop over or to "
+            "index; ds.load_all(...) loads them."
         )
 
     # The catalogue.
@@ -196,6 +358,7 @@ class BIDSDataset(Folder):
         """
         return self._local.refresh()
 
+    @completes_query
     def get(
         self,
         return_type: str = "object",
@@ -205,6 +368,7 @@ class BIDSDataset(Folder):
         invalid_filters: str = "error",
         *,
         download: bool = True,
+        on_disk: bool = False,
         progress: ProgressOption | None = None,
         **filters: Any,
     ) -> list[Any]:
@@ -226,6 +390,8 @@ class BIDSDataset(Folder):
         download : bool, default: True
             Whether to download the answers that are missing, with the JSON sidecars they inherit
             from. If `False`, the answer is the same and nothing is downloaded.
+        on_disk : bool, default: False
+            Whether to answer with what is on disk only; then nothing is downloaded.
         progress : bool or callable, optional
             How the download is shown. If not provided, as the dataset was opened.
         **filters
@@ -257,47 +423,81 @@ class BIDSDataset(Folder):
         sub-mouse2_ses-day1_task-checkerboard_acq-slice01_events.tsv
         sub-mouse2_ses-day1_task-checkerboard_acq-slice02_events.tsv
         """
-        found = self.layout.get(
-            return_type=return_type,
-            target=target,
-            scope=scope,
-            regex_search=regex_search,
-            invalid_filters=invalid_filters,
+        query = {
+            "scope": scope,
+            "regex_search": regex_search,
+            "invalid_filters": invalid_filters,
             **filters,
-        )
+        }
+        found = self.layout.get(return_type=return_type, target=target, **query)
+        if on_disk:
+            return self._keep_local(found, return_type, target, query)
         if download and return_type not in ("id", "dir"):
-            self._ensure_local(self._with_companions(found), progress)
+            self._ensure_local(self._with_companions(found), progress, notice=True)
         return list(found)
+
+    def _keep_local(
+        self, found: list[Any], return_type: str, target: str | None, query: dict[str, Any]
+    ) -> list[Any]:
+        """Keep those answers of a query that a file on disk gives."""
+        if return_type not in ("id", "dir"):
+            return list(filter(self._is_local, found))
+        files = filter(self._is_local, self.layout.get(**query))
+        if return_type == "id":
+            has = {file.get_entities().get(target) for file in files}
+            return [value for value in found if value in has]
+        parents = {str(parent) for file in files for parent in Path(file.path).parents}
+        return [folder for folder in found if str(folder) in parents]
+
+    def _is_local(self, file: BIDSFile | str) -> bool:
+        """Say whether a file of an answer is on disk."""
+        return self._local.is_local(self._relpath(file))
 
     def __getattr__(self, name: str) -> Any:
         # PyBIDS's getters of an entity's values, `get_subjects` and the like, never download.
         if name.startswith("get_"):
-            return getattr(self.layout, name)
+            return self._getter(name)
         if hasattr(type(self), name):
             # A property failed with an AttributeError, and Python came here instead of saying so.
             return object.__getattribute__(self, name)
         hint = f"; the path of its folder has: use .root.{name}" if hasattr(Path, name) else ""
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
 
+    def _getter(self, name: str) -> Any:
+        """Return a method of the layout; `hasattr` must work where there is no layout, too."""
+        try:
+            return getattr(self.layout, name)
+        except (ConfusiusDatasetsError, OSError) as error:
+            from confusius_datasets._layout import is_getter
+
+            if isinstance(error, AttributeError) or is_getter(name):
+                raise  # whoever asks for a real getter is told what is wrong with the dataset
+            raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}") from error
+
     def __dir__(self) -> Iterator[str]:
         yield from super().__dir__()
         with contextlib.suppress(ConfusiusDatasetsError, OSError):  # as a repr, it must not fail
             yield from (f"get_{entity}s" for entity in self.layout.get_entities(metadata=False))
 
-    def to_df(self, *, metadata: bool = False, **query: Any) -> pd.DataFrame:
+    @completes_query
+    def to_df(self, *, metadata: bool = False, on_disk: bool = False, **query: Any) -> FileTable:
         """Tabulate the files of a query; nothing is downloaded but JSON sidecars where needed.
 
         Parameters
         ----------
         metadata : bool, default: False
             Whether metadata fields get columns too.
+        on_disk : bool, default: False
+            Whether to list the files that are on disk only.
         **query
             As in `get`.
 
         Returns
         -------
         pandas.DataFrame
-            A row for each file: `path`, a column for each entity, `size` in bytes, `on_disk`.
+            A row for each file: `path` below the root, a column for each entity, `size` in bytes,
+            `on_disk`. Shown, it ends with the totals. `missing` and `verify` give tables of the
+            same form, so that they merge on `path`.
 
         Raises
         ------
@@ -311,13 +511,17 @@ class BIDSDataset(Folder):
         >>> int(dataset.to_df(suffix="pwd", extension=".nii.gz", task="rest")["size"].sum())
         11800360
         """
-        table = self.layout.to_df(metadata=metadata, **query)
+        from confusius_datasets._dataset.tables import FileTable
+
+        table = FileTable(self.layout.to_df(metadata=metadata, **query))
         relpaths = [self._relpath(path) for path in table["path"]]
+        table["path"] = relpaths
         table["size"] = [self._local.size(relpath) for relpath in relpaths]
         table["size"] = table["size"].astype("Int64")
         table["on_disk"] = [self._local.is_local(relpath) for relpath in relpaths]
-        return table
+        return table[table["on_disk"]].reset_index(drop=True) if on_disk else table
 
+    @completes_query
     def explain(self, **query: Any) -> pd.DataFrame:
         """Show how many files each filter of a query leaves, alone and together with those before.
 
@@ -350,23 +554,36 @@ class BIDSDataset(Folder):
 
     # Arrays.
 
+    @completes_query
     def load(
         self,
+        path: str | os.PathLike[str] | None = None,
+        /,
         *,
         chunks: Any = None,
         variable: str | None = None,
+        loader: Callable[[Path], Any] | None = None,
+        on_disk: bool = False,
         progress: ProgressOption | None = None,
         **query: Any,
-    ) -> xr.DataArray:
+    ) -> Any:
         """Load the one recording or image that matches, downloading it if it is missing.
 
         Parameters
         ----------
+        path : str, path-like or bids.layout.BIDSFile, optional
+            A file of the dataset instead of a query: what `get` gave, or a path, which may be
+            relative to the root.
         chunks : optional
             Chunks of a dask array in the order of the dims. If not provided, the array is read when
             its values are first used.
         variable : str, optional
             Variable of a Zarr store. If not provided, the first.
+        loader : callable, optional
+            What to load the file with instead, such as `confusius.load`: given the path, its result
+            is returned as it is. If not provided, `confusius_datasets.load`.
+        on_disk : bool, default: False
+            Whether only files on disk count. JSON sidecars that are missing still come along.
         progress : bool or callable, optional
             How the download is shown. If not provided, as the dataset was opened.
         **query
@@ -403,22 +620,30 @@ class BIDSDataset(Folder):
         >>> pwd.sizes["time"], str(pwd.acquisition.values)
         (120, 'slice02')
         """
-        matches = self._loadable("load", query)
+        if path is not None:
+            if query:
+                raise FilterError("load takes the path of a file or a query, not both.")
+            return self._load_path(path, progress, loader=loader, chunks=chunks, variable=variable)
+        matches = self._loadable("load", query, on_disk=on_disk)
         if not matches:
             raise NoMatchError(self._word_no_match(query))
         if len(matches) > 1:
             raise AmbiguousMatchError(self._word_several(matches, query))
-        self._ensure_local(self._with_companions(matches), progress)
-        return self._load_file(matches[0], chunks=chunks, variable=variable)
+        self._ensure_local(self._with_companions(matches), progress, notice=True)
+        return self._load_file(matches[0], loader=loader, chunks=chunks, variable=variable)
 
+    @completes_query
     def load_all(
         self,
         *,
         chunks: Any = None,
         variable: str | None = None,
+        loader: Callable[[Path], Any] | None = None,
+        stack: str | None = None,
+        on_disk: bool = False,
         progress: ProgressOption | None = None,
         **query: Any,
-    ) -> list[xr.DataArray]:
+    ) -> list[Any]:
         """Load every recording or image that matches, downloading what is missing first.
 
         Parameters
@@ -426,6 +651,13 @@ class BIDSDataset(Folder):
         chunks : optional
             As in `load`.
         variable : str, optional
+            As in `load`.
+        loader : callable, optional
+            As in `load`.
+        stack : str, optional
+            Entity along which to stack the files that differ in it alone, such as `chunk` or `run`:
+            see Notes. If not provided, each file is an array.
+        on_disk : bool, default: False
             As in `load`.
         progress : bool or callable, optional
             As in `load`.
@@ -453,14 +685,87 @@ class BIDSDataset(Folder):
         >>> xr.concat(images, dim="subject", join="override").subject.values.tolist()
         ['mouse1', 'mouse2']
         """
-        matches = self._loadable("load_all", query)
-        self._ensure_local(self._with_companions(matches), progress)
-        return [self._load_file(file, chunks=chunks, variable=variable) for file in matches]
+        if loader is not None and stack is not None:
+            raise ArgumentError("stack puts together arrays of this package: leave out loader.")
+        matches = self._loadable("load_all", query, on_disk=on_disk)
+        self._ensure_local(self._with_companions(matches), progress, notice=True)
+        arrays = [
+            self._load_file(file, loader=loader, chunks=chunks, variable=variable)
+            for file in matches
+        ]
+        if stack is None:
+            return arrays
+        from confusius_datasets._dataset.stacking import stack_arrays
+
+        return stack_arrays(arrays, [file.get_entities() for file in matches], stack)
+
+    # Tables of a recording.
+
+    @completes_query
+    def events(self, *, progress: ProgressOption | None = None, **query: Any) -> pd.DataFrame:
+        """Read the tables of events of a query into one, downloading what is missing.
+
+        Parameters
+        ----------
+        progress : bool or callable, optional
+            How the download is shown. If not provided, as the dataset was opened.
+        **query
+            As in `get`; only tables of events count. With `task`, `subject` and so on of a
+            recording, its events.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row for each event: the entities of its file, the columns of the file (`onset` and
+            `duration` in s as they are there), and `time`, the onset on the clock of the recording:
+            `onset` plus the time of its first volume, in s. It is `NaN` where the recordings of one
+            table begin at different times.
+
+        Raises
+        ------
+        FilterError
+            If a filter is no entity of the dataset, or is an argument of `get` alone.
+        FileFormatError
+            If a file is not a table of events.
+        OfflineError, DownloadError
+            As in `get`.
+
+        Examples
+        --------
+        >>> from confusius_datasets import fetch_sample
+        >>> dataset = fetch_sample(download=False, progress=False)
+        >>> events = dataset.events(subject="mouse1", session="day1", task="checkerboard")
+        >>> events.groupby("acquisition").size().to_dict()
+        {'slice01': 7, 'slice02': 7}
+        """
+        asked = {"suffix": "events", "extension": ".tsv", **query}
+        files = self._find("events", asked)
+        self._ensure_local(self._with_companions(files), progress, notice=True)
+        return join_events(files, self._first_times)
+
+    def _first_times(self, events: str) -> Iterator[float]:
+        """Find the time of the first volume of each recording that a table of events belongs to.
+
+        It follows from the sidecars, so that no recording is downloaded for it.
+        """
+        from confusius_datasets._io import LOADABLE_EXTENSIONS, first_time
+
+        entities = self.layout.labels_of(events)
+        shared = {
+            name: value
+            for name, value in entities.items()
+            if name not in ("suffix", "extension", "datatype")
+        }
+        folder = os.path.join(os.path.dirname(events), "")  # noqa: PTH118, PTH120 - text to compare
+        for path in self.layout.get(return_type="filename", **shared):
+            if path.startswith(folder) and path.endswith(LOADABLE_EXTENSIONS):
+                yield first_time(self.layout.get_metadata(path))
 
     # Bytes.
 
-    def missing(self, **query: Any) -> pd.DataFrame:
-        """List what a query would download.
+    @completes_query
+    def missing(self, **query: Any) -> FileTable:
+        """List all that a query would download, sidecars included.
 
         Parameters
         ----------
@@ -470,7 +775,7 @@ class BIDSDataset(Folder):
         Returns
         -------
         pandas.DataFrame
-            A row for each file that is not on disk: `path` below the root, `size` in bytes.
+            A row for each file that is not on disk, with the columns of `to_df`.
 
         Raises
         ------
@@ -481,20 +786,21 @@ class BIDSDataset(Folder):
         --------
         >>> from confusius_datasets import fetch_sample
         >>> dataset = fetch_sample(download=False, progress=False)
-        >>> dataset.missing(task="checkerboard", suffix="pwd", extension=".nii.gz").shape[1]
-        2
+        >>> missing = dataset.missing(task="rest", suffix="events", extension=".tsv")
+        >>> missing.totals
+        '0 files, 0 B; 0 of them on disk, 0 B'
         """
-        import pandas as pd
+        from confusius_datasets._dataset.tables import tabulate
 
         relpaths = self._with_companions(self._find("missing", query)) if query else None
         entries = self._local.missing(relpaths)
-        return pd.DataFrame(
-            {
-                "path": pd.Series([entry.relpath for entry in entries], dtype="str"),
-                "size": pd.Series([entry.size for entry in entries], dtype="Int64"),
-            }
+        return tabulate(
+            [entry.relpath for entry in entries],
+            sizes=[entry.size for entry in entries],
+            on_disk=[False for _ in entries],
         )
 
+    @completes_query
     def download(
         self, *, force: bool = False, progress: ProgressOption | None = None, **query: Any
     ) -> list[Path]:
@@ -539,10 +845,11 @@ class BIDSDataset(Folder):
         self._ensure_local(self._with_companions(files), progress, force=force)
         return [Path(os.fspath(file)) for file in files]
 
+    @completes_query
     def verify(
-        self, *, repair: bool = False, progress: ProgressOption | None = None
-    ) -> pd.DataFrame:
-        """Hash every file on disk again and compare it with the index.
+        self, *, repair: bool = False, progress: ProgressOption | None = None, **query: Any
+    ) -> FileTable:
+        """Hash files on disk again and compare them with the index.
 
         Parameters
         ----------
@@ -550,15 +857,20 @@ class BIDSDataset(Folder):
             Whether to download again what is corrupt. What is missing stays so.
         progress : bool or callable, optional
             How the download is shown. If not provided, as the dataset was opened.
+        **query
+            As in `get`; the sidecars of the files are verified too. If not provided, the whole
+            dataset.
 
         Returns
         -------
         pandas.DataFrame
-            A row for each file: `path` below the root and `status`, one of `ok`, `missing`,
+            A row for each file, with the columns of `to_df` and `status`, one of `ok`, `missing`,
             `corrupt`, `outdated` (a whole older version), `not in index`.
 
         Raises
         ------
+        FilterError
+            If a filter is no entity of the dataset, or is an argument of `get` alone.
         DownloadError
             If what is corrupt could not be repaired.
 
@@ -566,22 +878,67 @@ class BIDSDataset(Folder):
         --------
         >>> from confusius_datasets import fetch_sample
         >>> dataset = fetch_sample(subjects="mouse1", progress=False)
-        >>> "corrupt" in set(dataset.verify().status)
-        False
+        >>> set(dataset.verify(subject="mouse1", task="rest").status)
+        {'ok'}
         """
-        import pandas as pd
+        from confusius_datasets._dataset.tables import tabulate
+        from confusius_datasets._download import FileStatus
 
-        statuses = self._local.verify()
-        corrupt = [relpath for relpath, status in statuses.items() if status == "corrupt"]
+        if query:
+            found = self._find("verify", query)
+            statuses = self._local.verify(self._with_companions(found))
+            strangers = [path for path in map(self._relpath, found) if not self._is_indexed(path)]
+            statuses |= dict.fromkeys(strangers, FileStatus.NOT_IN_INDEX)
+        else:
+            statuses = self._local.verify()
+        corrupt = [path for path, status in statuses.items() if status is FileStatus.CORRUPT]
         if repair and corrupt:
             self._ensure_local(corrupt, progress, force=True)
             statuses |= self._local.verify(corrupt)
-        return pd.DataFrame(
-            {
-                "path": pd.Series(list(statuses), dtype="str"),
-                "status": pd.Series([str(status) for status in statuses.values()], dtype="str"),
-            }
+        return tabulate(
+            list(statuses),
+            sizes=map(self._local.size, statuses),
+            on_disk=[status is not FileStatus.MISSING for status in statuses.values()],
+            status=map(str, statuses.values()),
         )
+
+    @completes_query
+    def evict(self, *, force: bool = False, **query: Any) -> list[Path]:
+        """Delete files of a query from this machine; they are downloaded when they are asked for.
+
+        Parameters
+        ----------
+        force : bool, default: False
+            Whether to delete files, too, that the host could not give again: those that changed
+            here or on the host, and those that it does not have.
+        **query
+            As in `get`. If not provided, the whole dataset. JSON sidecars stay where the query does
+            not match them, since other files may need them.
+
+        Returns
+        -------
+        list of pathlib.Path
+            The files that were deleted.
+
+        Raises
+        ------
+        FilterError
+            If a filter is no entity of the dataset, or is an argument of `get` alone.
+        CacheError
+            If a file would be lost, and `force` is not given: nothing is deleted then. Also if a
+            file cannot be deleted.
+
+        Examples
+        --------
+        >>> from confusius_datasets import fetch_sample
+        >>> dataset = fetch_sample(subjects="mouse1", progress=False)
+        >>> len(dataset.evict(subject="mouse1", task="checkerboard", extension=".nii.gz"))
+        4
+        """
+        relpaths = (
+            list(map(self._relpath, self._find("evict", query))) if query else list(self.index)
+        )
+        return [self._root / relpath for relpath in self._local.evict(relpaths, force=force)]
 
     # The steps of the above.
 
@@ -592,6 +949,11 @@ class BIDSDataset(Folder):
         """
         path, base = os.fspath(file), os.path.join(self._root, "")  # noqa: PTH118 - thousands
         return path.removeprefix(base).replace(os.sep, "/")
+
+    def _is_indexed(self, relpath: str) -> bool:
+        """Say whether the host has a file, or parts of a store."""
+        snapshot = self._local.snapshot
+        return any(member in snapshot.index for member in snapshot.members(relpath))
 
     def _with_companions(self, files: Iterable[BIDSFile | str]) -> list[str]:
         """List the files of an answer with what belongs to them, each once, in order."""
@@ -605,10 +967,16 @@ class BIDSDataset(Folder):
         progress: ProgressOption | None = None,
         *,
         force: bool = False,
+        notice: bool = False,
     ) -> None:
-        """Download what is missing of some files; those the host does not have are passed over."""
+        """Download what is missing of some files; those the host does not have are passed over.
+
+        `notice` says that a query asked for them, and not a call that is named after downloads.
+        """
         shown = self._progress if progress is None else progress
-        self._local.ensure(relpaths, progress=shown, force=force)
+        wanted = list(relpaths)
+        with self._notice.timing(self._local.missing(wanted), is_told=notice):
+            self._local.ensure(wanted, progress=shown, force=force)
 
     def _find(self, method: str, query: dict[str, Any]) -> list[BIDSFile]:
         """Find the files of a query that is to give files and nothing else."""
@@ -625,7 +993,9 @@ class BIDSDataset(Folder):
         found: list[BIDSFile] = self.layout.get(**query)
         return found
 
-    def _loadable(self, method: str, query: dict[str, Any]) -> list[BIDSFile]:
+    def _loadable(
+        self, method: str, query: dict[str, Any], *, on_disk: bool = False
+    ) -> list[BIDSFile]:
         """Find the files of a query that can be loaded."""
         from confusius_datasets._io import LOADABLE_EXTENSIONS
 
@@ -633,12 +1003,40 @@ class BIDSDataset(Folder):
             file
             for file in self._find(method, query)
             if file.filename.endswith(tuple(LOADABLE_EXTENSIONS))
+            and (not on_disk or self._is_local(file))
         ]
 
-    def _load_file(self, file: BIDSFile, **options: Any) -> xr.DataArray:
+    def _load_path(
+        self,
+        path: str | os.PathLike[str],
+        progress: ProgressOption | None,
+        *,
+        loader: Callable[[Path], Any] | None,
+        **options: Any,
+    ) -> Any:
+        """Load a file by its path, which may be relative to the root."""
+        from confusius_datasets._io import load_with_entities
+
+        absolute = os.path.normpath(self._root / Path(path).expanduser())
+        real, real_root = os.path.realpath(absolute), os.path.realpath(self._root)
+        if os.path.commonpath([absolute, self._root]) != str(self._root) and (
+            os.path.commonpath([real, real_root]) == real_root
+        ):  # the same folder by another way, such as a link
+            absolute = os.path.normpath(self._root / os.path.relpath(real, real_root))
+        relpath = self._relpath(absolute)
+        self._ensure_local(self._with_companions([relpath]), progress, notice=True)
+        if loader is not None:
+            return loader(Path(absolute))
+        return load_with_entities(absolute, parse_entities(relpath), **options)
+
+    def _load_file(
+        self, file: BIDSFile, *, loader: Callable[[Path], Any] | None, **options: Any
+    ) -> Any:
         """Load a file that is on disk, with its entities as coordinates."""
         from confusius_datasets._io import load_with_entities
 
+        if loader is not None:
+            return loader(Path(file.path))
         return load_with_entities(file.path, file.get_entities(), **options)
 
     def _word_no_match(self, query: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from sqlalchemy.exc import DatabaseError
 
 from confusius_datasets._index import INDEX_NAME
-from confusius_datasets._layout.config import fusi_config
+from confusius_datasets._layout.config import fusi_config, is_getter
 from confusius_datasets._layout.explain import explain, explain_empty, explain_several
 from confusius_datasets._layout.files import files_by_dataset, is_derivative, whole
 from confusius_datasets._layout.kept import load_databases, save_databases
@@ -31,6 +31,7 @@ __all__ = [
     "explain_empty",
     "explain_several",
     "find_unknown_values",
+    "is_getter",
     "open_layout",
 ]
 

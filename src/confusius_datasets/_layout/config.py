@@ -14,7 +14,7 @@ from sqlalchemy import event
 from confusius_datasets._entities import DATATYPES, FUSI_ENTITIES, INTEGER_ENTITIES
 from confusius_datasets._layout.pybids import Entity
 
-__all__ = ["fusi_config", "is_fusi_path"]
+__all__ = ["fusi_config", "is_fusi_path", "is_getter"]
 
 _STEM = "sub-{subject}[/ses-{session}]/{datatype<%s>}/sub-{subject}[_ses-{session}]"
 _TAIL = (
@@ -70,6 +70,13 @@ def fusi_config() -> dict[str, Any]:
         config["entities"].append({"name": name, "pattern": pattern, "dtype": dtype})
     config["default_path_patterns"] = [*PATH_PATTERNS, *config["default_path_patterns"]]
     return config
+
+
+def is_getter(name: str) -> bool:
+    """Say whether every layout has a method `get_…`, whatever its files are."""
+    names = {entity["name"] for entity in fusi_config()["entities"]}
+    asked = name.removeprefix("get_")
+    return hasattr(bids.layout.BIDSLayout, name) or bool({asked, asked.removesuffix("s")} & names)
 
 
 class _BelowRoot:

@@ -108,7 +108,7 @@ def explain_several(matches: Sequence[BIDSFile], query: Mapping[str, Any]) -> st
         # Names may differ in keys that are not entities, and folders in scope alone.
         return (
             f"{start} No entity tells them apart. Name the scope, or call load_all, or load one by "
-            f"its path: confusius_datasets.load({matches[0].path!r})."
+            f"its path: load({matches[0].path!r})."
         )
     told = [f"{name} ({list_some(map(str, values), limit=6)})" for name, values in differ.items()]
     listed = f" {told[0]}" if len(told) == 1 else "".join(f"\n  - {line}" for line in told)

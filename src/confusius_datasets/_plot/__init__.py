@@ -1,10 +1,11 @@
-"""Pictures: one slice of an array, or a template with an atlas over it, drawn with matplotlib.
+"""Pictures: a slice of an array, a template with an atlas over it, a table of what is on disk.
 
 `drawing` has the parts that every picture is made of.
 """
 
 from __future__ import annotations
 
+from confusius_datasets._plot.coverage import plot_coverage
 from confusius_datasets._plot.drawing import (
     add_colorbar,
     check_figure_path,
@@ -23,6 +24,7 @@ __all__ = [
     "draw_slice",
     "draw_template_with_atlas",
     "new_figure",
+    "plot_coverage",
     "plot_slice",
     "plot_template_with_atlas",
     "save_figure",
