@@ -24,10 +24,10 @@ if TYPE_CHECKING:
         fetch_sample,
         fetch_template_pepe_mariani_2026,
     )
-    from confusius_datasets._dataset import BIDSDataset
-    from confusius_datasets._io import load
+    from confusius_datasets._dataset import BIDSDataset, cache_info
+    from confusius_datasets._io import load, save
     from confusius_datasets._open import list_datasets, open_dataset
-    from confusius_datasets._plot import plot_slice, plot_template_with_atlas
+    from confusius_datasets._plot import plot_coverage, plot_slice, plot_template_with_atlas
 
 __version__ = "0.1.0"
 
@@ -36,6 +36,7 @@ __all__ = [
     "BIDSDataset",
     "BIDSFile",
     "Query",
+    "cache_info",
     "fetch_brainglobe_atlas",
     "fetch_cybis_pereira_2026",
     "fetch_nunez_elizalde_2022",
@@ -45,8 +46,10 @@ __all__ = [
     "list_datasets",
     "load",
     "open_dataset",
+    "plot_coverage",
     "plot_slice",
     "plot_template_with_atlas",
+    "save",
 ]
 
 _MODULES = ("errors", "sources")
@@ -56,6 +59,7 @@ _HOMES = {
     "BIDSDataset": "confusius_datasets._dataset",
     "BIDSFile": "bids.layout",
     "Query": "bids.layout",
+    "cache_info": "confusius_datasets._dataset",
     "fetch_brainglobe_atlas": "confusius_datasets._catalog",
     "fetch_cybis_pereira_2026": "confusius_datasets._catalog",
     "fetch_nunez_elizalde_2022": "confusius_datasets._catalog",
@@ -65,8 +69,10 @@ _HOMES = {
     "list_datasets": "confusius_datasets._open",
     "load": "confusius_datasets._io",
     "open_dataset": "confusius_datasets._open",
+    "plot_coverage": "confusius_datasets._plot",
     "plot_slice": "confusius_datasets._plot",
     "plot_template_with_atlas": "confusius_datasets._plot",
+    "save": "confusius_datasets._io",
 }
 
 

@@ -426,7 +426,7 @@ def test_tables_hold_pybidss_values(pairs: dict[str, Pair], tree: str) -> None:
             assert rows_of(ours) == expected
             assert list(ours.columns) == ["path", *sorted(set().union(*expected.values()))]
             assert list(dataset.columns) == [*ours.columns, "size", "on_disk"]
-            assert list(dataset["path"]) == list(ours["path"])
+            assert [str(pair.root / path) for path in dataset["path"]] == list(ours["path"])
             if query.get("scope") == "raw":  # PyBIDS leaves the entities of derivatives out
                 theirs = pair.theirs.to_df(metadata=metadata, **query)
                 # Files without any entity stand at the end, with PyBIDS in no order.

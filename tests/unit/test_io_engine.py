@@ -280,7 +280,7 @@ def test_load_unknown_extension_lists_the_known(name: str, tmp_path: Path) -> No
         load(tmp_path / name)
 
     assert isinstance(caught.value, FileFormatError)
-    assert str(caught.value).endswith("Supported extensions are: .nii, .nii.gz, .scan, .zarr.")
+    assert str(caught.value).endswith("Supported extensions are: .nii, .nii.gz, .scan, .zarr, .nc.")
 
 
 def test_load_upper_case_extension_suggests_the_right_one() -> None:
@@ -290,7 +290,7 @@ def test_load_upper_case_extension_suggests_the_right_one() -> None:
 
     assert str(caught.value) == (
         "Unsupported file extension in 'sub-01_pwd.NII.GZ'. Did you mean '.nii.gz'? "
-        "Supported extensions are: .nii, .nii.gz, .scan, .zarr."
+        "Supported extensions are: .nii, .nii.gz, .scan, .zarr, .nc."
     )
 
 

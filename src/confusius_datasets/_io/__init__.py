@@ -1,4 +1,4 @@
-"""One file → one `xarray.DataArray`: NIfTI, Zarr and Iconeus SCAN.
+"""One file → one `xarray.DataArray`: NIfTI, Zarr, NetCDF and Iconeus SCAN; and back, by `save`.
 
 `FORMATS` is the registry: a format says its extensions, and how to read all of a path but its
 values. Nothing here knows what a dataset is: sidecars and seek indexes are found from the path.
@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from confusius_datasets._io.colors import label_colors
 from confusius_datasets._io.files import local_path
 from confusius_datasets._io.formats import extension_of, find_format
+from confusius_datasets._io.netcdf import NETCDF
 from confusius_datasets._io.nifti import NIFTI
+from confusius_datasets._io.saving import save
 from confusius_datasets._io.scan import SCAN
 from confusius_datasets._io.zarr import ZARR
 
@@ -23,12 +25,14 @@ if TYPE_CHECKING:
 __all__ = [
     "COORDINATE_ENTITIES",
     "LOADABLE_EXTENSIONS",
+    "first_time",
     "label_colors",
     "load",
     "load_with_entities",
+    "save",
 ]
 
-FORMATS = (NIFTI, SCAN, ZARR)
+FORMATS = (NIFTI, SCAN, ZARR, NETCDF)
 """Every format that can be loaded; another one is a file of its own and an entry here."""
 
 LOADABLE_EXTENSIONS = tuple(extension for format_ in FORMATS for extension in format_.extensions)
@@ -51,9 +55,10 @@ def load(
     Parameters
     ----------
     path : str or path-like
-        A `.nii`, `.nii.gz` or `.scan` file, or a `.zarr` folder; a leading `~` is expanded.
+        A `.nii`, `.nii.gz`, `.scan` or `.nc` file, or a `.zarr` folder; a leading `~` is expanded.
     variable : str, optional
-        Which array of a Zarr store. If not provided, the first. Other formats have one only.
+        Which array of a Zarr store or NetCDF file. If not provided, the first. Other formats have
+        one only.
     chunks : int, str, tuple or mapping, optional
         If not provided, values are read when they are first used. Otherwise the array is made of
         Dask chunks of these sizes, in the order of its dimensions; needs the extra `[dask]`.
@@ -117,6 +122,16 @@ def load_with_entities(
         if entities.get(name) is not None and name not in array.dims
     }
     return array.assign_coords(labels)
+
+
+def first_time(fields: Mapping[str, Any]) -> float:
+    """Say when the first volume of a recording with these sidecar fields was acquired, in s."""
+    from confusius_datasets._io.nifti.timing import Clock, acquisition_times
+
+    listed = fields.get("VolumeTiming")
+    size = len(listed) if isinstance(listed, list) and listed else 1
+    times = acquisition_times(Clock(size, 0.0, "s"), fields, [])
+    return 0.0 if times.values is None else float(times.values[0])
 
 
 def _coordinate_value(name: str, value: object) -> str | int:

@@ -16,7 +16,7 @@ from confusius_datasets._io.chunks import in_chunks
 from confusius_datasets._io.lazy import LazyArray
 from confusius_datasets.errors import ArgumentError
 
-__all__ = ["POWER_DOPPLER", "Coordinates", "Prepared", "open_prepared"]
+__all__ = ["POWER_DOPPLER", "UNNAMED", "Coordinates", "Prepared", "open_prepared"]
 
 Coordinates = dict[str, tuple[tuple[str, ...], Any, Mapping[str, Any]] | xr.Variable]
 """Dimensions, values and attributes of each coordinate."""
