@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         fetch_template_pepe_mariani_2026,
     )
     from confusius_datasets._dataset import BIDSDataset, cache_info
-    from confusius_datasets._io import load, save
+    from confusius_datasets._io import load, save, to_confusius
     from confusius_datasets._open import list_datasets, open_dataset
     from confusius_datasets._plot import plot_coverage, plot_slice, plot_template_with_atlas
 
@@ -50,6 +50,7 @@ __all__ = [
     "plot_slice",
     "plot_template_with_atlas",
     "save",
+    "to_confusius",
 ]
 
 _MODULES = ("errors", "sources")
@@ -73,6 +74,7 @@ _HOMES = {
     "plot_slice": "confusius_datasets._plot",
     "plot_template_with_atlas": "confusius_datasets._plot",
     "save": "confusius_datasets._io",
+    "to_confusius": "confusius_datasets._io",
 }
 
 

@@ -291,15 +291,16 @@ class MissingDependencyError(ConfusiusDatasetsError, ImportError):
     package : str
         The package that could not be imported.
     extra : str
-        The extra of this distribution that brings it.
+        The extra of this distribution that brings it, or nothing.
     purpose : str
         What it is needed for, as a noun phrase.
     """
 
     def __init__(self, package: str, *, extra: str, purpose: str) -> None:
+        named = f"'confusius-datasets[{extra}]'" if extra else package
         super().__init__(
             f"{purpose} needs the package '{package}', which is not installed. "
-            f"Install it with: pip install 'confusius-datasets[{extra}]'"
+            f"Install it with: pip install {named}"
         )
         self.package = package
         self.extra = extra

@@ -38,6 +38,7 @@ from confusius_datasets.errors import (
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray as xr
     from bids.layout import BIDSFile
 
     from confusius_datasets._dataset.tables import FileTable
@@ -624,13 +625,9 @@ class BIDSDataset(Folder):
             if query:
                 raise FilterError("load takes the path of a file or a query, not both.")
             return self._load_path(path, progress, loader=loader, chunks=chunks, variable=variable)
-        matches = self._loadable("load", query, on_disk=on_disk)
-        if not matches:
-            raise NoMatchError(self._word_no_match(query))
-        if len(matches) > 1:
-            raise AmbiguousMatchError(self._word_several(matches, query))
-        self._ensure_local(self._with_companions(matches), progress, notice=True)
-        return self._load_file(matches[0], loader=loader, chunks=chunks, variable=variable)
+        file = self._find_one("load", query, on_disk=on_disk)
+        self._ensure_local(self._with_companions([file]), progress, notice=True)
+        return self._load_file(file, loader=loader, chunks=chunks, variable=variable)
 
     @completes_query
     def load_all(
@@ -698,6 +695,60 @@ class BIDSDataset(Folder):
         from confusius_datasets._dataset.stacking import stack_arrays
 
         return stack_arrays(arrays, [file.get_entities() for file in matches], stack)
+
+    @completes_query
+    def preview(self, *, frames: int = 1, **query: Any) -> xr.DataArray:
+        """Look at the first frames of a recording that is not here; nothing is stored.
+
+        Its header, its sidecars and as much of it as is needed come from the host: some ten
+        kilobytes for each frame.
+
+        Parameters
+        ----------
+        frames : int, default: 1
+            How many frames to get.
+        **query
+            As in `load`: one recording or image must match.
+
+        Returns
+        -------
+        (time, z, y, x) or (z, y, x) xarray.DataArray
+            The first frames as `load` gives them, in memory.
+
+        Raises
+        ------
+        NoMatchError, AmbiguousMatchError, FilterError
+            As in `load`.
+        ArgumentError
+            If `frames` is not a number greater than 0.
+        FileFormatError
+            If the file is not a `.nii` or `.nii.gz` file, or is damaged.
+        OfflineError
+            If the file is not on disk and the network may not be used.
+        SourceError
+            If the host cannot be reached or does not have the file.
+
+        Examples
+        --------
+        >>> from confusius_datasets import fetch_sample
+        >>> dataset = fetch_sample(download=False, progress=False)
+        >>> first = dataset.preview(subject="mouse2", session="day1", task="rest", suffix="pwd",
+        ...                         acquisition="slice01")
+        >>> first.sizes["time"], len(dataset.missing(subject="mouse2", datatype="fusi")) > 0
+        (1, True)
+        """
+        if not isinstance(frames, int) or frames < 1:
+            raise ArgumentError(f"frames must be a whole number greater than 0, not {frames!r}.")
+        file = self._find_one("preview", query, on_disk=False)
+        relpath = self._relpath(file)
+        if self._is_local(file):
+            array: xr.DataArray = self._load_file(file, loader=None)
+            shown = array.isel(time=slice(0, frames)) if "time" in array.dims else array
+            return shown.compute()
+        from confusius_datasets._dataset.previewing import preview_remote
+        from confusius_datasets._io import with_entities
+
+        return with_entities(preview_remote(self._local, relpath, frames), file.get_entities())
 
     # Tables of a recording.
 
@@ -1005,6 +1056,15 @@ class BIDSDataset(Folder):
             if file.filename.endswith(tuple(LOADABLE_EXTENSIONS))
             and (not on_disk or self._is_local(file))
         ]
+
+    def _find_one(self, method: str, query: dict[str, Any], *, on_disk: bool) -> BIDSFile:
+        """Find the one file of a query that can be loaded."""
+        matches = self._loadable(method, query, on_disk=on_disk)
+        if not matches:
+            raise NoMatchError(self._word_no_match(query))
+        if len(matches) > 1:
+            raise AmbiguousMatchError(self._word_several(matches, query))
+        return matches[0]
 
     def _load_path(
         self,

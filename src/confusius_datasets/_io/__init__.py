@@ -7,7 +7,7 @@ values. Nothing here knows what a dataset is: sidecars and seek indexes are foun
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from confusius_datasets._io.colors import label_colors
@@ -17,7 +17,9 @@ from confusius_datasets._io.netcdf import NETCDF
 from confusius_datasets._io.nifti import NIFTI
 from confusius_datasets._io.saving import save
 from confusius_datasets._io.scan import SCAN
+from confusius_datasets._io.voxeldata import to_confusius
 from confusius_datasets._io.zarr import ZARR
+from confusius_datasets.errors import FileFormatError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -29,7 +31,10 @@ __all__ = [
     "label_colors",
     "load",
     "load_with_entities",
+    "preview",
     "save",
+    "to_confusius",
+    "with_entities",
 ]
 
 FORMATS = (NIFTI, SCAN, ZARR, NETCDF)
@@ -115,13 +120,7 @@ def load_with_entities(
     path: str | os.PathLike[str], entities: Mapping[str, object], **options: Any
 ) -> xr.DataArray:
     """Load one file of a dataset, and name on the array the entities that tell it from others."""
-    array = load(path, **options)
-    labels = {
-        name: _coordinate_value(name, entities[name])
-        for name in COORDINATE_ENTITIES
-        if entities.get(name) is not None and name not in array.dims
-    }
-    return array.assign_coords(labels)
+    return with_entities(load(path, **options), entities)
 
 
 def first_time(fields: Mapping[str, Any]) -> float:
@@ -132,6 +131,34 @@ def first_time(fields: Mapping[str, Any]) -> float:
     size = len(listed) if isinstance(listed, list) and listed else 1
     times = acquisition_times(Clock(size, 0.0, "s"), fields, [])
     return 0.0 if times.values is None else float(times.values[0])
+
+
+def preview(
+    name: str,
+    fields: Mapping[str, Any],
+    read: Callable[[int, int], Iterable[bytes]],
+    *,
+    frames: int,
+) -> xr.DataArray:
+    """Read header and first frames of a file of which only bytes can be asked for."""
+    if not name.endswith(NIFTI.extensions):
+        raise FileFormatError(
+            f"{name}: only {' and '.join(NIFTI.extensions)} files can be previewed, since in "
+            "others the first frames do not come first. Load it instead."
+        )
+    from confusius_datasets._io.nifti.beginning import preview_nifti
+
+    return preview_nifti(name, fields, read, frames=frames)
+
+
+def with_entities(array: xr.DataArray, entities: Mapping[str, object]) -> xr.DataArray:
+    """Name on an array of a dataset the entities that tell it from others."""
+    labels = {
+        name: _coordinate_value(name, entities[name])
+        for name in COORDINATE_ENTITIES
+        if entities.get(name) is not None and name not in array.dims
+    }
+    return array.assign_coords(labels)
 
 
 def _coordinate_value(name: str, value: object) -> str | int:

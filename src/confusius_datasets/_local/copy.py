@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from confusius_datasets._cache import PerProcess, hidden_folder, is_here
+from confusius_datasets._cache import PerProcess, hidden_folder, is_here, is_offline
 from confusius_datasets._index import DatasetIndex, FileEntry, LocalVersion, lock_index
 from confusius_datasets._local.snapshot import Snapshot, Stamp
 from confusius_datasets._paths import INDEX_NAMES, Walk, resolve_below, walk_folder
-from confusius_datasets._sources import get_client, read_index_file, write_index_file
+from confusius_datasets._sources import FromTo, get_client, read_index_file, write_index_file
 from confusius_datasets._text import count_files, list_some, warn_user
-from confusius_datasets.errors import CacheError, DatasetIndexError, OfflineError
+from confusius_datasets.errors import CacheError, DatasetIndexError, MissingFileError, OfflineError
 
 if TYPE_CHECKING:
     from confusius_datasets._download import Event, FileStatus
@@ -202,6 +202,27 @@ class LocalCopy:
         index = self.index
         wanted = index if relpaths is None else relpaths
         return [index[relpath] for relpath in wanted if relpath in index]
+
+    def read_remote(self, relpath: str, start: int, stop: int) -> Iterator[bytes]:
+        """Give bytes of a file as its host has it; nothing is written to the disk."""
+        entry = self.index[relpath]
+        if self._source is None:
+            raise MissingFileError(f"{self.root / relpath}: there is no such file, and no host.")
+        if is_offline():
+            raise OfflineError(
+                f"The network may not be used (CONFUSIUS_OFFLINE is set), and {relpath} is not on "
+                "disk. Unset it.",
+                missing=[relpath],
+            )
+        part = FromTo(start, stop)
+        with self._source.open(entry, part, client=get_client()) as stream:
+            # A host may send more than the part: from the start of the file, or to its end.
+            position = stream.start
+            for piece in stream:
+                yield piece[max(start - position, 0) : max(stop - position, 0)]
+                position += len(piece)
+                if position >= stop:
+                    break
 
     # What changes it.
 

@@ -31,7 +31,7 @@ from confusius_datasets._io.versions import Origin
 from confusius_datasets._text import warn_user
 from confusius_datasets.errors import FileFormatError
 
-__all__ = ["prepare_nifti", "stem_of"]
+__all__ = ["prepare_header", "prepare_nifti", "stem_of"]
 
 MAXIMUM_COMPRESSION = 1032
 """Deflate data decompress to at most this many times their size."""
@@ -57,6 +57,14 @@ def prepare_nifti(
         header = dataclasses.replace(header, slope=None, inter=0.0)
     stem = stem_of(path.name)
     fields = read_sidecars(find_sidecars(path, stem=stem)) if sidecars else {}
+    return prepare_header(path, header, origin, fields, kept=seek_index)
+
+
+def prepare_header(
+    path: Path, header: NiftiHeader, origin: Origin, fields: Mapping[str, Any], *, kept: bool
+) -> Prepared:
+    """Derive all of an array but its values from a header and the fields of its sidecars."""
+    stem = stem_of(path.name)
     geometry = geometry_of(header)
     problems: list[str] = []
     axes = axes_of(header, fields, problems)[::-1]
@@ -69,7 +77,7 @@ def prepare_nifti(
     _warn_once(path, fields, problems, geometry)
     return Prepared(
         name=stem,
-        values=NiftiArray(origin, header, tuple(axis.size for axis in axes), kept=seek_index),
+        values=NiftiArray(origin, header, tuple(axis.size for axis in axes), kept=kept),
         dims=tuple(axis.dim for axis in axes),
         coords=coords,
         attrs=attrs,

@@ -146,7 +146,7 @@ def _candidates(
     if values.ndim == 0 or len(values) == 0:
         yield Timing(_listed(values, attrs, factor))
         return
-    if len(values) > 1:
+    if len(values) > 1 and values[0] >= 0:  # a delay cannot be negative
         step = float(values[1] - values[0])
         yield Timing({}, step=float(np.float32(step)) if coarse else step)
         mean = float(values[-1] - values[0]) / (len(values) - 1) / factor
@@ -160,7 +160,7 @@ def _candidates(
             for delay in dict.fromkeys([exact and round(exact, 9), exact]):
                 rest = {"DelayTime": delay} if delay else {}
                 yield Timing({**fields, **rest}, step=repetition * factor)
-    else:
+    elif len(values) == 1:
         yield Timing({})
     yield Timing(_listed(values, attrs, factor))
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import nibabel
 import numpy as np
@@ -15,6 +15,7 @@ from isal import igzip
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
+from confusius_datasets._io.grid import SPACE, grid_of, unit_of
 from confusius_datasets._io.matrices import Matrix
 from confusius_datasets._io.nifti.array import is_gzip
 from confusius_datasets._io.nifti.attributes import find_sidecars, read_sidecars
@@ -39,16 +40,17 @@ from confusius_datasets.errors import ArgumentError
 
 __all__ = ["write_nifti"]
 
-SPACE = ("z", "y", "x")
-
 LABELS = frozenset({"subject", "session", "task", "acquisition", "run"})
 """Scalar coordinates that a file of a dataset has in its name."""
 
 BLOCK_NBYTES = 1 << 26
 """Values are computed and written in pieces of about this size."""
 
-REGULAR = 1e-2
-"""Relative difference between the steps of an axis that still counts as regular."""
+LARGEST_CHUNK_NBYTES = 4 * BLOCK_NBYTES
+"""A Dask chunk up to this size is not cut."""
+
+MOVED = 1e-2
+"""Part of a step by which a coordinate must move to be worth a warning."""
 
 EXACT = 1e-11
 """Largest error of a coordinate, in steps, for which NIfTI-1 is good enough."""
@@ -143,7 +145,7 @@ def _header(
     header = header_class()
     _set_dtype(header, image.dtype)
     header.set_data_shape(image.shape[::-1])
-    steps, origin = _grid(image)
+    steps, origin = grid_of(image)
     header["pixdim"][1:4] = np.abs(steps)
     _set_forms(header, image, steps, origin)
     header["pixdim"][4] = timing.step
@@ -165,28 +167,6 @@ def _set_dtype(header: nibabel.Nifti1Header, dtype: np.dtype[Any]) -> None:
     )
 
 
-def _grid(image: xr.DataArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Find the step and the first coordinate along x, y and z."""
-    steps, origin = np.ones(3), np.zeros(3)
-    for axis, dim in enumerate(SPACE[::-1]):
-        if dim not in image.coords:
-            continue
-        coord = image.coords[dim]
-        values = np.atleast_1d(np.asarray(coord.values, np.float64))
-        origin[axis] = values[0]
-        if len(values) == 1:
-            steps[axis] = float(coord.attrs.get("voxdim") or 1.0)
-            continue
-        each = np.diff(values)
-        steps[axis] = (values[-1] - values[0]) / (len(values) - 1)
-        if not np.allclose(each, steps[axis], rtol=REGULAR, atol=0) or not steps[axis]:
-            raise ArgumentError(
-                f"NIfTI has voxels of one size, and the coordinates of '{dim}' are not equally "
-                "spaced. Save as .zarr, or interpolate first."
-            )
-    return steps, origin
-
-
 def _set_forms(
     header: nibabel.Nifti1Header,
     image: xr.DataArray,
@@ -201,7 +181,7 @@ def _set_forms(
     forms = {
         form: np.asarray(affines[f"physical_to_{form}"], np.float64)[reverse] @ grid
         for form in ("sform", "qform")
-        if np.shape(affines.get(f"physical_to_{form}")) == (4, 4)
+        if np.shape(affines.get(f"physical_to_{form}", ())) == (4, 4)
     }
     header["sform_code"] = header["qform_code"] = 0
     is_bare = not any(origin) and (steps > 0).all()
@@ -223,13 +203,9 @@ def _is_kept(written: Matrix, form: Matrix) -> bool:
 
 def _unit_codes(image: xr.DataArray) -> int:
     """Put the codes of both units together; 0 stands for an unknown one."""
-    units = {image.coords[dim].attrs.get("units") for dim in SPACE if dim in image.coords}
-    if len(units) > 1:
-        raise ArgumentError(
-            f"NIfTI has one unit of length, and the coordinates have {list_some(map(str, units))}."
-        )
+    space = unit_of(image)
     time = image.coords["time"].attrs.get("units") if "time" in image.coords else None
-    space_code = next((code for code, unit in SPACE_UNITS.items() if units == {unit}), 0)
+    space_code = next((code for code, unit in SPACE_UNITS.items() if unit == space), 0)
     return space_code | next((code for code, unit in TIME_UNITS.items() if unit == time), 0)
 
 
@@ -266,7 +242,7 @@ def _warn_of_moved_coordinates(image: xr.DataArray, geometry: Geometry) -> None:
     moved = [
         dim
         for dim, (ours, found) in _coordinates(image, geometry).items()
-        if not np.allclose(ours, found, rtol=1e-6, atol=REGULAR * step)
+        if not np.allclose(ours, found, rtol=1e-6, atol=MOVED * step)
     ]
     if moved:
         warn_user(
@@ -310,8 +286,8 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
             yield file
             return
         # Neither name nor time: equal arrays give equal files.
-        with igzip.IGzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
-            yield packed
+        with igzip.IGzipFile("", "wb", fileobj=file, mtime=0) as packed:  # type: ignore[no-untyped-call]
+            yield cast("IO[bytes]", packed)
 
 
 def _blocks(image: xr.DataArray) -> Iterator[NDArray[Any]]:
@@ -321,11 +297,15 @@ def _blocks(image: xr.DataArray) -> Iterator[NDArray[Any]]:
         yield image.values
         return
     dim, size = image.dims[axis], image.shape[axis]
-    rows = max(1, BLOCK_NBYTES // (image.nbytes // size))
-    edges = list(range(0, size, rows))
+    row_nbytes = image.nbytes // size
+    edges = list(range(0, size, max(1, BLOCK_NBYTES // row_nbytes)))
     chunks = image.chunksizes.get(dim, ())
-    if chunks and max(chunks) * (image.nbytes // size) <= 4 * BLOCK_NBYTES:
+    if len(chunks) > 1 and max(chunks) * row_nbytes <= LARGEST_CHUNK_NBYTES:
         # Whole chunks, or those at an edge would be computed twice.
         edges = np.cumsum([0, *chunks[:-1]]).tolist()
     for start, stop in zip(edges, [*edges[1:], size], strict=True):
-        yield from _blocks(image.isel({dim: slice(start, stop)}))
+        part = image.isel({dim: slice(start, stop)})
+        if stop - start == 1:
+            yield from _blocks(part)
+        else:
+            yield part.values
