@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from confusius_datasets._text import print_once
+
 settings.register_profile(
     "confusius",
     deadline=None,
@@ -60,6 +62,12 @@ def _refuse_the_network() -> Iterator[None]:
     patch.setattr(socket, "getaddrinfo", guarded_look_up)
     yield
     patch.undo()
+
+
+@pytest.fixture(autouse=True)
+def _print_anew() -> None:
+    """Let every test print what a process prints once."""
+    print_once.cache_clear()
 
 
 @pytest.fixture(autouse=True)

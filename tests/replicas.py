@@ -268,7 +268,8 @@ def template_image() -> bytes:
     image = nib.Nifti1Image(random.random((12, 10, 8), dtype=np.float32), sform)
     image.header.set_xyzt_units("mm")
     image.set_sform(sform, code=1)
-    image.set_qform(np.diag([0.1, 0.1, 0.11, 1.0]), code=1)
+    zooms = np.linalg.norm(affine[:, :3], axis=0)
+    image.set_qform(np.diag([*zooms, 1.0]), code=1)
     return gzip.compress(image.to_bytes(), mtime=0)
 
 

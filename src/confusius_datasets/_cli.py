@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("name", metavar="NAME", help=f"one of {', '.join(DATASETS)}")
     filters = fetch.add_argument_group("filters")
     for name, what in FILTERS.items():
-        filters.add_argument(f"--{name}", nargs="+", metavar="LABEL", help=what)
+        filters.add_argument(f"--{name}", nargs="+", action="extend", metavar="LABEL", help=what)
     fetch.add_argument("--refresh", action="store_true", help="ask the host for new files")
     fetch.add_argument("--no-download", action="store_true", help="get the index alone")
     fetch.add_argument("--quiet", action="store_true", help="show no progress and no citation")

@@ -5,33 +5,88 @@ Every `fetch_*` is a call of one of these two. Nothing here knows a host's proto
 
 from __future__ import annotations
 
+import difflib
+import functools
+import inspect
 import os
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from confusius_datasets._cache import get_datasets_dir, is_here, is_offline
+from confusius_datasets._cache import cache_folder, is_here, is_offline
 from confusius_datasets._dataset import BIDSDataset, open_local_copy
 from confusius_datasets._index import DatasetIndex
 from confusius_datasets._local import LocalCopy
 from confusius_datasets._selection import (
     FILTER_ENTITIES,
     Filters,
-    filterable_entities,
+    labels_of,
     parse_filters,
     select,
 )
 from confusius_datasets._spec import DatasetSpec
-from confusius_datasets._text import list_some, warn_user
+from confusius_datasets._text import list_some, print_once, warn_user
+from confusius_datasets.errors import (
+    ArgumentError,
+    CacheError,
+    DatasetIndexError,
+    UnknownArgumentError,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from confusius_datasets._progress import ProgressOption
 
-__all__ = ["Labels", "fetch", "fetch_template"]
+__all__ = ["Labels", "fetch", "fetch_template", "fetcher"]
 
 Labels = str | Iterable[str] | None
 """What a filter takes: a label, several, or `None` for all."""
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+OTHER_NAMES = {
+    **{entity: name for name, (entity, _) in FILTER_ENTITIES.items()},
+    "scope": "datasets",
+    "suffix": "datatypes",
+    "root": "data_dir",
+    "path": "data_dir",
+    "force": "refresh",
+}
+"""What PyBIDS and others call arguments of a fetcher, with the fetcher's own name."""
+
+
+def fetcher(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Let a fetcher answer a keyword it does not have with the one that was meant.
+
+    `progress_callback` is understood as well: so the reference package calls `progress`.
+    """
+    known = list(inspect.signature(function).parameters)
+
+    @functools.wraps(function)
+    def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        for name in [name for name in kwargs if name not in known]:
+            if name == "progress_callback" and "progress" not in kwargs:
+                callback = kwargs.pop(name)
+                if callback is not None:
+                    kwargs["progress"] = callback
+            else:
+                raise _unknown_argument(function.__name__, name, known)
+        return function(*args, **kwargs)
+
+    return call
+
+
+def _unknown_argument(function: str, name: str, known: list[str]) -> UnknownArgumentError:
+    """Name the argument that was meant."""
+    meant = [OTHER_NAMES.get(name, ""), *difflib.get_close_matches(name, known, n=1)]
+    nearest = next((other for other in meant if other in known), None)
+    hint = f"Did you mean {nearest!r}? " if nearest else ""
+    if name == "progress_callback":
+        hint = "It is the same as 'progress', which is given too. "
+    return UnknownArgumentError(
+        f"{function} has no argument {name!r}. {hint}It takes {', '.join(known)}."
+    )
 
 
 def fetch(
@@ -46,18 +101,21 @@ def fetch(
 ) -> BIDSDataset:
     """Fetch a dataset: what every fetcher of one does."""
     filters = parse_filters(given, valid=spec.filters, name=spec.name)
-    local = LocalCopy(get_datasets_dir(data_dir) / spec.folder, spec.source, name=spec.name)
-    local.open(refresh=refresh)
+    local = _local_copy(spec, data_dir)
+    # Before anything is downloaded: a licence may forbid what somebody is about to do.
+    _print_notice(spec, print_citation)
+    check = None
+    if isinstance(data_dir, str) and not is_here(cache_folder(data_dir)):
+        check = functools.partial(_refuse_label, spec, data_dir)
+        check(_usual_index(spec))
+    local.open(refresh=refresh, check=check)
     index = local.index
-    selected = select(index, filters, keep=spec.keep, name=spec.name)
-    _warn_if_emptied(index, selected, filters, spec.name)
+    selected = select(index, filters, keep=spec.keep, name=spec.name, naming=spec.naming)
+    _warn_if_emptied(index, selected, filters, spec)
     wanted = selected if download else filter(_describes, index)
     if download or not is_offline():  # what describes the dataset is wanted, but not needed
         local.ensure(wanted, progress=progress)
-    dataset = open_local_copy(local, spec, progress=progress)
-    if print_citation and spec.notice:
-        print(spec.notice)
-    return dataset
+    return open_local_copy(local, spec, progress=progress)
 
 
 def fetch_template(
@@ -74,19 +132,54 @@ def fetch_template(
     """
     from confusius_datasets._io import load
 
-    local = LocalCopy(get_datasets_dir(data_dir) / spec.folder, spec.source, name=spec.name)
+    local = _local_copy(spec, data_dir)
     file = str(spec.file)
     path = local.root / file
+    _print_notice(spec, print_citation)
     if refresh or not is_here(path):
         # No warning of an outdated file, as `open` gives it: it is renewed right here.
         local.refresh()
         stale = is_here(path) and local.verify([file])[file] != "ok"
         local.ensure([file], progress=progress, force=stale)
-    if print_citation:
-        print(spec.notice)
     template = load(path)
     template.attrs["citation"] = spec.citation
     return template
+
+
+def _local_copy(spec: DatasetSpec, data_dir: str | os.PathLike[str] | None) -> LocalCopy:
+    """Return the local copy of a dataset, which may be empty, without touching the disk."""
+    return LocalCopy(cache_folder(data_dir) / spec.folder, spec.source, name=spec.name)
+
+
+def _print_notice(spec: DatasetSpec, wanted: bool) -> None:
+    """Print what to cite, and the licence, once for each dataset in a process."""
+    if wanted and spec.notice:
+        print_once(spec.notice)
+
+
+def _usual_index(spec: DatasetSpec) -> DatasetIndex:
+    """Return the index in the usual folder of datasets, where there is one."""
+    try:
+        return _local_copy(spec, None).index
+    except (CacheError, DatasetIndexError):
+        return DatasetIndex()
+
+
+def _refuse_label(spec: DatasetSpec, data_dir: str, index: DatasetIndex) -> None:
+    """Refuse a label that stands where the folder of all datasets belongs.
+
+    `fetch_x("CR020")` would otherwise download everything into a new folder of that name.
+    """
+    for name in spec.filters:
+        if name not in FILTER_ENTITIES:
+            continue
+        known = {*spec.filters[name], *labels_of(index, name, naming=spec.naming)}
+        if data_dir.removeprefix(FILTER_ENTITIES[name][1]) in known:
+            raise ArgumentError(
+                f"{data_dir!r} is a label of {spec.name}, and there is no such folder. The first "
+                f"argument is the folder of all datasets: did you mean {name}={data_dir!r}? For a "
+                f"new folder of this name, write {'./' + data_dir!r}."
+            )
 
 
 def _describes(relpath: str) -> bool:
@@ -97,24 +190,22 @@ def _describes(relpath: str) -> bool:
 
 
 def _warn_if_emptied(
-    index: DatasetIndex, selected: DatasetIndex, filters: Filters, name: str
+    index: DatasetIndex, selected: DatasetIndex, filters: Filters, spec: DatasetSpec
 ) -> None:
     """Warn when labels that exist one by one leave nothing together."""
-    for filter_name, labels in filters.items():
-        if filter_name not in FILTER_ENTITIES:
+    emptied, left = [], []
+    for name in filters:
+        others = {other: filters[other] for other in filters if other != name}
+        if name not in FILTER_ENTITIES or not others:
             continue
-        entity = FILTER_ENTITIES[filter_name][0]
-        others = {other: filters[other] for other in filters if other != filter_name}
-        if not others or _values(selected, entity):
+        if labels_of(selected, name, naming=spec.naming):
             continue
-        if there := sorted(_values(select(index, others), entity)):
-            warn_user(
-                f"No file of {name} with {filter_name}={', '.join(sorted(labels))} matches the "
-                f"other filters; with them, there is {list_some(there)}."
-            )
-
-
-def _values(index: DatasetIndex, entity: str) -> set[str]:
-    """Collect the values that an entity has in an index."""
-    each = map(filterable_entities, index)
-    return {entities[entity] for entities in each if entity in entities}
+        possible = select(index, others, keep=spec.keep, naming=spec.naming)
+        if there := sorted(labels_of(possible, name, with_all=others, naming=spec.naming)):
+            emptied.append(f"{name}={', '.join(sorted(filters[name]))}")
+            left.append(f"{name} {list_some(there)}")
+    if emptied:
+        warn_user(
+            f"No file of {spec.name} with {' or '.join(emptied)} matches the other filters; with "
+            f"them, there is {'; '.join(left)}."
+        )

@@ -19,8 +19,10 @@ from confusius_datasets.errors import FilterError, UnknownLabelError
 __all__ = [
     "FILTER_ENTITIES",
     "Filters",
+    "Naming",
     "dataset_name",
     "filterable_entities",
+    "labels_of",
     "parse_filters",
     "select",
 ]
@@ -28,12 +30,16 @@ __all__ = [
 Filters = Mapping[str, frozenset[str]]
 """The labels each filter lists, by the name of the fetchers' argument."""
 
+Naming = Callable[[str], str | None]
+"""Which of a root's datasets a file belongs to, as `dataset_name` says it for most."""
+
 FILTER_ENTITIES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "subjects": ("subject", "sub-"),
         "sessions": ("session", "ses-"),
         "tasks": ("task", "task-"),
         "acqs": ("acquisition", "acq-"),
+        "runs": ("run", "run-"),
         "datatypes": ("datatype", ""),
         "datasets": ("dataset", ""),
     }
@@ -60,12 +66,21 @@ def parse_filters(
     return MappingProxyType(filters)
 
 
+def dataset_name(relpath: str) -> str | None:
+    """Say which of a root's datasets a file belongs to, as the filter `datasets` names them."""
+    parts = relpath.split("/")
+    if parts[0] in ("derivatives", "sourcedata"):
+        return parts[1] if len(parts) > 2 else None
+    return "rawdata" if parts[0].startswith("sub-") else None
+
+
 def select(
     index: DatasetIndex,
     filters: Filters,
     *,
     keep: Callable[[str, Filters], bool] | None = None,
     name: str = "the dataset",
+    naming: Naming = dataset_name,
 ) -> DatasetIndex:
     """Return the files of an index that filters keep, and a dataset's own predicate too."""
     wanted = {
@@ -77,7 +92,7 @@ def select(
         index = index.restricted(lambda entry: keep(entry.relpath, filters))
     if not wanted:
         return index
-    values = {relpath: filterable_entities(relpath) for relpath in index}
+    values = {relpath: filterable_entities(relpath, naming=naming) for relpath in index}
     for filter_name in filters:
         entity = _entity(filter_name)
         known = {found[entity] for found in values.values() if entity in found}
@@ -91,18 +106,29 @@ def select(
     )
 
 
-def dataset_name(relpath: str) -> str | None:
-    """Say which of a root's datasets a file belongs to, as the filter `datasets` names them."""
-    parts = relpath.split("/")
-    if parts[0] in ("derivatives", "sourcedata"):
-        return parts[1] if len(parts) > 2 else None
-    return "rawdata" if parts[0].startswith("sub-") else None
-
-
-def filterable_entities(relpath: str) -> dict[str, str]:
+def filterable_entities(relpath: str, *, naming: Naming = dataset_name) -> dict[str, str]:
     """Return what filters are matched with."""
-    dataset = dataset_name(relpath)
-    return {} if dataset is None else {**parse_entities(relpath), "dataset": dataset}
+    dataset = naming(relpath)
+    if dataset is None:
+        return {}
+    entities = {**parse_entities(relpath), "dataset": dataset}
+    if "subject" not in entities:
+        # A folder `angio` that no subject owns is not a datatype: `derivatives/Params/angio`.
+        entities.pop("datatype", None)
+    return entities
+
+
+def labels_of(
+    index: Iterable[str],
+    filter_name: str,
+    *,
+    with_all: Iterable[str] = (),
+    naming: Naming = dataset_name,
+) -> set[str]:
+    """Collect the labels of a filter, of files that have the entities of some other filters too."""
+    needed = {_entity(name) for name in (filter_name, *with_all) if name in FILTER_ENTITIES}
+    each = (filterable_entities(relpath, naming=naming) for relpath in index)
+    return {entities[_entity(filter_name)] for entities in each if needed <= entities.keys()}
 
 
 def _parse_labels(name: str, value: str | Iterable[str]) -> frozenset[str]:

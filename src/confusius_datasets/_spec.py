@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from confusius_datasets._selection import Filters
+from confusius_datasets._selection import Filters, Naming, dataset_name
 from confusius_datasets._sources import Source
 
 __all__ = ["DatasetSpec"]
@@ -32,14 +32,14 @@ class DatasetSpec:
         Size of the whole, in bytes; 0 where it is not known.
     citation : str, default: ""
         What to cite, or nothing.
-    licence : str, default: ""
+    bibtex : str, default: ""
+        The same as an entry of BibTeX.
+    license : str, default: ""
         The licence of the data.
     url : str, default: ""
         A page about it for people, or nothing.
-    bibtex : str, default: ""
-        The citation as an entry of BibTeX. If not provided, one is made of the citation.
-    version : str, default: ""
-        The version or release of the data, where the host has such.
+    version : str, optional
+        The release that this is. If not provided, the files may change on the host.
     file : str, optional
         The one image that a template consists of. If not provided, it is a dataset.
     filters : mapping of str to tuple of str, default: none
@@ -49,6 +49,10 @@ class DatasetSpec:
         What the selection rule cannot say: given a path below the root and all filters, whether the
         file may be downloaded. A function of a module, since a spec pickles. If not provided, the
         rule alone decides.
+    naming : callable, optional
+        Given a path below the root, which of the root's datasets the file belongs to; `None` for
+        what every filter lets through. If not provided, `rawdata` or the folder in `derivatives/`
+        or `sourcedata/`.
 
     Examples
     --------
@@ -66,13 +70,14 @@ class DatasetSpec:
     fetcher: str = ""
     nbytes: int = 0
     citation: str = ""
-    licence: str = ""
-    url: str = ""
     bibtex: str = ""
-    version: str = ""
+    license: str = ""
+    url: str = ""
+    version: str | None = None
     file: str | None = None
     filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     keep: Callable[[str, Filters], bool] | None = None
+    naming: Naming = dataset_name
 
     @property
     def kind(self) -> str:
@@ -81,10 +86,11 @@ class DatasetSpec:
 
     @property
     def notice(self) -> str:
-        """What a fetcher prints about the source to cite; nothing for data without one."""
+        """What a fetcher prints of the source to cite and the licence; nothing without a source."""
         if not self.citation:
             return ""
         return (
             f"If you use this {self.kind} in your work, please cite the following source:\n"
-            f"{self.citation}"
+            f"{self.citation}\n"
+            f"Licence: {self.license or 'not known'}"
         )

@@ -20,6 +20,7 @@ __all__ = [
     "did_you_mean",
     "format_nbytes",
     "list_some",
+    "print_once",
     "quote_short",
     "warn_user",
 ]
@@ -60,6 +61,12 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
 
     nearest = max((folded for folded in by_folded if folded in near), key=ratio)
     return f"Did you mean {by_folded[nearest]!r}? "
+
+
+@functools.cache  # what was printed before comes from the cache, that is, not at all
+def print_once(text: str) -> None:
+    """Print a text if this process has not printed it before."""
+    print(text)  # noqa: T201 - this is what it is for
 
 
 def count_files(number: int) -> str:

@@ -4,6 +4,7 @@ Every error is a `ConfusiusDatasetsError` and also the builtin a caller would gu
 
     ConfusiusDatasetsError
     ├── ArgumentError (ValueError)            an argument of a function cannot be used
+    │   ├── UnknownArgumentError (TypeError)  … a fetcher has no argument of this name
     │   └── FilterError                       … a filter of a fetcher or of a query
     │       ├── UnknownLabelError             … … a label or dataset that is nowhere (NoMatchError)
     │       ├── UnknownEntityError            … … an entity that no file has
@@ -74,6 +75,7 @@ __all__ = [
     "RemoteNotFoundError",
     "SettingError",
     "SourceError",
+    "UnknownArgumentError",
     "UnknownEntityError",
     "UnknownGetterError",
     "UnknownKeyError",
@@ -89,6 +91,10 @@ class ConfusiusDatasetsError(Exception):
 
 class ArgumentError(ConfusiusDatasetsError, ValueError):
     """An argument of a function cannot be used; nothing was done."""
+
+
+class UnknownArgumentError(ArgumentError, TypeError):
+    """A function has no argument of the name that was given; nothing was done."""
 
 
 class SettingError(ConfusiusDatasetsError, ValueError):

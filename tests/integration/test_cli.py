@@ -39,6 +39,15 @@ def test_fetch_downloads_what_filters_select(
     assert str(root) in capsys.readouterr().out
 
 
+def test_option_that_is_repeated_adds(data_dir: Path) -> None:
+    """`--subjects a --subjects b` selects both, as `--subjects a b` does."""
+    words = "fetch sample --subjects mouse1 --subjects mouse2 --tasks rest --quiet"
+
+    assert main(words.split()) == 0
+    names = {path.name for path in (data_dir / "sample-bids").glob("sub-*")}
+    assert names == {"sub-mouse1", "sub-mouse2"}
+
+
 @pytest.mark.parametrize("name", ["sample", "fetch_sample"])
 def test_fetch_takes_both_spellings_of_a_name(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

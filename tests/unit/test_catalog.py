@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 import pickle
 import re
+from typing import Any
 
 import pytest
 
 import confusius_datasets
+from confusius_datasets import fetch_nunez_elizalde_2022
 from confusius_datasets._catalog import (
     CYBIS_PEREIRA_2026,
     NUNEZ_ELIZALDE_2022,
@@ -20,6 +22,7 @@ from confusius_datasets._selection import FILTER_ENTITIES
 from confusius_datasets._sources import OSFSource
 from confusius_datasets._spec import DatasetSpec
 from confusius_datasets._text import format_nbytes
+from confusius_datasets.errors import UnknownArgumentError
 
 each_spec = pytest.mark.parametrize("spec", DATASETS.values(), ids=lambda spec: spec.name)
 
@@ -59,7 +62,7 @@ def test_fetcher_says_where_the_data_are_from(spec: DatasetSpec) -> None:
     text = inspect.getdoc(getattr(confusius_datasets, spec.fetcher)) or ""
     links = re.findall(r"https://doi\.org/\S+", spec.citation)
 
-    assert spec.licence in text
+    assert spec.license in text
     assert spec.url in text
     assert all(link in text for link in links)
     assert links or not spec.citation
@@ -91,15 +94,50 @@ def test_fetcher_takes_the_folder_first_and_the_rest_by_name(spec: DatasetSpec) 
 
 
 @each_spec
-def test_notice_asks_for_the_citation(spec: DatasetSpec) -> None:
+def test_notice_asks_for_the_citation_and_says_the_licence(spec: DatasetSpec) -> None:
     """Data of a paper say how to cite it; simulated ones have nothing to say."""
     kind = "template" if spec.file else "dataset"
 
     assert spec.notice == (
-        f"If you use this {kind} in your work, please cite the following source:\n{spec.citation}"
+        f"If you use this {kind} in your work, please cite the following source:\n"
+        f"{spec.citation}\nLicence: {spec.license}"
         if spec.citation
         else ""
     )
+
+
+@each_spec
+def test_bibtex_says_what_the_citation_says(spec: DatasetSpec) -> None:
+    """The entry has the authors' family names, the year and the DOI of the citation."""
+    authors = " ".join(re.findall(r"author = \{(.*?)\},\n", spec.bibtex, re.DOTALL))
+    doi = spec.citation.partition("https://doi.org/")[2]
+    year = re.search(r"\((\d{4})\)", spec.citation)
+
+    assert bool(spec.bibtex) is bool(spec.citation)
+    assert not doi or f"doi = {{{doi}}}" in spec.bibtex
+    assert year is None or f"year = {{{year[1]}}}" in spec.bibtex
+    for name in re.findall(
+        r"([^\W\d_][^,.&(]{2,}), (?:[^\W\d_]\.-?)", spec.citation.split(" (")[0]
+    ):
+        assert name.strip() in " ".join(authors.split()), name
+
+
+def test_fetcher_understands_what_others_call_its_arguments() -> None:
+    """A keyword of PyBIDS, or a slip, is an error that names the right one."""
+    fetch: Any = fetch_nunez_elizalde_2022
+    cases = {
+        "subject": "subjects",
+        "acquisition": "acqs",
+        "sesions": "sessions",
+        "scope": "datasets",
+    }
+    for given, meant in cases.items():
+        with pytest.raises(UnknownArgumentError, match=f"no argument '{given}'.*mean '{meant}'"):
+            fetch(**{given: "x"})
+    with pytest.raises(TypeError, match=r"no argument 'colour'\. It takes data_dir, datasets"):
+        fetch(colour="x")
+    with pytest.raises(TypeError, match="same as 'progress'"):
+        fetch(progress=False, progress_callback=print)
 
 
 @each_spec

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from confusius_datasets._fetch import fetcher
+
 if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["fetch_brainglobe_atlas"]
 
 
+@fetcher
 def fetch_brainglobe_atlas(
     atlas_name: str,
     *,

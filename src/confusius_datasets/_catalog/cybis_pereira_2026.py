@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from confusius_datasets._dataset import BIDSDataset
-from confusius_datasets._fetch import Labels, fetch
+from confusius_datasets._fetch import Labels, fetch, fetcher
 from confusius_datasets._sources import OSFSource
 from confusius_datasets._spec import DatasetSpec
 
@@ -27,7 +27,18 @@ CYBIS_PEREIRA_2026 = DatasetSpec(
         "vascular code for speed in the spatial navigation system. Cell Reports, 45(1). "
         "https://doi.org/10.1016/j.celrep.2025.116791"
     ),
-    licence="CC BY 4.0",
+    bibtex="""@article{CybisPereira2026,
+  title = {A vascular code for speed in the spatial navigation system},
+  author = {Cybis Pereira, F. and Castedo, S. H. and Le Meur-Diebolt, S. and Ialy-Radio, N.
+    and Bhattacharya, S. and Ferrier, J. and Osmanski, B. F. and Cocco, S. and Monasson, R. and
+    Pezet, S. and Tanter, M.},
+  journal = {Cell Reports},
+  volume = {45},
+  number = {1},
+  year = {2026},
+  doi = {10.1016/j.celrep.2025.116791}
+}""",
+    license="CC BY 4.0",
     url="https://osf.io/2v6f7/",
     filters={
         "datasets": (
@@ -47,6 +58,7 @@ CYBIS_PEREIRA_2026 = DatasetSpec(
 """Vascular coding of speed in freely moving rats."""
 
 
+@fetcher
 def fetch_cybis_pereira_2026(
     data_dir: str | os.PathLike[str] | None = None,
     *,

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from confusius_datasets._dataset import BIDSDataset
-from confusius_datasets._fetch import Labels, fetch
+from confusius_datasets._fetch import Labels, fetch, fetcher
 from confusius_datasets._sources import OSFSource
 from confusius_datasets._spec import DatasetSpec
 
@@ -26,7 +26,18 @@ NUNEZ_ELIZALDE_2022 = DatasetSpec(
         "& Carandini, M. (2022). Neural correlates of blood flow measured by ultrasound. Neuron, "
         "110(10), 1631-1640.e4. https://doi.org/10.1016/j.neuron.2022.02.012"
     ),
-    licence="CC BY 4.0",
+    bibtex="""@article{NunezElizalde2022,
+  title = {Neural correlates of blood flow measured by ultrasound},
+  author = {Nunez-Elizalde, A. O. and Krumin, M. and Reddy, C. B. and Montaldo, G. and Urban, A. and
+    Harris, K. D. and Carandini, M.},
+  journal = {Neuron},
+  volume = {110},
+  number = {10},
+  pages = {1631--1640.e4},
+  year = {2022},
+  doi = {10.1016/j.neuron.2022.02.012}
+}""",
+    license="CC BY 4.0",
     url="https://osf.io/43skw/",
     filters={
         "datasets": ("rawdata", "allenccf_align"),
@@ -40,6 +51,7 @@ NUNEZ_ELIZALDE_2022 = DatasetSpec(
 """Neural activity and cerebral blood volume in awake mice."""
 
 
+@fetcher
 def fetch_nunez_elizalde_2022(
     data_dir: str | os.PathLike[str] | None = None,
     *,

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from confusius_datasets._dataset import BIDSDataset
-from confusius_datasets._fetch import Labels, fetch
+from confusius_datasets._fetch import Labels, fetch, fetcher
 from confusius_datasets._sources import SampleSource
 from confusius_datasets._spec import DatasetSpec
 
@@ -22,7 +22,7 @@ SAMPLE = DatasetSpec(
     source=SampleSource(),
     nbytes=24_076_534,
     citation="",
-    licence="CC0 1.0",
+    license="CC0 1.0",
     url="",
     filters={
         "datasets": ("rawdata", "groundtruth"),
@@ -36,6 +36,7 @@ SAMPLE = DatasetSpec(
 """Simulated recordings that the package makes itself."""
 
 
+@fetcher
 def fetch_sample(
     data_dir: str | os.PathLike[str] | None = None,
     *,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from confusius_datasets._fetch import fetch_template
+from confusius_datasets._fetch import fetch_template, fetcher
 from confusius_datasets._sources import OSFSource
 from confusius_datasets._spec import DatasetSpec
 
@@ -31,13 +31,23 @@ TEMPLATE_PEPE_MARIANI_2026 = DatasetSpec(
         "connectome revealed by functional ultrasound imaging (fUSI). bioRxiv. "
         "https://doi.org/10.64898/2026.02.05.704055"
     ),
-    licence="CC BY 4.0",
+    bibtex="""@article{Pepe2026,
+  title = {Structural and dynamic embedding of the mouse functional connectome revealed by
+    functional ultrasound imaging ({fUSI})},
+  author = {Pepe, C. and Mariani, J.-C. and Urosevic, M. and Gini, S. and Stuefer, A. and Ricci, F.
+    and Galbusera, A. and Iurilli, G. and Gozzi, A.},
+  journal = {bioRxiv},
+  year = {2026},
+  doi = {10.64898/2026.02.05.704055}
+}""",
+    license="CC BY 4.0",
     url="https://osf.io/43tu9/",
     file=TEMPLATE_FILE,
 )
 """Mouse fUSI template aligned with the Allen atlas."""
 
 
+@fetcher
 def fetch_template_pepe_mariani_2026(
     data_dir: str | os.PathLike[str] | None = None,
     *,

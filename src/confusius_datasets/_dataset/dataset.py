@@ -104,7 +104,12 @@ class BIDSDataset(Folder):
 
     @property
     def name(self) -> str:
-        """Name of the dataset; for a folder of one's own, the folder's."""
+        """Name of the folder, as that of its path."""
+        return self._root.name
+
+    @property
+    def dataset_name(self) -> str:
+        """Short name of the dataset; of a folder of one's own, the folder's."""
         return self._local.name
 
     # What is told of it.
@@ -173,16 +178,17 @@ class BIDSDataset(Folder):
 
     def __repr__(self) -> str:
         if not self._local.has_host:
-            return f"<BIDSDataset {self.name} at {self._root}, local files only>"
+            return f"<BIDSDataset {self.dataset_name} at {self._root}, local files only>"
         try:
             index, here = self.index, self._local.on_disk()
         except (ConfusiusDatasetsError, OSError) as error:  # a repr must not fail
-            return f"<BIDSDataset {self.name} at {self._root}: {type(error).__name__} in its index>"
+            failed = f"{type(error).__name__} in its index"
+            return f"<BIDSDataset {self.dataset_name} at {self._root}: {failed}>"
         nbytes = sum(entry.size or 0 for entry in here)
         left = len(index) - len(here)
         rest = f"{left} files ({format_nbytes(index.nbytes - nbytes)}) left to download"
         return (
-            f"<BIDSDataset {self.name} at {self._root}: {len(here)} of {len(index)} files "
+            f"<BIDSDataset {self.dataset_name} at {self._root}: {len(here)} of {len(index)} files "
             f"({format_nbytes(nbytes)} of {format_nbytes(index.nbytes)}) on disk, "
             f"{rest if left else 'nothing left to download'}>"
         )

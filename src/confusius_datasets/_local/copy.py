@@ -91,11 +91,16 @@ class LocalCopy:
                 "known. Fetch the dataset again, or use open_dataset for what is on disk."
             ) from error
 
-    def open(self, *, refresh: bool = False) -> None:
-        """Make sure that there is an index, from the disk or the host; warn of what is outdated."""
+    def open(
+        self, *, refresh: bool = False, check: Callable[[DatasetIndex], None] | None = None
+    ) -> None:
+        """Make sure that there is an index, from the disk or the host; warn of what is outdated.
+
+        `check` may refuse the host's index before a folder is made for it.
+        """
         if self._source is None or (is_here(self._index_path(self._source)) and not refresh):
             return
-        if outdated := self.refresh():
+        if outdated := self.refresh(check=check):
             warn_user(
                 f"{count_files(len(outdated))} in {self.root} changed upstream since downloaded: "
                 f"{list_some(outdated)}. What is on disk was left as it is; to get the new "
@@ -103,11 +108,13 @@ class LocalCopy:
                 "matches it."
             )
 
-    def refresh(self) -> list[str]:
+    def refresh(self, *, check: Callable[[DatasetIndex], None] | None = None) -> list[str]:
         """Merge the host's index into the one on disk; return what is here in an older version."""
         if self._source is None:
             return []
         newest = self._list_files(self._source)
+        if check is not None:
+            check(newest)
         outdated: list[str] = []
 
         def merge(local: DatasetIndex | None) -> DatasetIndex:
