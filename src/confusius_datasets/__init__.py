@@ -24,10 +24,10 @@ if TYPE_CHECKING:
         fetch_sample,
         fetch_template_pepe_mariani_2026,
     )
-    from confusius_datasets._dataset import BIDSDataset, cache_info
-    from confusius_datasets._io import load, save, to_confusius
-    from confusius_datasets._open import list_datasets, open_dataset
-    from confusius_datasets._plot import plot_coverage, plot_slice, plot_template_with_atlas
+    from confusius_datasets._dataset import BIDSDataset
+    from confusius_datasets._io import load
+    from confusius_datasets._open import fetch_dataset, list_datasets, open_dataset
+    from confusius_datasets._plot import plot_slice, plot_template_with_atlas
 
 __version__ = "0.1.0"
 
@@ -36,9 +36,9 @@ __all__ = [
     "BIDSDataset",
     "BIDSFile",
     "Query",
-    "cache_info",
     "fetch_brainglobe_atlas",
     "fetch_cybis_pereira_2026",
+    "fetch_dataset",
     "fetch_nunez_elizalde_2022",
     "fetch_sample",
     "fetch_template_pepe_mariani_2026",
@@ -46,11 +46,8 @@ __all__ = [
     "list_datasets",
     "load",
     "open_dataset",
-    "plot_coverage",
     "plot_slice",
     "plot_template_with_atlas",
-    "save",
-    "to_confusius",
 ]
 
 _MODULES = ("errors", "sources")
@@ -60,9 +57,9 @@ _HOMES = {
     "BIDSDataset": "confusius_datasets._dataset",
     "BIDSFile": "bids.layout",
     "Query": "bids.layout",
-    "cache_info": "confusius_datasets._dataset",
     "fetch_brainglobe_atlas": "confusius_datasets._catalog",
     "fetch_cybis_pereira_2026": "confusius_datasets._catalog",
+    "fetch_dataset": "confusius_datasets._open",
     "fetch_nunez_elizalde_2022": "confusius_datasets._catalog",
     "fetch_sample": "confusius_datasets._catalog",
     "fetch_template_pepe_mariani_2026": "confusius_datasets._catalog",
@@ -70,11 +67,8 @@ _HOMES = {
     "list_datasets": "confusius_datasets._open",
     "load": "confusius_datasets._io",
     "open_dataset": "confusius_datasets._open",
-    "plot_coverage": "confusius_datasets._plot",
     "plot_slice": "confusius_datasets._plot",
     "plot_template_with_atlas": "confusius_datasets._plot",
-    "save": "confusius_datasets._io",
-    "to_confusius": "confusius_datasets._io",
 }
 
 

@@ -10,12 +10,13 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from confusius_datasets._cache import cache_folder, is_here, is_offline
 from confusius_datasets._dataset import BIDSDataset, open_local_copy
-from confusius_datasets._index import DatasetIndex
-from confusius_datasets._local import LocalCopy
+from confusius_datasets._index import DatasetIndex, FileEntry
+from confusius_datasets._local import LocalCopy, read_origin, write_origin
 from confusius_datasets._selection import (
     FILTER_ENTITIES,
     Filters,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from confusius_datasets._progress import ProgressOption
 
-__all__ = ["Labels", "fetch", "fetch_template", "fetcher"]
+__all__ = ["Labels", "check_labels", "fetch", "fetch_template", "fetcher"]
 
 Labels = str | Iterable[str] | None
 """What a filter takes: a label, several, or `None` for all."""
@@ -98,21 +99,26 @@ def fetch(
     download: bool,
     progress: ProgressOption,
     print_citation: bool,
+    root: Path | None = None,
 ) -> BIDSDataset:
-    """Fetch a dataset: what every fetcher of one does."""
+    """Fetch a dataset, into its usual folder unless `root` is given: what every fetcher does."""
     filters = parse_filters(given, valid=spec.filters, name=spec.name)
-    local = _local_copy(spec, data_dir)
+    local = _local_copy(spec, data_dir, root)
+    _check_origin(spec, local.root)
     # Before anything is downloaded: a licence may forbid what somebody is about to do.
     _print_notice(spec, print_citation)
     check = None
-    if isinstance(data_dir, str) and not is_here(cache_folder(data_dir)):
+    if root is None and isinstance(data_dir, str) and not is_here(cache_folder(data_dir)):
         check = functools.partial(_refuse_label, spec, data_dir)
         check(_usual_index(spec))
     local.open(refresh=refresh, check=check)
+    _remember_origin(spec, local.root)
     index = local.index
     selected = select(index, filters, keep=spec.keep, name=spec.name, naming=spec.naming)
     _warn_if_emptied(index, selected, filters, spec)
-    wanted = selected if download else filter(_describes, index)
+    # A folder that was opened by its path may be read-only; what it has is enough.
+    described = [] if root else filter(_describes, index)
+    wanted = selected if download else described
     if download or not is_offline():  # what describes the dataset is wanted, but not needed
         local.ensure(wanted, progress=progress)
     return open_local_copy(local, spec, progress=progress)
@@ -141,14 +147,50 @@ def fetch_template(
         local.refresh()
         stale = is_here(path) and local.verify([file])[file] != "ok"
         local.ensure([file], progress=progress, force=stale)
+        _remember_origin(spec, local.root)
     template = load(path)
     template.attrs["citation"] = spec.citation
     return template
 
 
-def _local_copy(spec: DatasetSpec, data_dir: str | os.PathLike[str] | None) -> LocalCopy:
+def check_labels(dataset: BIDSDataset, given: Mapping[str, Labels]) -> None:
+    """Refuse labels that a folder without a host does not have; there is nothing to download."""
+    filters = parse_filters(given, name=dataset.name)
+    relpaths = LocalCopy(dataset.root).walk().files
+    index = DatasetIndex(map(FileEntry, relpaths), origin=str(dataset.root))
+    select(index, filters, name=dataset.name)
+
+
+def _local_copy(
+    spec: DatasetSpec, data_dir: str | os.PathLike[str] | None, root: Path | None = None
+) -> LocalCopy:
     """Return the local copy of a dataset, which may be empty, without touching the disk."""
-    return LocalCopy(cache_folder(data_dir) / spec.folder, spec.source, name=spec.name)
+    folder = cache_folder(data_dir) / spec.folder if root is None else root
+    return LocalCopy(folder, spec.source, name=spec.name)
+
+
+def _check_origin(spec: DatasetSpec, root: Path) -> None:
+    """Refuse a folder that holds another dataset; two addresses may give one folder's name."""
+    known = _known_origin(root)
+    if known not in (None, spec.name):
+        raise CacheError(
+            f"{root} holds {known}, so {spec.name} cannot be fetched into it. Choose another "
+            "folder with data_dir=, or delete this one."
+        )
+
+
+def _remember_origin(spec: DatasetSpec, root: Path) -> None:
+    """Let a root remember its dataset, so that its path is enough to open it again."""
+    if _known_origin(root) is None:
+        write_origin(root, spec.name)
+
+
+def _known_origin(root: Path) -> str | None:
+    """Return what a root remembers, if that can be believed."""
+    try:
+        return read_origin(root)
+    except CacheError:
+        return None
 
 
 def _print_notice(spec: DatasetSpec, wanted: bool) -> None:

@@ -1,4 +1,4 @@
-"""The table of all datasets by name, and `open_dataset` for a folder that is here already.
+"""A name, an address or a folder → a dataset; and the table of all that have a name.
 
 Nothing here knows a host's protocol.
 """
@@ -9,8 +9,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from confusius_datasets._cache import cache_folder
+from confusius_datasets._cache import cache_folder, is_here
 from confusius_datasets._catalog import (
     CYBIS_PEREIRA_2026,
     NUNEZ_ELIZALDE_2022,
@@ -18,11 +19,24 @@ from confusius_datasets._catalog import (
     TEMPLATE_PEPE_MARIANI_2026,
 )
 from confusius_datasets._dataset import BIDSDataset
-from confusius_datasets._paths import HIDDEN_FOLDER, INDEX_NAMES
-from confusius_datasets._spec import DatasetSpec
-from confusius_datasets._text import format_nbytes
+from confusius_datasets._fetch import Labels, check_labels, fetch, fetcher
+from confusius_datasets._local import read_origin
+from confusius_datasets._paths import HIDDEN_FOLDER, INDEX_NAMES, absolute_path
+from confusius_datasets._spec import DatasetSpec, is_address, list_forms, spec_at
+from confusius_datasets._text import did_you_mean, format_nbytes, warn_user
+from confusius_datasets.errors import UnknownDatasetError
 
-__all__ = ["DATASETS", "list_datasets", "open_dataset"]
+if TYPE_CHECKING:
+    from confusius_datasets._progress import ProgressOption
+
+__all__ = [
+    "DATASETS",
+    "fetch_dataset",
+    "find_named",
+    "list_datasets",
+    "locate",
+    "open_dataset",
+]
 
 DATASETS: Mapping[str, DatasetSpec] = MappingProxyType(
     {
@@ -33,32 +47,209 @@ DATASETS: Mapping[str, DatasetSpec] = MappingProxyType(
 """Every dataset by its name, in the order of the table; the sample is last, and not in it."""
 
 
-def open_dataset(root: str | os.PathLike[str]) -> BIDSDataset:
-    """Open any local BIDS folder as a dataset; nothing is ever downloaded into it.
+@fetcher
+def open_dataset(
+    where: str | os.PathLike[str],
+    /,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    refresh: bool = False,
+    progress: ProgressOption = True,
+) -> BIDSDataset:
+    """Open a dataset by its folder, its address or its name; no data are downloaded yet.
+
+    The index and what describes the dataset come, unless they are on disk; recordings come when
+    `get` or `load` answers with them. A folder into which a dataset was fetched remembers from
+    where; any other folder is a dataset of the files that are in it.
 
     Parameters
     ----------
-    root : str or path-like
-        Folder of the dataset; a leading `~` is expanded.
+    where : str or path-like
+        A folder, with a leading `~` expanded; a name such as `"nunez-elizalde-2022"`; or an address
+        such as `"osf:43skw/nunez-elizalde-2022-bids"` or `"https://lab.example/data/manifest.json"`.
+        A text that is a name stands for that dataset; write `"./sample"` for a folder called so.
+    data_dir : str or path-like, optional
+        Folder of all datasets, for what is not a folder itself. If not provided, see
+        `get_datasets_dir`.
+    refresh : bool, default: False
+        Whether to get the host's index again first, to find files added since.
+    progress : bool or callable, default: True
+        As for `fetch_nunez_elizalde_2022`.
 
     Returns
     -------
     BIDSDataset
-        The dataset, with `get`, `load` and the rest over the files that are there.
+        The whole dataset, with `get`, `load` and the rest.
 
     Raises
     ------
+    UnknownDatasetError
+        If it is neither a folder, nor the name of a dataset, nor an address.
+    ArgumentError
+        If it is an address, but not a right one; the message shows the forms.
     CacheError
-        If there is no such folder.
+        If another user wrote into the folder from where its files would come.
+    SourceError, OfflineError, DatasetIndexError
+        As for `fetch_nunez_elizalde_2022`.
 
     Examples
     --------
-    >>> from confusius_datasets import fetch_sample, open_dataset
-    >>> dataset = open_dataset(fetch_sample(tasks="rest", progress=False))
+    >>> from confusius_datasets import open_dataset
+    >>> dataset = open_dataset("sample", progress=False)
     >>> dataset.get_subjects()
     ['mouse1', 'mouse2']
+    >>> open_dataset(dataset.root) == dataset
+    True
     """
-    return BIDSDataset(root)
+    spec, root = locate(where)
+    if spec is None:
+        return BIDSDataset(where, progress=progress)
+    return fetch(
+        spec,
+        data_dir,
+        {},
+        root=root,
+        refresh=refresh,
+        download=False,
+        progress=progress,
+        print_citation=False,
+    )
+
+
+@fetcher
+def fetch_dataset(
+    where: str | os.PathLike[str],
+    data_dir: str | os.PathLike[str] | None = None,
+    *,
+    datasets: Labels = None,
+    subjects: Labels = None,
+    sessions: Labels = None,
+    tasks: Labels = None,
+    acqs: Labels = None,
+    runs: Labels = None,
+    datatypes: Labels = None,
+    version: str | None = None,
+    refresh: bool = False,
+    download: bool = True,
+    progress: ProgressOption = True,
+    print_citation: bool = True,
+) -> BIDSDataset:
+    """Fetch a dataset by its address, its name or its folder, or the part that filters select.
+
+    Parameters
+    ----------
+    where : str or path-like
+        As for `open_dataset`.
+    data_dir : str or path-like, optional
+        As for `open_dataset`.
+    datasets : str or list of str, optional
+        `rawdata`, or folders in `derivatives/` and `sourcedata/`. If not provided, all.
+    subjects : str or list of str, optional
+        Labels, with or without `sub-`. If not provided, all.
+    sessions : str or list of str, optional
+        Labels, with or without `ses-`. If not provided, all.
+    tasks : str or list of str, optional
+        Labels, with or without `task-`. If not provided, all.
+    acqs : str or list of str, optional
+        Labels, with or without `acq-`. If not provided, all.
+    runs : str or list of str, optional
+        Labels, with or without `run-`. If not provided, all.
+    datatypes : str or list of str, optional
+        Folders such as `fusi` or `angio`. If not provided, all.
+    version : str, optional
+        A release, where the host has releases. If not provided, what the address says, or the
+        newest.
+    refresh : bool, default: False
+        As for `fetch_nunez_elizalde_2022`.
+    download : bool, default: True
+        As for `fetch_nunez_elizalde_2022`.
+    progress : bool or callable, default: True
+        As for `fetch_nunez_elizalde_2022`.
+    print_citation : bool, default: True
+        Whether to print what to cite and the licence, where they are known.
+
+    Returns
+    -------
+    BIDSDataset
+        The whole dataset, on disk or not; it can be used like the path of its root.
+
+    Raises
+    ------
+    UnknownDatasetError, ArgumentError, CacheError
+        As for `open_dataset`.
+    ConfusiusDatasetsError
+        As `fetch_nunez_elizalde_2022`, in the same cases.
+
+    Examples
+    --------
+    >>> from confusius_datasets import fetch_dataset
+    >>> dataset = fetch_dataset("sample", subjects="mouse1", tasks="rest", progress=False)
+    >>> len(dataset.missing(subject="mouse1", task="rest"))
+    0
+    """
+    spec, root = locate(where, version=version)
+    given = {
+        "datasets": datasets,
+        "subjects": subjects,
+        "sessions": sessions,
+        "tasks": tasks,
+        "acqs": acqs,
+        "runs": runs,
+        "datatypes": datatypes,
+    }
+    if spec is None:
+        dataset = BIDSDataset(where, progress=progress)
+        check_labels(dataset, given)
+        return dataset
+    return fetch(
+        spec,
+        data_dir,
+        given,
+        root=root,
+        refresh=refresh,
+        download=download,
+        progress=progress,
+        print_citation=print_citation,
+    )
+
+
+def locate(
+    where: str | os.PathLike[str], *, version: str | None = None
+) -> tuple[DatasetSpec | None, Path | None]:
+    """Find out which dataset is meant, if one with a host, and its folder, if that was given."""
+    if isinstance(where, str):
+        if is_address(where):
+            return _find_at(where, version), None
+        if spec := find_named(where):
+            return spec, None
+        if not is_here(absolute_path(where)):
+            raise UnknownDatasetError(
+                f"There is no folder {absolute_path(where)}, and {where!r} is neither a dataset's "
+                f"name nor an address. {did_you_mean(where, DATASETS)}Names are "
+                f"{', '.join(DATASETS)}; an address is {list_forms()}."
+            )
+    root = absolute_path(where)
+    origin = read_origin(root)
+    if origin is None:
+        return None, root
+    spec = _find_at(origin) if is_address(origin) else find_named(origin)
+    if spec is None:
+        warn_user(
+            f"{root} was fetched as {origin!r}, a name that is not known here, so what is missing "
+            "cannot be downloaded. Install or register what has that dataset."
+        )
+    return spec, root
+
+
+def find_named(name: str) -> DatasetSpec | None:
+    """Return the dataset of a name, which may also be that of its fetcher."""
+    return DATASETS.get(name.removeprefix("fetch_").replace("_", "-"))
+
+
+def _find_at(address: str, version: str | None = None) -> DatasetSpec:
+    """Return the dataset of an address; one of the table is that one, in its own folder."""
+    spec = spec_at(address, version)
+    return next((known for known in DATASETS.values() if known.source == spec.source), spec)
 
 
 def list_datasets(data_dir: str | os.PathLike[str] | None = None) -> None:

@@ -8,10 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from confusius_datasets._selection import Filters, Naming, dataset_name
-from confusius_datasets._sources import Source
+from confusius_datasets._selection import (
+    FILTER_ENTITIES,
+    Filters,
+    Naming,
+    dataset_name,
+)
+from confusius_datasets._sources import Source, is_address, list_forms, parse_address
 
-__all__ = ["DatasetSpec"]
+__all__ = ["DatasetSpec", "is_address", "list_forms", "spec_at"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,3 +99,15 @@ class DatasetSpec:
             f"{self.citation}\n"
             f"Licence: {self.license or 'not known'}"
         )
+
+
+def spec_at(address: str, version: str | None = None) -> DatasetSpec:
+    """Describe the dataset at an address; its name is the address in its usual spelling."""
+    found = parse_address(address, version)
+    return DatasetSpec(
+        name=found.text,
+        folder=found.folder,
+        source=found.source,
+        filters=dict.fromkeys(FILTER_ENTITIES, ()),
+        version=found.version,
+    )

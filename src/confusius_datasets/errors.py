@@ -5,6 +5,7 @@ Every error is a `ConfusiusDatasetsError` and also the builtin a caller would gu
     ConfusiusDatasetsError
     ├── ArgumentError (ValueError)            an argument of a function cannot be used
     │   ├── UnknownArgumentError (TypeError)  … a fetcher has no argument of this name
+    │   ├── UnknownDatasetError (CacheError)  … neither a name, nor an address, nor a folder
     │   └── FilterError                       … a filter of a fetcher or of a query
     │       ├── UnknownLabelError             … … a label or dataset that is nowhere (NoMatchError)
     │       ├── UnknownEntityError            … … an entity that no file has
@@ -76,6 +77,7 @@ __all__ = [
     "SettingError",
     "SourceError",
     "UnknownArgumentError",
+    "UnknownDatasetError",
     "UnknownEntityError",
     "UnknownGetterError",
     "UnknownKeyError",
@@ -141,6 +143,10 @@ class UnsafePathError(DatasetIndexError):
 
 class CacheError(ConfusiusDatasetsError, OSError):
     """The folder that holds the data cannot be read or written as asked."""
+
+
+class UnknownDatasetError(ArgumentError, CacheError):
+    """What should be a dataset is neither a known name, nor an address, nor a folder."""
 
 
 class NotEnoughSpaceError(CacheError):

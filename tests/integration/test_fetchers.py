@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from confusius_datasets import (
+    BIDSDataset,
     fetch_cybis_pereira_2026,
     fetch_nunez_elizalde_2022,
     fetch_sample,
-    open_dataset,
 )
 from confusius_datasets.errors import ArgumentError, UnknownLabelError
 from confusius_datasets.testing import LocalOSF
@@ -114,4 +114,4 @@ def test_names_of_a_dataset_are_its_folders_and_its_short_one() -> None:
 
     assert dataset.name == dataset.root.name == "sample-bids"
     assert dataset.dataset_name == "sample"
-    assert open_dataset(dataset.root).dataset_name == "sample-bids"
+    assert BIDSDataset(dataset.root).dataset_name == "sample-bids"

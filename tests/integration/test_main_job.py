@@ -710,6 +710,7 @@ def test_dataset_pickles_and_works_in_another_process(osf: LocalOSF, tmp_path: P
 def test_open_dataset_works_without_a_host(osf: LocalOSF, monkeypatch: pytest.MonkeyPatch) -> None:
     """Any BIDS folder is a dataset whose files are all local."""
     root = fetch_quick_start().root
+    shutil.rmtree(root / ".confusius")  # where it remembers its host
     monkeypatch.setenv("CONFUSIUS_OFFLINE", "1")
     requests = len(osf.requests)
 

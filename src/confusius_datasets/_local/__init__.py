@@ -1,12 +1,15 @@
 """A root folder, and the host behind it if there is one.
 
-`copy.py` has the object that everything above asks; `snapshot.py` what it knows at one time.
-Nothing here knows PyBIDS or fetchers.
+`copy.py` has the object that everything above asks; `snapshot.py` what it knows at one time;
+`walk.py` the one walk over a folder; `origin.py` what a root remembers of its host. Nothing here
+knows PyBIDS or fetchers.
 """
 
 from __future__ import annotations
 
 from confusius_datasets._local.copy import LocalCopy
+from confusius_datasets._local.origin import read_origin, write_origin
 from confusius_datasets._local.snapshot import Snapshot
+from confusius_datasets._local.walk import Walk, walk_folder
 
-__all__ = ["LocalCopy", "Snapshot"]
+__all__ = ["LocalCopy", "Snapshot", "Walk", "read_origin", "walk_folder", "write_origin"]

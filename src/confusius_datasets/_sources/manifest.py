@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import urllib.parse
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,9 +11,10 @@ from confusius_datasets._index import INDEX_NAME, DatasetIndex, FileEntry
 from confusius_datasets._sources.http import HttpClient, HttpStream
 from confusius_datasets._sources.http_errors import shorten_url
 from confusius_datasets._sources.osf import OSF_FORMAT
+from confusius_datasets._sources.protocol import Scheme
 from confusius_datasets._sources.ranges import WHOLE, ByteRange
 
-__all__ = ["ManifestSource", "quote_relpath"]
+__all__ = ["WEB_SCHEMES", "ManifestSource", "quote_relpath"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +72,26 @@ class ManifestSource:
 def quote_relpath(relpath: str) -> str:
     """Write a path as part of an address; S3 takes a bare `+` for a space."""
     return urllib.parse.quote(relpath, safe="/")
+
+
+def _read_address(name: str, rest: str, version: str | None) -> tuple[str, ManifestSource]:
+    """Read the address of a list."""
+    parts = urllib.parse.urlsplit(f"{name}:{rest}")
+    if parts.username is not None or not parts.hostname:
+        raise ValueError("a server's name, without a password, is needed")
+    if parts.path.rpartition("/")[2] not in LIST_NAMES:
+        raise ValueError("it must end with the name of the file that lists the others")
+    return rest, ManifestSource(f"{name}:{rest}")
+
+
+LIST_NAMES = ("manifest.json", INDEX_NAME)
+"""Files by which a web folder says what is in it."""
+
+WEB_SCHEMES = tuple(
+    Scheme(
+        name,
+        f"https://HOST/FOLDER/FILE, FILE being {' or '.join(LIST_NAMES)}",
+        functools.partial(_read_address, name),
+    )
+    for name in ("https", "http")
+)

@@ -32,6 +32,7 @@ from confusius_datasets._sources.http import (
     next_address,
 )
 from confusius_datasets._sources.http_errors import shorten_url
+from confusius_datasets._sources.protocol import Scheme
 from confusius_datasets._sources.ranges import WHOLE, ByteRange
 from confusius_datasets._sources.records import JsonFormat, make_index
 from confusius_datasets._sources.retry import Pace
@@ -44,7 +45,7 @@ from confusius_datasets.errors import (
     SourceError,
 )
 
-__all__ = ["OSF_FORMAT", "OSFSource"]
+__all__ = ["OSF_FORMAT", "OSF_SCHEME", "OSFSource"]
 
 API_URL = "https://api.osf.io/v2"
 """OSF's API, unless `CONFUSIUS_OSF_API_URL` says otherwise."""
@@ -224,6 +225,26 @@ class OSFSource:
                     raise
                 # A mirror need not know filters.
         return None, seen
+
+
+_ADDRESS = re.compile(r"([a-z0-9]+)((?:/[^/]+)*)/?", re.IGNORECASE)
+
+
+def _read_address(rest: str, version: str | None) -> tuple[str, OSFSource]:
+    """Read the address of a project, or of a folder in it."""
+    match = _ADDRESS.fullmatch(rest)
+    if match is None:
+        raise ValueError
+    project, path = match[1].lower(), match[2].strip("/")
+    folder, _, name = path.rpartition("/")
+    is_image = name.endswith((".nii.gz", ".nii", ".scan"))
+    source = (
+        OSFSource(project, folder or None, name) if is_image else OSFSource(project, path or None)
+    )
+    return f"{project}/{path}".rstrip("/"), source
+
+
+OSF_SCHEME = Scheme("osf", "osf:PROJECT or osf:PROJECT/FOLDER", _read_address)
 
 
 class _Api:

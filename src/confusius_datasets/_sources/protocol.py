@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -10,7 +11,7 @@ from confusius_datasets._index import Checksum, DatasetIndex, FileEntry
 from confusius_datasets._sources.http import HttpClient
 from confusius_datasets._sources.ranges import WHOLE, ByteRange
 
-__all__ = ["ByteStream", "Source"]
+__all__ = ["ByteStream", "Scheme", "Source"]
 
 
 class ByteStream(Protocol):
@@ -181,3 +182,17 @@ class Source(Protocol):
             the host has a newer one: other programs read this file too.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """A kind of address, `name:…`.
+
+    `read` takes what follows the colon, and the version if one was given. It returns the same in
+    its usual spelling with the source, or raises `ValueError`.
+    """
+
+    name: str
+    form: str
+    read: Callable[[str, str | None], tuple[str, Source]]
+    versioned: bool = False

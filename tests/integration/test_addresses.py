@@ -1,0 +1,188 @@
+"""Any dataset by its address, its name, or a folder that remembers where it is from."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from confusius_datasets import fetch_dataset, fetch_nunez_elizalde_2022, fetch_sample, open_dataset
+from confusius_datasets.errors import (
+    ArgumentError,
+    CacheError,
+    UnknownDatasetError,
+    UnknownLabelError,
+)
+from confusius_datasets.testing import LocalOSF, LocalWeb
+from replicas import CYBIS_PATHS, replica_files
+
+LAB = "osf:ab3de/studies/whiskers"
+FILES = replica_files(CYBIS_PATHS)
+
+
+@pytest.fixture
+def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalWeb]:
+    """Serve a dataset from a web folder that lists its files."""
+    with LocalWeb() as server:
+        server.add_folder("data", FILES, index="manifest.json", hashes="sha256")
+        yield server
+
+
+def address_of(web: LocalWeb) -> str:
+    """Return the address of the web folder's list."""
+    return f"{web.url('web')}/data/manifest.json"
+
+
+def test_dataset_by_its_address_costs_the_index_and_what_describes_it(
+    web: LocalWeb, data_dir: Path
+) -> None:
+    """No recording comes until one is asked for."""
+    dataset = open_dataset(address_of(web), progress=False)
+
+    here = {path.name for path in dataset.root.rglob("*") if path.is_file()}
+    assert {"participants.tsv", "README"} <= here
+    assert not any(name.startswith("sub-") for name in here)
+    assert dataset.root.parent == data_dir / "http"
+    assert dataset.root.name.endswith("_data_manifest.json")
+    assert ":" not in dataset.root.name
+    assert dataset.load(subject="rat73", acquisition="slice32", suffix="pwd", datatype="fusi").size
+    assert pickle.loads(pickle.dumps(dataset)) == dataset  # noqa: S301 - our own bytes
+
+
+def test_folder_remembers_its_address(web: LocalWeb, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path alone is enough later, without a request until something is missing."""
+    root = open_dataset(address_of(web), progress=False).root
+    seen = len(web.requests)
+
+    again = open_dataset(os.fspath(root), progress=False)
+    subjects = again.get_subjects()
+
+    assert len(web.requests) == seen
+    assert subjects == ["rat73", "rat75", "rat83", "rat84"]
+    assert again.dataset_name == address_of(web)
+    assert again.get(subject="rat84", suffix="pwd")
+    assert len(web.requests) == seen + 1
+
+
+def test_address_that_another_user_wrote_is_an_error_that_names_it(
+    web: LocalWeb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who may write into a shared folder does not choose from where others download."""
+    root = open_dataset(address_of(web), progress=False).root
+    origin = root / ".confusius" / "origin"
+    origin.write_text("https://evil.example/manifest.json")
+    fstat = os.fstat
+
+    def fstat_of_another(descriptor: int) -> os.stat_result:
+        status = list(fstat(descriptor))
+        status[4] += 1
+        return os.stat_result(status)
+
+    monkeypatch.setattr(os, "fstat", fstat_of_another)
+    with pytest.raises(CacheError, match=r"'https://evil\.example/manifest\.json'.*another user"):
+        open_dataset(root)
+
+
+def test_folder_of_another_dataset_is_not_written_into(web: LocalWeb) -> None:
+    """Two addresses whose folders have one name do not mix."""
+    root = open_dataset(address_of(web), progress=False).root
+    (root / ".confusius" / "origin").write_text("osf:ab3de")
+
+    with pytest.raises(CacheError, match="holds osf:ab3de"):
+        open_dataset(address_of(web), progress=False)
+
+
+def test_address_of_the_table_is_that_dataset_in_its_own_root(
+    osf: LocalOSF, data_dir: Path
+) -> None:
+    """Nothing is downloaded twice because of how a dataset is called."""
+    by_address = open_dataset("osf:43skw/nunez-elizalde-2022-bids", progress=False)
+    template = open_dataset("osf:43tu9/pepe-mariani-2026-fusi-template.nii.gz", progress=False)
+
+    assert by_address.root == data_dir / "nunez-elizalde-2022-bids"
+    assert by_address.dataset_name == "nunez-elizalde-2022"
+    assert by_address == open_dataset("nunez-elizalde-2022", progress=False)
+    assert by_address == open_dataset(by_address.root)
+    assert by_address == fetch_nunez_elizalde_2022(download=False, progress=False)
+    assert template.root == data_dir / "pepe-mariani-2026-template"
+
+
+def test_osf_folder_without_an_index_is_walked(
+    osf: LocalOSF, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lab's project needs nothing but its files."""
+    monkeypatch.setenv("OSF_TOKEN", "secret")  # without one, listings are paced
+    for relpath, data in FILES.items():
+        osf.add_file("ab3de", f"studies/whiskers/{relpath}", data)
+
+    dataset = fetch_dataset(LAB, subjects="rat73", datasets="rawdata", progress=False)
+
+    assert dataset.root == data_dir / "osf" / "ab3de_studies_whiskers"
+    assert set(dataset.index) == set(CYBIS_PATHS)
+    assert {path.name for path in dataset.glob("sub-*")} == {"sub-rat73"}
+
+
+def test_filters_of_an_address_are_checked_like_a_fetchers(web: LocalWeb) -> None:
+    """A label that exists nowhere is an error that names the nearest."""
+    with pytest.raises(UnknownLabelError, match="Did you mean 'rat73'"):
+        fetch_dataset(address_of(web), subjects="rat76", progress=False)
+
+
+def test_folder_of_ones_own_has_no_remote_side(tmp_path: Path) -> None:
+    """It is what is in it; labels are checked all the same."""
+    path = tmp_path / "sub-01" / "fusi" / "sub-01_task-rest_pwd.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+
+    assert "local files only" in repr(open_dataset(tmp_path))
+    assert fetch_dataset(tmp_path, subjects="01").get_tasks() == ["rest"]
+    with pytest.raises(UnknownLabelError, match="no subject '02'"):
+        fetch_dataset(tmp_path, subjects="02")
+
+
+@pytest.mark.parametrize(
+    ("where", "error", "message"),
+    [
+        (
+            "osff:43skw",
+            ArgumentError,
+            r"mean 'osf'\? An address is osf:PROJECT or .*https:",
+        ),
+        ("s3://bucket/x", ArgumentError, "'s3' is not a kind of address"),
+        ("osf:", ArgumentError, "expected osf:PROJECT"),
+        ("https://lab.example/data/", ArgumentError, "expected https://HOST/FOLDER/FILE"),
+        ("https://me:secret@lab.example/manifest.json", ArgumentError, "without a password"),
+        ("nunez-elizalde-2002", UnknownDatasetError, "Did you mean 'nunez-elizalde-2022'"),
+        ("no/such/folder", UnknownDatasetError, "There is no folder .*an address is osf:PROJECT"),
+    ],
+)
+def test_wrong_address_is_an_error_that_shows_the_forms(
+    where: str, error: type[Exception], message: str, data_dir: Path
+) -> None:
+    """Nothing is asked of anybody, and no folder is made."""
+    for function in (open_dataset, fetch_dataset):
+        with pytest.raises(error, match=message):
+            function(where)
+    assert not data_dir.exists()
+
+
+def test_address_without_versions_refuses_one(web: LocalWeb) -> None:
+    """What cannot be heeded is not ignored."""
+    with pytest.raises(ArgumentError, match="have no versions"):
+        fetch_dataset(address_of(web), version="1.0")
+
+
+def test_root_of_a_dataset_that_is_not_known_here_is_a_folder_with_a_warning(
+    data_dir: Path,
+) -> None:
+    """A dataset of a package that is not installed is still what is on disk."""
+    root = fetch_sample(subjects="mouse1", tasks="rest", progress=False).root
+    (root / ".confusius" / "origin").write_text("lab-only")
+
+    with pytest.warns(UserWarning, match="'lab-only', a name that is not known here"):
+        dataset = open_dataset(root)
+
+    assert dataset.get_subjects() == ["mouse1"]
