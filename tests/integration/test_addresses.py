@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,11 +17,20 @@ from confusius_datasets.errors import (
     UnknownDatasetError,
     UnknownLabelError,
 )
-from confusius_datasets.testing import LocalOSF, LocalWeb
+from confusius_datasets.testing import (
+    LocalDataverse,
+    LocalOpenNeuro,
+    LocalOSF,
+    LocalWeb,
+    LocalZenodo,
+    ZipMember,
+    build_zip,
+)
 from replicas import CYBIS_PATHS, replica_files
 
 LAB = "osf:ab3de/studies/whiskers"
 FILES = replica_files(CYBIS_PATHS)
+ARCHIVE = build_zip([ZipMember(f"study/{relpath}", data) for relpath, data in FILES.items()])
 
 
 @pytest.fixture
@@ -123,6 +133,86 @@ def test_osf_folder_without_an_index_is_walked(
     assert dataset.root == data_dir / "osf" / "ab3de_studies_whiskers"
     assert set(dataset.index) == set(CYBIS_PATHS)
     assert {path.name for path in dataset.glob("sub-*")} == {"sub-rat73"}
+
+
+@pytest.mark.parametrize(
+    ("server", "serve", "address", "folder"),
+    [
+        (
+            LocalOpenNeuro,
+            lambda host: host.add_snapshot("ds000246", "1.0.1", FILES),
+            "openneuro:ds000246@1.0.1",
+            "openneuro/ds000246@1.0.1",
+        ),
+        (
+            LocalZenodo,
+            lambda host: host.add_record("15476373", {"dataset.zip": ARCHIVE}),
+            "zenodo:15476373/dataset.zip",
+            "zenodo/15476373_dataset.zip",
+        ),
+        (
+            LocalDataverse,
+            lambda host: host.add_dataset("doi:10.7910/DVN/AB12", FILES, version="1.2"),
+            "dataverse:data.example.org/doi:10.7910/DVN/AB12@1.2",
+            "dataverse/data.example.org_doi_10.7910_DVN_AB12@1.2",
+        ),
+        (
+            LocalDataverse,
+            lambda host: host.add_dataset("doi:10.17617/3.7QCU1F", {"my data.zip": ARCHIVE}),
+            "dataverse:edmond.mpg.de/doi:10.17617/3.7QCU1F/my data.zip",
+            "dataverse/edmond.mpg.de_doi_10.17617_3.7QCU1F_my data.zip",
+        ),
+        (
+            LocalOSF,
+            lambda host: host.add_file("ab3de", "lab/dataset.zip", ARCHIVE),
+            "osf:ab3de/lab/dataset.zip",
+            "osf/ab3de_lab_dataset.zip",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_each_kind_of_address_opens_its_dataset(
+    server: type[Any],
+    serve: Callable[[Any], None],
+    address: str,
+    folder: str,
+    data_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One object, whatever the host; its files are in a folder of the address's name."""
+    with server() as host:
+        serve(host)
+        for name, value in host.environ.items():
+            monkeypatch.setenv(name, value)
+
+        dataset = fetch_dataset(address, subjects="rat84", progress=False)
+        again = open_dataset(dataset.root)
+
+        assert dataset.root == data_dir / folder
+        assert dataset == again
+        assert dataset.dataset_name == address
+        assert set(dataset.index) == set(CYBIS_PATHS)
+        (image,) = dataset.get(subject="rat84", suffix="pwd", download=False)
+        assert (
+            Path(image.path).read_bytes() == FILES[Path(image.path).relative_to(dataset).as_posix()]
+        )
+
+
+def test_version_is_part_of_an_address_or_an_argument(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each version has a folder of its own."""
+    with LocalOpenNeuro() as host:
+        host.add_snapshot("ds000246", "1.0.0", FILES)
+        for name, value in host.environ.items():
+            monkeypatch.setenv(name, value)
+
+        dataset = fetch_dataset(
+            "openneuro:ds000246", version="1.0.0", download=False, progress=False
+        )
+
+    assert dataset == open_dataset("openneuro:ds000246@1.0.0", progress=False)
+    assert dataset.root.name == "ds000246@1.0.0"
 
 
 def test_filters_of_an_address_are_checked_like_a_fetchers(web: LocalWeb) -> None:

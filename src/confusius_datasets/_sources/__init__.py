@@ -8,9 +8,13 @@ host, and nothing here knows BIDS or filters.
 from __future__ import annotations
 
 from confusius_datasets._sources.addresses import is_address, list_forms, parse_address
+from confusius_datasets._sources.archive import ArchiveSource
+from confusius_datasets._sources.calls import SourceCall, begin_call
+from confusius_datasets._sources.dataverse import DataverseSource
 from confusius_datasets._sources.directory import DirectorySource
 from confusius_datasets._sources.http import HttpClient, get_client
 from confusius_datasets._sources.manifest import ManifestSource
+from confusius_datasets._sources.openneuro import OpenNeuroSource
 from confusius_datasets._sources.osf import OSFSource
 from confusius_datasets._sources.protocol import ByteStream, Source
 from confusius_datasets._sources.ranges import WHOLE, ByteRange, From, FromTo, Last
@@ -18,11 +22,14 @@ from confusius_datasets._sources.records import read_index_file, write_index_fil
 from confusius_datasets._sources.retry import RetryPolicy, retry
 from confusius_datasets._sources.s3 import S3Source
 from confusius_datasets._sources.sample import SampleSource
+from confusius_datasets._sources.zenodo import ZenodoSource
 
 __all__ = [
     "WHOLE",
+    "ArchiveSource",
     "ByteRange",
     "ByteStream",
+    "DataverseSource",
     "DirectorySource",
     "From",
     "FromTo",
@@ -30,10 +37,14 @@ __all__ = [
     "Last",
     "ManifestSource",
     "OSFSource",
+    "OpenNeuroSource",
     "RetryPolicy",
     "S3Source",
     "SampleSource",
     "Source",
+    "SourceCall",
+    "ZenodoSource",
+    "begin_call",
     "get_client",
     "is_address",
     "list_forms",

@@ -8,15 +8,21 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from confusius_datasets._sources.dataverse import DATAVERSE_SCHEME
 from confusius_datasets._sources.manifest import WEB_SCHEMES
+from confusius_datasets._sources.openneuro import OPENNEURO_SCHEME
 from confusius_datasets._sources.osf import OSF_SCHEME
 from confusius_datasets._sources.protocol import Source
+from confusius_datasets._sources.zenodo import ZENODO_SCHEME
 from confusius_datasets._text import did_you_mean
 from confusius_datasets.errors import ArgumentError
 
 __all__ = ["SCHEMES", "Address", "is_address", "list_forms", "parse_address"]
 
-SCHEMES = {scheme.name: scheme for scheme in (OSF_SCHEME, *WEB_SCHEMES)}
+SCHEMES = {
+    scheme.name: scheme
+    for scheme in (OSF_SCHEME, OPENNEURO_SCHEME, ZENODO_SCHEME, DATAVERSE_SCHEME, *WEB_SCHEMES)
+}
 """Every kind of address by its name."""
 
 # A drive of Windows is one letter.

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from confusius_datasets._index import INDEX_NAME, Checksum, DatasetIndex, FileEntry
+from confusius_datasets._sources.archive import ArchiveSource
 from confusius_datasets._sources.http import Credentials, HostHints, HttpClient, HttpStream
 from confusius_datasets._sources.http_errors import shorten_url
+from confusius_datasets._sources.protocol import Scheme, Source
 from confusius_datasets._sources.ranges import WHOLE, ByteRange
 from confusius_datasets._sources.records import JsonFormat, make_index
 from confusius_datasets.errors import DatasetIndexError, RemoteNotFoundError, SourceError
 
-__all__ = ["DataverseSource"]
+__all__ = ["DATAVERSE_SCHEME", "DataverseSource"]
 
 HASHES = {"MD5": "md5", "SHA-1": "sha1", "SHA-256": "sha256", "SHA-512": "sha512"}
 """What Dataverse calls its checksums, and we do."""
@@ -148,3 +150,21 @@ def _describe(record: Any, url: str) -> FileEntry:
         (Checksum(algorithm, str(known.get("value")).lower()),) if algorithm else (),
         locators={DataverseSource.host: f"{file['id']}{':original' if is_table else ''}"},
     )
+
+
+_ADDRESS = re.compile(r"([A-Za-z0-9.-]+)/((?:doi|hdl):[^/]+(?:/[^/]+)+?)(?:/([^/]+\.zip))?")
+
+
+def _read_address(rest: str, version: str | None) -> tuple[str, Source]:
+    """Read the address of a dataset on an installation, or of an archive in it."""
+    match = _ADDRESS.fullmatch(rest)
+    if match is None:
+        raise ValueError
+    server, pid, archive = match.groups()
+    source = DataverseSource(f"https://{server.lower()}", pid, version or ":latest-published")
+    return rest, ArchiveSource(source, FileEntry(archive)) if archive else source
+
+
+DATAVERSE_SCHEME = Scheme(
+    "dataverse", "dataverse:HOST/doi:… (with @VERSION or /FILE.zip)", _read_address, versioned=True
+)

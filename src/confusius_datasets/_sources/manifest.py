@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from confusius_datasets._index import INDEX_NAME, DatasetIndex, FileEntry
+from confusius_datasets._sources.archive import ArchiveSource
 from confusius_datasets._sources.http import HttpClient, HttpStream
 from confusius_datasets._sources.http_errors import shorten_url
 from confusius_datasets._sources.osf import OSF_FORMAT
-from confusius_datasets._sources.protocol import Scheme
+from confusius_datasets._sources.protocol import Scheme, Source
 from confusius_datasets._sources.ranges import WHOLE, ByteRange
 
 __all__ = ["WEB_SCHEMES", "ManifestSource", "quote_relpath"]
@@ -74,14 +75,18 @@ def quote_relpath(relpath: str) -> str:
     return urllib.parse.quote(relpath, safe="/")
 
 
-def _read_address(name: str, rest: str, version: str | None) -> tuple[str, ManifestSource]:
-    """Read the address of a list."""
+def _read_address(name: str, rest: str, version: str | None) -> tuple[str, Source]:
+    """Read the address of a list, or of an archive."""
     parts = urllib.parse.urlsplit(f"{name}:{rest}")
     if parts.username is not None or not parts.hostname:
         raise ValueError("a server's name, without a password, is needed")
-    if parts.path.rpartition("/")[2] not in LIST_NAMES:
+    source = ManifestSource(f"{name}:{rest}")
+    file = urllib.parse.unquote(parts.path.rpartition("/")[2])
+    if file.lower().endswith(".zip"):
+        return rest, ArchiveSource(source, FileEntry(file))
+    if file not in LIST_NAMES:
         raise ValueError("it must end with the name of the file that lists the others")
-    return rest, ManifestSource(f"{name}:{rest}")
+    return rest, source
 
 
 LIST_NAMES = ("manifest.json", INDEX_NAME)
@@ -90,7 +95,7 @@ LIST_NAMES = ("manifest.json", INDEX_NAME)
 WEB_SCHEMES = tuple(
     Scheme(
         name,
-        f"https://HOST/FOLDER/FILE, FILE being {' or '.join(LIST_NAMES)}",
+        f"https://HOST/FOLDER/FILE, FILE being {', '.join(LIST_NAMES)} or an archive (.zip)",
         functools.partial(_read_address, name),
     )
     for name in ("https", "http")

@@ -23,7 +23,7 @@ from confusius_datasets._sources.http import (
     next_address,
 )
 from confusius_datasets._sources.memory import MemoryStream
-from confusius_datasets._sources.protocol import ByteStream
+from confusius_datasets._sources.protocol import ByteStream, Scheme, Source
 from confusius_datasets._sources.ranges import WHOLE, ByteRange, slice_of
 from confusius_datasets._sources.records import JsonFormat, make_index
 from confusius_datasets._text import list_some
@@ -35,7 +35,7 @@ from confusius_datasets.errors import (
     SourceError,
 )
 
-__all__ = ["OpenNeuroSource"]
+__all__ = ["OPENNEURO_SCHEME", "OpenNeuroSource"]
 
 SITE_URL = "https://openneuro.org"
 """OpenNeuro, unless `CONFUSIUS_OPENNEURO_URL` names another one."""
@@ -295,3 +295,15 @@ def _credentials() -> Credentials:
     return Credentials.from_environment(
         "OPENNEURO_TOKEN", _site_url(), header="Cookie", prefix="accessToken="
     )
+
+
+def _read_address(rest: str, version: str | None) -> tuple[str, Source]:
+    """Read the address of a dataset."""
+    if not _DATASET.fullmatch(rest):
+        raise ValueError
+    return rest.lower(), OpenNeuroSource(rest.lower(), version)
+
+
+OPENNEURO_SCHEME = Scheme(
+    "openneuro", "openneuro:ds000246 or openneuro:ds000246@1.0.1", _read_address, versioned=True
+)

@@ -24,6 +24,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from confusius_datasets._index import INDEX_NAME, Checksum, DatasetIndex, FileEntry, new_hash
+from confusius_datasets._sources.archive import ArchiveSource
 from confusius_datasets._sources.http import (
     Credentials,
     HostHints,
@@ -32,7 +33,7 @@ from confusius_datasets._sources.http import (
     next_address,
 )
 from confusius_datasets._sources.http_errors import shorten_url
-from confusius_datasets._sources.protocol import Scheme
+from confusius_datasets._sources.protocol import Scheme, Source
 from confusius_datasets._sources.ranges import WHOLE, ByteRange
 from confusius_datasets._sources.records import JsonFormat, make_index
 from confusius_datasets._sources.retry import Pace
@@ -230,18 +231,18 @@ class OSFSource:
 _ADDRESS = re.compile(r"([a-z0-9]+)((?:/[^/]+)*)/?", re.IGNORECASE)
 
 
-def _read_address(rest: str, version: str | None) -> tuple[str, OSFSource]:
-    """Read the address of a project, or of a folder in it."""
+def _read_address(rest: str, version: str | None) -> tuple[str, Source]:
+    """Read the address of a project, or of a folder, an image or an archive in it."""
     match = _ADDRESS.fullmatch(rest)
     if match is None:
         raise ValueError
     project, path = match[1].lower(), match[2].strip("/")
     folder, _, name = path.rpartition("/")
-    is_image = name.endswith((".nii.gz", ".nii", ".scan"))
-    source = (
-        OSFSource(project, folder or None, name) if is_image else OSFSource(project, path or None)
-    )
-    return f"{project}/{path}".rstrip("/"), source
+    is_file = name.endswith((".nii.gz", ".nii", ".scan", ".zip"))
+    where = (folder or None, name) if is_file else (path or None, None)
+    source = OSFSource(project, *where)
+    in_archive = ArchiveSource(source, FileEntry(name)) if name.endswith(".zip") else source
+    return f"{project}/{path}".rstrip("/"), in_archive
 
 
 OSF_SCHEME = Scheme("osf", "osf:PROJECT or osf:PROJECT/FOLDER", _read_address)

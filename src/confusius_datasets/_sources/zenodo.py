@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from confusius_datasets._index import INDEX_NAME, Checksum, DatasetIndex, FileEntry
+from confusius_datasets._sources.archive import ArchiveSource
 from confusius_datasets._sources.http import Credentials, HostHints, HttpClient, HttpStream
 from confusius_datasets._sources.http_errors import shorten_url
+from confusius_datasets._sources.protocol import Scheme, Source
 from confusius_datasets._sources.ranges import WHOLE, ByteRange
 from confusius_datasets._sources.records import JsonFormat, make_index
 from confusius_datasets.errors import ArgumentError, RemoteNotFoundError, SourceError
 
-__all__ = ["ZenodoSource"]
+__all__ = ["ZENODO_SCHEME", "ZenodoSource"]
 
 SITE_URL = "https://zenodo.org"
 """Zenodo, unless `CONFUSIUS_ZENODO_URL` names another one."""
@@ -127,3 +129,15 @@ def _site_url() -> str:
 def _credentials() -> Credentials:
     """Return who asks, at Zenodo only."""
     return Credentials.from_environment("ZENODO_TOKEN", _site_url())
+
+
+def _read_address(rest: str, version: str | None) -> tuple[str, Source]:
+    """Read the address of a record, or of an archive in it."""
+    match = re.fullmatch(r"([0-9]+)(?:/(.+\.zip))?", rest)
+    if match is None:
+        raise ValueError
+    source = ZenodoSource(match[1])
+    return rest, ArchiveSource(source, FileEntry(match[2])) if match[2] else source
+
+
+ZENODO_SCHEME = Scheme("zenodo", "zenodo:RECORD or zenodo:RECORD/FILE.zip", _read_address)
