@@ -8,15 +8,23 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import numbers
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from confusius_datasets._cache import cache_folder, is_here, is_offline
 from confusius_datasets._dataset import BIDSDataset, open_local_copy
 from confusius_datasets._index import DatasetIndex, FileEntry
-from confusius_datasets._local import LocalCopy, read_origin, write_origin
+from confusius_datasets._local import (
+    LocalCopy,
+    read_origin,
+    select_release,
+    selected_version,
+    take_over_release,
+    write_origin,
+)
 from confusius_datasets._selection import (
     FILTER_ENTITIES,
     Filters,
@@ -38,10 +46,13 @@ if TYPE_CHECKING:
 
     from confusius_datasets._progress import ProgressOption
 
-__all__ = ["Labels", "check_labels", "fetch", "fetch_template", "fetcher"]
+__all__ = ["Labels", "check_labels", "fetch", "fetch_template", "fetcher", "number_labels"]
 
 Labels = str | Iterable[str] | None
 """What a filter takes: a label, several, or `None` for all."""
+
+LATEST = "latest"
+"""What stands for the newest release."""
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -99,10 +110,14 @@ def fetch(
     download: bool,
     progress: ProgressOption,
     print_citation: bool,
+    version: str | None = None,
     root: Path | None = None,
 ) -> BIDSDataset:
     """Fetch a dataset, into its usual folder unless `root` is given: what every fetcher does."""
     filters = parse_filters(given, valid=spec.filters, name=spec.name)
+    is_latest = version == LATEST
+    if version is not None:
+        spec = _find_release(spec, data_dir, version, refresh=refresh)
     local = _local_copy(spec, data_dir, root)
     _check_origin(spec, local.root)
     # Before anything is downloaded: a licence may forbid what somebody is about to do.
@@ -111,8 +126,12 @@ def fetch(
     if root is None and isinstance(data_dir, str) and not is_here(cache_folder(data_dir)):
         check = functools.partial(_refuse_label, spec, data_dir)
         check(_usual_index(spec))
+    if spec.release and not refresh:
+        take_over_release(spec.release, local.root)
     local.open(refresh=refresh, check=check)
     _remember_origin(spec, local.root)
+    if spec.release and root is None:
+        select_release(spec.release, local.root, local.index, replaced=is_latest)
     index = local.index
     selected = select(index, filters, keep=spec.keep, name=spec.name, naming=spec.naming)
     _warn_if_emptied(index, selected, filters, spec)
@@ -131,6 +150,7 @@ def fetch_template(
     refresh: bool,
     progress: ProgressOption,
     print_citation: bool,
+    version: str | None = None,
 ) -> xr.DataArray:
     """Fetch a template, and load it.
 
@@ -138,6 +158,9 @@ def fetch_template(
     """
     from confusius_datasets._io import load
 
+    is_latest = version == LATEST
+    if version is not None:
+        spec = _find_release(spec, data_dir, version, refresh=refresh)
     local = _local_copy(spec, data_dir)
     file = str(spec.file)
     path = local.root / file
@@ -148,9 +171,30 @@ def fetch_template(
         stale = is_here(path) and local.verify([file])[file] != "ok"
         local.ensure([file], progress=progress, force=stale)
         _remember_origin(spec, local.root)
+        if spec.release:
+            select_release(spec.release, local.root, local.index, replaced=is_latest)
     template = load(path)
     template.attrs["citation"] = spec.citation
     return template
+
+
+def _find_release(
+    spec: DatasetSpec, data_dir: str | os.PathLike[str] | None, version: str, *, refresh: bool
+) -> DatasetSpec:
+    """Return the release that is asked for; the latest is the selected one until a refresh."""
+    if version == LATEST and spec.releases is not None:
+        folder = cache_folder(data_dir) / spec.folder
+        known = None if refresh else selected_version(spec.releases, folder)
+        version = known or spec.find_newest_version()
+    return spec.at_release(version)
+
+
+def number_labels(labels: Labels | int | Iterable[int]) -> Labels:
+    """Write labels that are numbers as text, as names of files have them."""
+    if labels is None or isinstance(labels, str):
+        return labels
+    listed: list[Any] = list(labels) if isinstance(labels, Iterable) else [labels]
+    return [str(label) if _is_number(label) else label for label in listed]
 
 
 def check_labels(dataset: BIDSDataset, given: Mapping[str, Labels]) -> None:
@@ -172,9 +216,9 @@ def _local_copy(
 def _check_origin(spec: DatasetSpec, root: Path) -> None:
     """Refuse a folder that holds another dataset; two addresses may give one folder's name."""
     known = _known_origin(root)
-    if known not in (None, spec.name):
+    if known not in (None, spec.origin):
         raise CacheError(
-            f"{root} holds {known}, so {spec.name} cannot be fetched into it. Choose another "
+            f"{root} holds {known}, so {spec.origin} cannot be fetched into it. Choose another "
             "folder with data_dir=, or delete this one."
         )
 
@@ -182,7 +226,7 @@ def _check_origin(spec: DatasetSpec, root: Path) -> None:
 def _remember_origin(spec: DatasetSpec, root: Path) -> None:
     """Let a root remember its dataset, so that its path is enough to open it again."""
     if _known_origin(root) is None:
-        write_origin(root, spec.name)
+        write_origin(root, spec.origin)
 
 
 def _known_origin(root: Path) -> str | None:
@@ -251,3 +295,7 @@ def _warn_if_emptied(
             f"No file of {spec.name} with {' or '.join(emptied)} matches the other filters; with "
             f"them, there is {'; '.join(left)}."
         )
+
+
+def _is_number(label: object) -> bool:
+    return isinstance(label, numbers.Integral) and not isinstance(label, bool)

@@ -9,13 +9,18 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from confusius_datasets._cache import cache_folder, is_here
 from confusius_datasets._catalog import (
     CYBIS_PEREIRA_2026,
+    KHALLAF_2026,
+    LANDEMARD_2026,
     NUNEZ_ELIZALDE_2022,
+    PEPE_MARIANI_2026,
+    PEREIRA_2025,
     SAMPLE,
+    TEMPLATE_HUANG_2025,
     TEMPLATE_PEPE_MARIANI_2026,
 )
 from confusius_datasets._dataset import BIDSDataset
@@ -24,7 +29,7 @@ from confusius_datasets._local import read_origin
 from confusius_datasets._paths import HIDDEN_FOLDER, INDEX_NAMES, absolute_path
 from confusius_datasets._spec import DatasetSpec, is_address, list_forms, spec_at
 from confusius_datasets._text import did_you_mean, format_nbytes, warn_user
-from confusius_datasets.errors import UnknownDatasetError
+from confusius_datasets.errors import ArgumentError, UnknownDatasetError
 
 if TYPE_CHECKING:
     from confusius_datasets._progress import ProgressOption
@@ -41,7 +46,17 @@ __all__ = [
 DATASETS: Mapping[str, DatasetSpec] = MappingProxyType(
     {
         spec.name: spec
-        for spec in (CYBIS_PEREIRA_2026, NUNEZ_ELIZALDE_2022, TEMPLATE_PEPE_MARIANI_2026, SAMPLE)
+        for spec in (
+            CYBIS_PEREIRA_2026,
+            KHALLAF_2026,
+            LANDEMARD_2026,
+            NUNEZ_ELIZALDE_2022,
+            PEPE_MARIANI_2026,
+            PEREIRA_2025,
+            TEMPLATE_HUANG_2025,
+            TEMPLATE_PEPE_MARIANI_2026,
+            SAMPLE,
+        )
     }
 )
 """Every dataset by its name, in the order of the table; the sample is last, and not in it."""
@@ -101,14 +116,15 @@ def open_dataset(
     >>> open_dataset(dataset.root) == dataset
     True
     """
-    spec, root = locate(where)
-    if spec is None:
+    place = locate(where)
+    if place.spec is None:
         return BIDSDataset(where, progress=progress)
     return fetch(
-        spec,
+        place.spec,
         data_dir,
         {},
-        root=root,
+        root=place.root,
+        version=place.version,
         refresh=refresh,
         download=False,
         progress=progress,
@@ -187,7 +203,7 @@ def fetch_dataset(
     >>> len(dataset.missing(subject="mouse1", task="rest"))
     0
     """
-    spec, root = locate(where, version=version)
+    place = locate(where, version=version)
     given = {
         "datasets": datasets,
         "subjects": subjects,
@@ -197,15 +213,16 @@ def fetch_dataset(
         "runs": runs,
         "datatypes": datatypes,
     }
-    if spec is None:
+    if place.spec is None:
         dataset = BIDSDataset(where, progress=progress)
         check_labels(dataset, given)
         return dataset
     return fetch(
-        spec,
+        place.spec,
         data_dir,
         given,
-        root=root,
+        root=place.root,
+        version=place.version,
         refresh=refresh,
         download=download,
         progress=progress,
@@ -213,15 +230,21 @@ def fetch_dataset(
     )
 
 
-def locate(
-    where: str | os.PathLike[str], *, version: str | None = None
-) -> tuple[DatasetSpec | None, Path | None]:
-    """Find out which dataset is meant, if one with a host, and its folder, if that was given."""
+class Place(NamedTuple):
+    """A dataset: its spec if it has a host, its root if that was given, the release wanted."""
+
+    spec: DatasetSpec | None
+    root: Path | None = None
+    version: str | None = None
+
+
+def locate(where: str | os.PathLike[str], *, version: str | None = None) -> Place:
+    """Find out which dataset is meant by a name, an address or a folder."""
     if isinstance(where, str):
         if is_address(where):
-            return _find_at(where, version), None
+            return _find_at(where, version)
         if spec := find_named(where):
-            return spec, None
+            return Place(spec, None, version or where.partition("@")[2] or None)
         if not is_here(absolute_path(where)):
             raise UnknownDatasetError(
                 f"There is no folder {absolute_path(where)}, and {where!r} is neither a dataset's "
@@ -229,27 +252,35 @@ def locate(
                 f"{', '.join(DATASETS)}; an address is {list_forms()}."
             )
     root = absolute_path(where)
+    if version is not None:
+        raise ArgumentError(f"{root} is a folder, and has the version it has. Leave version out.")
     origin = read_origin(root)
-    if origin is None:
-        return None, root
-    spec = _find_at(origin) if is_address(origin) else find_named(origin)
+    return Place(None if origin is None else _recall(root, origin), root)
+
+
+def find_named(name: str) -> DatasetSpec | None:
+    """Return the dataset of a name, which may also be that of its fetcher, and have a version."""
+    plain = name.partition("@")[0].removeprefix("fetch_").replace("_", "-")
+    return DATASETS.get(plain)
+
+
+def _recall(root: Path, origin: str) -> DatasetSpec | None:
+    """Return the dataset that a folder remembers."""
+    if is_address(origin):
+        return _find_at(origin).spec
+    spec, version = find_named(origin), origin.partition("@")[2]
     if spec is None:
         warn_user(
             f"{root} was fetched as {origin!r}, a name that is not known here, so what is missing "
             "cannot be downloaded. Install or register what has that dataset."
         )
-    return spec, root
+    return spec.at_release(version) if spec and version else spec
 
 
-def find_named(name: str) -> DatasetSpec | None:
-    """Return the dataset of a name, which may also be that of its fetcher."""
-    return DATASETS.get(name.removeprefix("fetch_").replace("_", "-"))
-
-
-def _find_at(address: str, version: str | None = None) -> DatasetSpec:
+def _find_at(address: str, version: str | None = None) -> Place:
     """Return the dataset of an address; one of the table is that one, in its own folder."""
     spec = spec_at(address, version)
-    return next((known for known in DATASETS.values() if known.source == spec.source), spec)
+    return Place(next((known for known in DATASETS.values() if spec.name in known.addresses), spec))
 
 
 def list_datasets(data_dir: str | os.PathLike[str] | None = None) -> None:
@@ -269,7 +300,12 @@ def list_datasets(data_dir: str | os.PathLike[str] | None = None) -> None:
     ┃ Fetch function                   ┃     Size ┃ On disk ┃
     ┡━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━╇━━━━━━━━━┩
     │ fetch_cybis_pereira_2026         │ 12.88 GB │    ✗    │
+    │ fetch_khallaf_2026               │ 19.49 GB │    ✗    │
+    │ fetch_landemard_2026             │ 42.04 GB │    ✗    │
     │ fetch_nunez_elizalde_2022        │ 6.983 GB │    ✗    │
+    │ fetch_pepe_mariani_2026          │ 37.56 GB │    ✗    │
+    │ fetch_pereira_2025               │ 29.96 GB │    ✗    │
+    │ fetch_template_huang_2025        │ 16.34 MB │    ✗    │
     │ fetch_template_pepe_mariani_2026 │ 5.508 MB │    ✗    │
     └──────────────────────────────────┴──────────┴─────────┘
     """

@@ -30,6 +30,9 @@ __all__ = [
 Filters = Mapping[str, frozenset[str]]
 """The labels each filter lists, by the name of the fetchers' argument."""
 
+OTHER_DATATYPE = MappingProxyType({"angio": "susi", "susi": "angio"})
+"""What the same folder is called in releases, and on the host before."""
+
 Naming = Callable[[str], str | None]
 """Which of a root's datasets a file belongs to, as `dataset_name` says it for most."""
 
@@ -61,7 +64,8 @@ def parse_filters(
     }
     for filter_name, choices in (valid or {}).items():
         if choices:
-            for label in sorted(filters.get(filter_name, frozenset()) - set(choices)):
+            known = {*choices, *map(OTHER_DATATYPE.get, choices)}
+            for label in sorted(filters.get(filter_name, frozenset()) - known):
                 raise _unknown(filter_name, label, choices, name)
     return MappingProxyType(filters)
 
@@ -96,6 +100,11 @@ def select(
     for filter_name in filters:
         entity = _entity(filter_name)
         known = {found[entity] for found in values.values() if entity in found}
+        if entity == "datatype":
+            wanted[entity] = frozenset(
+                label if label in known else OTHER_DATATYPE.get(label, label)
+                for label in wanted[entity]
+            )
         for label in sorted(wanted.get(entity, frozenset()) - known):
             raise _unknown(filter_name, label, sorted(known), name)
     return index.restricted(

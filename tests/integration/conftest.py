@@ -7,9 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from confusius_datasets.testing import LocalDataverse, LocalOSF, LocalS3, LocalWeb
-from downloads import DataverseLab, Lab, S3Lab, WebLab
-from replicas import CYBIS_PATHS, NUNEZ_PATHS, replica_files, template_image
+from confusius_datasets.testing import LocalDataverse, LocalOSF, LocalWeb
+from downloads import Lab, WebLab
+from releases import khallaf_archive
+from replicas import (
+    CYBIS_PATHS,
+    KHALLAF_PATHS,
+    LANDEMARD_PATHS,
+    NUNEZ_PATHS,
+    PEREIRA_PATHS,
+    huang_template_image,
+    pepe_mariani_files,
+    replica_files,
+    template_image,
+)
 
 
 @pytest.fixture
@@ -18,9 +29,27 @@ def osf(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalOSF]:
     with LocalOSF() as server:
         server.add_dataset("43skw", "nunez-elizalde-2022-bids", replica_files(NUNEZ_PATHS))
         server.add_dataset("2v6f7", "cybis-pereira-2026-bids", replica_files(CYBIS_PATHS))
+        server.add_dataset("pqa65", "pereira-2025-bids", replica_files(PEREIRA_PATHS))
+        server.add_dataset("7yhdc", "pepe-mariani-2026-bids", pepe_mariani_files())
+        server.add_dataset("7cf9g", "landemard-2026-bids", replica_files(LANDEMARD_PATHS))
         server.add_file("43tu9", "pepe-mariani-2026-fusi-template.nii.gz", template_image())
+        server.add_file(
+            "am3jw", "huang-2026-space-allen50_desc-vascular.nii.gz", huang_template_image()
+        )
         for name, value in server.environ.items():
             monkeypatch.setenv(name, value)
+        yield server
+
+
+@pytest.fixture
+def edmond(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalDataverse]:
+    """Serve the replica that is one archive on Dataverse, and point the package at the server."""
+    name = "fUSI data.zip"
+    archive = khallaf_archive(replica_files(KHALLAF_PATHS))
+    with LocalDataverse() as server:
+        server.add_dataset("doi:10.17617/3.7QCU1F", {name: archive}, ids={name: 343674})
+        for variable, value in server.environ.items():
+            monkeypatch.setenv(variable, value)
         yield server
 
 
@@ -41,31 +70,13 @@ def web_lab(tmp_path: Path) -> Iterator[Lab]:
 
 
 @pytest.fixture
-def s3_lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Lab]:
-    """Serve one as a release on S3."""
-    with LocalS3() as server:
-        for name, value in server.environ.items():
-            monkeypatch.setenv(name, value)
-        yield S3Lab(server, tmp_path / "root")
-
-
-@pytest.fixture
-def dataverse_lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Lab]:
-    """Serve one on Dataverse, behind one redirect."""
-    with LocalDataverse() as server:
-        for name, value in server.environ.items():
-            monkeypatch.setenv(name, value)
-        yield DataverseLab(server, tmp_path / "root")
-
-
-@pytest.fixture
 def lab(osf_lab: Lab) -> Lab:
     """Serve a small dataset on OSF; a module may override this by `each_lab`."""
     return osf_lab
 
 
-@pytest.fixture(params=["osf_lab", "web_lab", "s3_lab", "dataverse_lab"])
+@pytest.fixture(params=["osf_lab", "web_lab"])
 def each_lab(request: pytest.FixtureRequest) -> Lab:
-    """Serve a small dataset on each of four unlike hosts."""
+    """Serve a small dataset on each of two unlike hosts."""
     made: Lab = request.getfixturevalue(request.param)
     return made

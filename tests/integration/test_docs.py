@@ -24,7 +24,7 @@ import confusius_datasets
 from atlas_folders import install_atlas
 from confusius_datasets import errors, fetch_sample, list_datasets
 from confusius_datasets._cli import main
-from confusius_datasets.testing import LocalOSF
+from confusius_datasets.testing import LocalDataverse, LocalOSF
 
 PROJECT = Path(confusius_datasets.__file__).parents[2]
 if not (PROJECT / "README.md").exists():  # the package may be installed elsewhere
@@ -56,7 +56,9 @@ def blocks_of(page: Path, language: str) -> list[str]:
 
 
 @pytest.fixture
-def anywhere(osf: LocalOSF, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def anywhere(
+    osf: LocalOSF, edmond: LocalDataverse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """Give a page an empty working folder, the local server, an atlas, and no window."""
     folder = tmp_path / "work"
     folder.mkdir()
@@ -189,8 +191,7 @@ def test_every_option_of_the_command_is_in_the_reference(
 FETCHERS = [
     name
     for name in confusius_datasets.__all__
-    # An atlas of BrainGlobe is no dataset of ours: docs/atlas.md is about it.
-    if name.startswith("fetch_") and name != "fetch_brainglobe_atlas"
+    if name.startswith("fetch_") and name != "fetch_dataset"
 ]
 
 
@@ -214,9 +215,9 @@ def test_every_dataset_has_a_page(name: str) -> None:
         assert url in page, url
 
 
-FILTERS = {"datasets", "subjects", "sessions", "tasks", "acqs", "datatypes"}
+FILTERS = {"datasets", "subjects", "sessions", "tasks", "acqs", "runs", "datatypes"}
 
-PREFIXES = {"sub-", "ses-", "task-", "acq-"}
+PREFIXES = {"sub-", "ses-", "task-", "acq-", "run-"}
 
 
 def test_sizes_of_datasets_are_those_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
@@ -360,7 +361,12 @@ def test_table_that_users_were_promised_is_printed(
         "┃ Fetch function                   ┃     Size ┃ On disk ┃",
         "┡━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━╇━━━━━━━━━┩",
         "│ fetch_cybis_pereira_2026         │ 12.88 GB │    ✗    │",
+        "│ fetch_khallaf_2026               │ 19.49 GB │    ✗    │",
+        "│ fetch_landemard_2026             │ 42.04 GB │    ✗    │",
         "│ fetch_nunez_elizalde_2022        │ 6.983 GB │    ✗    │",
+        "│ fetch_pepe_mariani_2026          │ 37.56 GB │    ✗    │",
+        "│ fetch_pereira_2025               │ 29.96 GB │    ✗    │",
+        "│ fetch_template_huang_2025        │ 16.34 MB │    ✗    │",
         "│ fetch_template_pepe_mariani_2026 │ 5.508 MB │    ✗    │",
         "└──────────────────────────────────┴──────────┴─────────┘",
     ]
@@ -375,7 +381,7 @@ def test_table_has_plain_words_where_marks_cannot_be_shown(osf: LocalOSF) -> Non
     done = subprocess.run(command, env=environment, check=True, capture_output=True)
 
     assert done.stdout.isascii()
-    assert done.stdout.count(b" no ") == 3
+    assert done.stdout.count(b" no ") == 8
 
 
 def test_promises_of_downloads_name_tests_that_exist() -> None:

@@ -11,15 +11,10 @@ import pytest
 
 import confusius_datasets
 from confusius_datasets import fetch_nunez_elizalde_2022
-from confusius_datasets._catalog import (
-    CYBIS_PEREIRA_2026,
-    NUNEZ_ELIZALDE_2022,
-    SAMPLE,
-    TEMPLATE_PEPE_MARIANI_2026,
-)
+from confusius_datasets._catalog import SAMPLE
 from confusius_datasets._open import DATASETS
 from confusius_datasets._selection import FILTER_ENTITIES
-from confusius_datasets._sources import OSFSource
+from confusius_datasets._sources import S3Source
 from confusius_datasets._spec import DatasetSpec
 from confusius_datasets._text import format_nbytes
 from confusius_datasets.errors import UnknownArgumentError
@@ -28,23 +23,78 @@ each_spec = pytest.mark.parametrize("spec", DATASETS.values(), ids=lambda spec: 
 
 
 @pytest.mark.parametrize(
-    ("spec", "project", "folder", "shown"),
+    ("name", "address", "folder", "shown", "licence"),
     [
-        (CYBIS_PEREIRA_2026, "2v6f7", "cybis-pereira-2026-bids", "12.88 GB"),
-        (NUNEZ_ELIZALDE_2022, "43skw", "nunez-elizalde-2022-bids", "6.983 GB"),
-        (TEMPLATE_PEPE_MARIANI_2026, "43tu9", "pepe-mariani-2026-template", "5.508 MB"),
+        (
+            "cybis-pereira-2026",
+            "osf:2v6f7/cybis-pereira-2026-bids",
+            "cybis-pereira-2026-bids",
+            "12.88 GB",
+            "CC BY 4.0",
+        ),
+        (
+            "khallaf-2026",
+            "dataverse:edmond.mpg.de/doi:10.17617/3.7QCU1F",
+            "khallaf-2026-bids",
+            "19.49 GB",
+            "CC0 1.0",
+        ),
+        (
+            "landemard-2026",
+            "osf:7cf9g/landemard-2026-bids",
+            "landemard-2026-bids",
+            "42.04 GB",
+            "CC BY-NC 4.0",
+        ),
+        (
+            "nunez-elizalde-2022",
+            "osf:43skw/nunez-elizalde-2022-bids",
+            "nunez-elizalde-2022-bids",
+            "6.983 GB",
+            "CC BY 4.0",
+        ),
+        (
+            "pepe-mariani-2026",
+            "osf:7yhdc/pepe-mariani-2026-bids",
+            "pepe-mariani-2026-bids",
+            "37.56 GB",
+            "CC BY 4.0",
+        ),
+        (
+            "pereira-2025",
+            "osf:pqa65/pereira-2025-bids",
+            "pereira-2025-bids",
+            "29.96 GB",
+            "CC BY 4.0",
+        ),
+        (
+            "template-huang-2025",
+            "osf:am3jw",
+            "huang-2025-template",
+            "16.34 MB",
+            "CC BY-NC-SA 4.0",
+        ),
+        (
+            "template-pepe-mariani-2026",
+            "osf:43tu9",
+            "pepe-mariani-2026-template",
+            "5.508 MB",
+            "CC BY 4.0",
+        ),
     ],
-    ids=lambda value: getattr(value, "name", None),
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_public_dataset_is_where_its_users_find_it(
-    spec: DatasetSpec, project: str, folder: str, shown: str
+    name: str, address: str, folder: str, shown: str, licence: str
 ) -> None:
-    """Project, folder and size are those that were published."""
-    assert isinstance(spec.source, OSFSource)
-    assert spec.source.project == project
+    """Address, folder, size and licence are those that were published."""
+    spec = DATASETS[name]
+
+    assert address in spec.addresses
     assert spec.folder == folder
-    assert spec.url == f"https://osf.io/{project}/"
     assert format_nbytes(spec.nbytes) == shown
+    assert spec.license == licence
+    assert spec.releases == S3Source(folder, kind="templates" if spec.file else "datasets")
 
 
 def test_table_has_the_public_datasets_in_alphabetical_order() -> None:
@@ -74,7 +124,8 @@ def test_fetcher_has_the_filters_of_its_spec(spec: DatasetSpec) -> None:
     fetcher = getattr(confusius_datasets, spec.fetcher)
     filters = set(inspect.signature(fetcher).parameters) & set(FILTER_ENTITIES)
 
-    assert set(spec.filters) == filters
+    assert set(spec.filters) & set(FILTER_ENTITIES) == filters
+    assert set(spec.filters) <= set(inspect.signature(fetcher).parameters)
     assert bool(filters) is (spec.file is None)
     for value in (value for values in spec.filters.values() for value in values):
         assert f"`{value}`" in (inspect.getdoc(fetcher) or "")

@@ -64,7 +64,7 @@ MUST_NOT_KNOW = {
     "_atlas": {"_sources", "_download", "_layout", "_selection", "_index", "_local"},
     "_plot": {"_sources", "_download", "_local", "_index"},
     "_fetch": {"_layout"},
-    "_catalog": {"_layout", "_io", "_download", "_local", "_index"},
+    "_catalog": {"_layout", "_io", "_download", "_local"},
     "_open": {"_layout", "_io", "_download", "_sources"},
 }
 """What a room must not import although it stands above."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from confusius_datasets._dataset import BIDSDataset
 from confusius_datasets._fetch import Labels, fetch, fetcher
-from confusius_datasets._sources import OSFSource
+from confusius_datasets._sources import MirroredSource, OSFSource, S3Source
 from confusius_datasets._spec import DatasetSpec
 
 if TYPE_CHECKING:
@@ -19,7 +19,11 @@ CYBIS_PEREIRA_2026 = DatasetSpec(
     name="cybis-pereira-2026",
     fetcher="fetch_cybis_pereira_2026",
     folder="cybis-pereira-2026-bids",
-    source=OSFSource("2v6f7", folder="cybis-pereira-2026-bids"),
+    addresses=("osf:2v6f7/cybis-pereira-2026-bids",),
+    source=MirroredSource(
+        OSFSource("2v6f7", folder="cybis-pereira-2026-bids"), (S3Source("cybis-pereira-2026-bids"),)
+    ),
+    releases=S3Source("cybis-pereira-2026-bids"),
     nbytes=12_883_924_421,
     citation=(
         "Cybis Pereira, F., Castedo, S. H., Le Meur-Diebolt, S., Ialy-Radio, N., Bhattacharya, S., "
@@ -67,6 +71,7 @@ def fetch_cybis_pereira_2026(
     sessions: Labels = None,
     acqs: Labels = None,
     datatypes: Labels = None,
+    version: str | None = None,
     refresh: bool = False,
     download: bool = True,
     progress: ProgressOption = True,
@@ -93,6 +98,8 @@ def fetch_cybis_pereira_2026(
         Labels such as `slice32`, with or without `acq-`. If not provided, all.
     datatypes : str or list of str, optional
         `fusi`, `angio` or `motion`. If not provided, all.
+    version : str, optional
+        As for `fetch_nunez_elizalde_2022`.
     refresh : bool, default: False
         As for `fetch_nunez_elizalde_2022`.
     download : bool, default: True
@@ -100,7 +107,7 @@ def fetch_cybis_pereira_2026(
     progress : bool or callable, default: True
         As for `fetch_nunez_elizalde_2022`.
     print_citation : bool, default: True
-        Whether to print what to cite.
+        Whether to print what to cite and the licence.
 
     Returns
     -------
@@ -134,6 +141,7 @@ def fetch_cybis_pereira_2026(
             "acqs": acqs,
             "datatypes": datatypes,
         },
+        version=version,
         refresh=refresh,
         download=download,
         progress=progress,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from confusius_datasets._dataset import BIDSDataset
 from confusius_datasets._fetch import Labels, fetch, fetcher
-from confusius_datasets._sources import OSFSource
+from confusius_datasets._sources import MirroredSource, OSFSource, S3Source
 from confusius_datasets._spec import DatasetSpec
 
 if TYPE_CHECKING:
@@ -19,7 +19,12 @@ NUNEZ_ELIZALDE_2022 = DatasetSpec(
     name="nunez-elizalde-2022",
     fetcher="fetch_nunez_elizalde_2022",
     folder="nunez-elizalde-2022-bids",
-    source=OSFSource("43skw", folder="nunez-elizalde-2022-bids"),
+    addresses=("osf:43skw/nunez-elizalde-2022-bids",),
+    source=MirroredSource(
+        OSFSource("43skw", folder="nunez-elizalde-2022-bids"),
+        (S3Source("nunez-elizalde-2022-bids"),),
+    ),
+    releases=S3Source("nunez-elizalde-2022-bids"),
     nbytes=6_982_575_320,
     citation=(
         "Nunez-Elizalde, A. O., Krumin, M., Reddy, C. B., Montaldo, G., Urban, A., Harris, K. D., "
@@ -61,6 +66,7 @@ def fetch_nunez_elizalde_2022(
     tasks: Labels = None,
     acqs: Labels = None,
     datatypes: Labels = None,
+    version: str | None = None,
     refresh: bool = False,
     download: bool = True,
     progress: ProgressOption = True,
@@ -88,6 +94,9 @@ def fetch_nunez_elizalde_2022(
         Labels such as `slice03`, with or without `acq-`. If not provided, all.
     datatypes : str or list of str, optional
         `fusi` or `angio`. If not provided, both.
+    version : str, optional
+        A release, such as `1.0.0`, or `latest`; it is kept in a folder of its own and never
+        changes. If not provided, the files as they are on the first host.
     refresh : bool, default: False
         Whether to get the host's index again first, to find files added since. Files that are on
         disk stay as they are; those that changed upstream are named in a warning.
@@ -98,7 +107,7 @@ def fetch_nunez_elizalde_2022(
         `True` draws a bar (or logs a line now and then where there is no terminal), `False` shows
         nothing; a function is called with the bytes done, the bytes in all, and a description.
     print_citation : bool, default: True
-        Whether to print what to cite.
+        Whether to print what to cite and the licence.
 
     Returns
     -------
@@ -151,6 +160,7 @@ def fetch_nunez_elizalde_2022(
             "acqs": acqs,
             "datatypes": datatypes,
         },
+        version=version,
         refresh=refresh,
         download=download,
         progress=progress,

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from confusius_datasets._fetch import fetch_template, fetcher
-from confusius_datasets._sources import OSFSource
+from confusius_datasets._sources import MirroredSource, OSFSource, S3Source
 from confusius_datasets._spec import DatasetSpec
 
 if TYPE_CHECKING:
@@ -23,7 +23,12 @@ TEMPLATE_PEPE_MARIANI_2026 = DatasetSpec(
     name="template-pepe-mariani-2026",
     fetcher="fetch_template_pepe_mariani_2026",
     folder="pepe-mariani-2026-template",
-    source=OSFSource("43tu9", file=TEMPLATE_FILE),
+    addresses=("osf:43tu9", f"osf:43tu9/{TEMPLATE_FILE}"),
+    source=MirroredSource(
+        OSFSource("43tu9", file=TEMPLATE_FILE),
+        (S3Source("pepe-mariani-2026-template", kind="templates"),),
+    ),
+    releases=S3Source("pepe-mariani-2026-template", kind="templates"),
     nbytes=5_507_550,
     citation=(
         "Pepe, C., Mariani, J.-C., Urosevic, M., Gini, S., Stuefer, A., Ricci, F., Galbusera, A., "
@@ -51,6 +56,7 @@ TEMPLATE_PEPE_MARIANI_2026 = DatasetSpec(
 def fetch_template_pepe_mariani_2026(
     data_dir: str | os.PathLike[str] | None = None,
     *,
+    version: str | None = None,
     refresh: bool = False,
     progress: ProgressOption = True,
     print_citation: bool = True,
@@ -61,12 +67,14 @@ def fetch_template_pepe_mariani_2026(
     ----------
     data_dir : str or path-like, optional
         Folder of all datasets. If not provided, see `get_datasets_dir`.
+    version : str, optional
+        As for `fetch_nunez_elizalde_2022`.
     refresh : bool, default: False
         Whether to compare the local copy with the host's, and to download it again if it differs.
     progress : bool or callable, default: True
         As for `fetch_nunez_elizalde_2022`.
     print_citation : bool, default: True
-        Whether to print what to cite.
+        Whether to print what to cite and the licence.
 
     Returns
     -------
@@ -103,6 +111,7 @@ def fetch_template_pepe_mariani_2026(
     return fetch_template(
         TEMPLATE_PEPE_MARIANI_2026,
         data_dir,
+        version=version,
         refresh=refresh,
         progress=progress,
         print_citation=print_citation,

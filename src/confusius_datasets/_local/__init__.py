@@ -1,15 +1,30 @@
 """A root folder, and the host behind it if there is one.
 
 `copy.py` has the object that everything above asks; `snapshot.py` what it knows at one time;
-`walk.py` the one walk over a folder; `origin.py` what a root remembers of its host. Nothing here
-knows PyBIDS or fetchers.
+`walk.py` the one walk over a folder; `origin.py` what a root remembers of its host;
+`releases.py` the folders of releases. Nothing here knows PyBIDS or fetchers.
 """
 
 from __future__ import annotations
 
 from confusius_datasets._local.copy import LocalCopy
 from confusius_datasets._local.origin import read_origin, write_origin
+from confusius_datasets._local.releases import (
+    select_release,
+    selected_version,
+    take_over_release,
+)
 from confusius_datasets._local.snapshot import Snapshot
 from confusius_datasets._local.walk import Walk, walk_folder
 
-__all__ = ["LocalCopy", "Snapshot", "Walk", "read_origin", "walk_folder", "write_origin"]
+__all__ = [
+    "LocalCopy",
+    "Snapshot",
+    "Walk",
+    "read_origin",
+    "select_release",
+    "selected_version",
+    "take_over_release",
+    "walk_folder",
+    "write_origin",
+]

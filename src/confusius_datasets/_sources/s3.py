@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from confusius_datasets._index import DatasetIndex, FileEntry
+from confusius_datasets._paths import HIDDEN_FOLDER
 from confusius_datasets._sources.http import HttpClient, HttpStream
 from confusius_datasets._sources.http_errors import shorten_url
 from confusius_datasets._sources.manifest import quote_relpath
@@ -34,6 +35,9 @@ BUCKET_URL = "https://confusius-datasets.s3.us-west-2.amazonaws.com"
 
 CATALOGUE_NAME = "last_versions.conf"
 MANIFEST_NAME = "manifest.json"
+
+S3_INDEX_NAME = "s3_index.json"
+"""The index of the release in use, beside the folders of releases, as ConfUSIus has it."""
 
 LARGEST_CATALOGUE_NBYTES = 1 << 20
 
@@ -61,10 +65,14 @@ class S3Source:
     kind: Literal["datasets", "templates"] = "datasets"
 
     host: ClassVar[str] = "s3"
-    index_name: ClassVar[str] = "s3_index.json"
     variables: ClassVar[tuple[str, ...]] = ("CONFUSIUS_S3_URL",)
     has_limit: ClassVar[bool] = False
     finds_by_path: ClassVar[bool] = True
+
+    @property
+    def index_name(self) -> str:
+        """Name of its index file: a release has its own, hidden; the one beside it is shared."""
+        return f"{HIDDEN_FOLDER}/{S3_INDEX_NAME}" if self.version else S3_INDEX_NAME
 
     def list_files(self, client: HttpClient) -> DatasetIndex:
         """Get the manifest of the release; without a version, of the newest one."""
