@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from confusius_datasets._open import DATASETS
 from confusius_datasets._text import print_once
 
 settings.register_profile(
@@ -68,6 +69,12 @@ def _refuse_the_network() -> Iterator[None]:
 def _print_anew() -> None:
     """Let every test print what a process prints once."""
     print_once.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _register_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test leave a dataset in the table."""
+    monkeypatch.setattr(DATASETS, "_registered", {})
 
 
 @pytest.fixture(autouse=True)

@@ -31,7 +31,12 @@ if TYPE_CHECKING:
     )
     from confusius_datasets._dataset import BIDSDataset
     from confusius_datasets._io import load
-    from confusius_datasets._open import fetch_dataset, list_datasets, open_dataset
+    from confusius_datasets._open import (
+        fetch_dataset,
+        list_datasets,
+        open_dataset,
+        register_dataset,
+    )
     from confusius_datasets._plot import plot_slice, plot_template_with_atlas
 
 __version__ = "0.1.0"
@@ -58,6 +63,7 @@ __all__ = [
     "open_dataset",
     "plot_slice",
     "plot_template_with_atlas",
+    "register_dataset",
 ]
 
 _MODULES = ("errors", "sources")
@@ -84,6 +90,7 @@ _HOMES = {
     "open_dataset": "confusius_datasets._open",
     "plot_slice": "confusius_datasets._plot",
     "plot_template_with_atlas": "confusius_datasets._plot",
+    "register_dataset": "confusius_datasets._open",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import inspect
 import logging
 import os
@@ -160,5 +161,6 @@ def _find_fetcher(name: str) -> Callable[..., Any]:
             f"There is no dataset {name!r}. {did_you_mean(plain, DATASETS)}"
             f"It is one of {', '.join(DATASETS)}."
         )
-    fetcher: Callable[..., Any] = getattr(confusius_datasets, DATASETS[plain].fetcher)
-    return fetcher
+    name = DATASETS[plain].fetcher
+    fetcher: Callable[..., Any] = getattr(confusius_datasets, name or "fetch_dataset")
+    return fetcher if name else functools.partial(fetcher, plain)

@@ -5,10 +5,12 @@ Nothing here knows a host's protocol.
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from confusius_datasets._cache import cache_folder, is_here
@@ -26,10 +28,10 @@ from confusius_datasets._catalog import (
 from confusius_datasets._dataset import BIDSDataset
 from confusius_datasets._fetch import Labels, check_labels, fetch, fetcher
 from confusius_datasets._local import read_origin
-from confusius_datasets._paths import HIDDEN_FOLDER, INDEX_NAMES, absolute_path
+from confusius_datasets._paths import HIDDEN_FOLDER, INDEX_NAMES, absolute_path, check_relpath
 from confusius_datasets._spec import DatasetSpec, is_address, list_forms, spec_at
 from confusius_datasets._text import did_you_mean, format_nbytes, warn_user
-from confusius_datasets.errors import ArgumentError, UnknownDatasetError
+from confusius_datasets.errors import ArgumentError, UnknownDatasetError, UnsafePathError
 
 if TYPE_CHECKING:
     from confusius_datasets._progress import ProgressOption
@@ -41,25 +43,125 @@ __all__ = [
     "list_datasets",
     "locate",
     "open_dataset",
+    "register_dataset",
 ]
 
-DATASETS: Mapping[str, DatasetSpec] = MappingProxyType(
-    {
-        spec.name: spec
-        for spec in (
-            CYBIS_PEREIRA_2026,
-            KHALLAF_2026,
-            LANDEMARD_2026,
-            NUNEZ_ELIZALDE_2022,
-            PEPE_MARIANI_2026,
-            PEREIRA_2025,
-            TEMPLATE_HUANG_2025,
-            TEMPLATE_PEPE_MARIANI_2026,
-            SAMPLE,
-        )
-    }
+PUBLISHED = (
+    CYBIS_PEREIRA_2026,
+    KHALLAF_2026,
+    LANDEMARD_2026,
+    NUNEZ_ELIZALDE_2022,
+    PEPE_MARIANI_2026,
+    PEREIRA_2025,
+    TEMPLATE_HUANG_2025,
+    TEMPLATE_PEPE_MARIANI_2026,
 )
-"""Every dataset by its name, in the order of the table; the sample is last, and not in it."""
+"""The public datasets, in the order of the table."""
+
+ENTRY_POINTS = "confusius_datasets.datasets"
+"""Group of entry points by which an installed package brings datasets."""
+
+
+class DatasetTable(Mapping[str, DatasetSpec]):
+    """Every dataset by its name: public ones, those of installed packages, those of this session.
+
+    The sample is last.
+    """
+
+    def __init__(self) -> None:
+        self._registered: dict[str, DatasetSpec] = {}
+
+    @cached_property
+    def _fixed(self) -> dict[str, DatasetSpec]:
+        """The datasets that no session changes."""
+        found = {spec.name: spec for spec in (*PUBLISHED, SAMPLE)}
+        for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+            try:
+                spec = point.load()
+                _check_spec(spec, found)
+            except Exception as error:  # noqa: BLE001 - of others: it must not break our table
+                source = point.dist.name if point.dist else point.value
+                warn_user(f"{source}: the dataset {point.name!r} cannot be used: {error}")
+            else:
+                found[spec.name] = spec
+        return found
+
+    def add(self, spec: DatasetSpec) -> None:
+        """Add a dataset, or put it in the place of one that was added before."""
+        others = {name: known for name, known in self.items() if name not in self._registered}
+        others |= {n: known for n, known in self._registered.items() if n != spec.name}
+        _check_spec(spec, others)
+        self._registered[spec.name] = spec
+
+    def __getitem__(self, name: str) -> DatasetSpec:
+        return self._registered[name] if name in self._registered else self._fixed[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from (name for name in self._fixed if name != SAMPLE.name)
+        yield from self._registered
+        yield SAMPLE.name
+
+    def __len__(self) -> int:
+        return len(self._fixed) + len(self._registered)
+
+
+# What a session registers must be found by every later call of it, whoever makes the call.
+DATASETS = DatasetTable()
+"""Every dataset by its name."""
+
+
+def register_dataset(spec: DatasetSpec) -> None:
+    """Add a dataset of your own to the table of this session.
+
+    `fetch_dataset` and `open_dataset` take its name from then on, and `list_datasets` lists it.
+    A dataset of the same name that was registered before is replaced. For every session, let a
+    package of yours have an entry point in the group `confusius_datasets.datasets` that names the
+    spec.
+
+    Parameters
+    ----------
+    spec : confusius_datasets.sources.DatasetSpec
+        The dataset.
+
+    Raises
+    ------
+    ArgumentError
+        If it is not a spec, if its name or folder cannot be used, or if one of them is taken by a
+        public dataset or by one of an installed package.
+
+    Examples
+    --------
+    A folder on a shared disk, by name::
+
+        share = DirectorySource(Path("/mnt/share/whiskers"))
+        register_dataset(DatasetSpec(name="whiskers", folder="whiskers-bids", source=share))
+        dataset = fetch_dataset("whiskers", subjects="01")
+    """
+    DATASETS.add(spec)
+
+
+def _check_spec(spec: object, others: Mapping[str, DatasetSpec]) -> None:
+    """Refuse what cannot stand in the table beside others."""
+    if not isinstance(spec, DatasetSpec):
+        raise ArgumentError(f"expected a DatasetSpec, not {type(spec).__name__}.")
+    if not _NAME.fullmatch(spec.name):
+        raise ArgumentError(
+            f"{spec.name!r} cannot be the name of a dataset: expected small letters, digits and "
+            "dashes, such as 'our-lab-2026'."
+        )
+    try:
+        check_relpath(spec.folder)
+    except UnsafePathError as error:
+        raise ArgumentError(f"the folder of {spec.name} cannot be used: {error}.") from error
+    for other in others.values():
+        if spec.name == other.name or spec.folder.casefold() == other.folder.casefold():
+            raise ArgumentError(
+                f"the name {spec.name!r} and the folder {spec.folder!r} cannot be used: there is "
+                f"{other.name!r} already, in {other.folder!r}."
+            )
+
+
+_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
 
 @fetcher
@@ -323,7 +425,8 @@ def list_datasets(data_dir: str | os.PathLike[str] | None = None) -> None:
         if spec is SAMPLE:  # made by the package itself: nothing to choose from a table for
             continue
         mark = marks[0] if _is_on_disk(spec, folder / spec.folder) else marks[1]
-        table.add_row(spec.fetcher, format_nbytes(spec.nbytes), mark)
+        call = spec.fetcher or f"fetch_dataset({spec.name!r})"
+        table.add_row(call, format_nbytes(spec.nbytes) if spec.nbytes else "?", mark)
     console.print(table)
 
 
