@@ -29,15 +29,15 @@ if TYPE_CHECKING:
         fetch_template_huang_2025,
         fetch_template_pepe_mariani_2026,
     )
-    from confusius_datasets._dataset import BIDSDataset
-    from confusius_datasets._io import load
+    from confusius_datasets._dataset import BIDSDataset, cache_info
+    from confusius_datasets._io import load, save, to_confusius
     from confusius_datasets._open import (
         fetch_dataset,
         list_datasets,
         open_dataset,
         register_dataset,
     )
-    from confusius_datasets._plot import plot_slice, plot_template_with_atlas
+    from confusius_datasets._plot import plot_coverage, plot_slice, plot_template_with_atlas
 
 __version__ = "0.1.0"
 
@@ -46,6 +46,7 @@ __all__ = [
     "BIDSDataset",
     "BIDSFile",
     "Query",
+    "cache_info",
     "fetch_brainglobe_atlas",
     "fetch_cybis_pereira_2026",
     "fetch_dataset",
@@ -61,9 +62,12 @@ __all__ = [
     "list_datasets",
     "load",
     "open_dataset",
+    "plot_coverage",
     "plot_slice",
     "plot_template_with_atlas",
     "register_dataset",
+    "save",
+    "to_confusius",
 ]
 
 _MODULES = ("errors", "sources")
@@ -73,24 +77,28 @@ _HOMES = {
     "BIDSDataset": "confusius_datasets._dataset",
     "BIDSFile": "bids.layout",
     "Query": "bids.layout",
+    "cache_info": "confusius_datasets._dataset",
     "fetch_brainglobe_atlas": "confusius_datasets._catalog",
     "fetch_cybis_pereira_2026": "confusius_datasets._catalog",
     "fetch_dataset": "confusius_datasets._open",
-    "fetch_nunez_elizalde_2022": "confusius_datasets._catalog",
     "fetch_khallaf_2026": "confusius_datasets._catalog",
     "fetch_landemard_2026": "confusius_datasets._catalog",
+    "fetch_nunez_elizalde_2022": "confusius_datasets._catalog",
     "fetch_pepe_mariani_2026": "confusius_datasets._catalog",
     "fetch_pereira_2025": "confusius_datasets._catalog",
-    "fetch_template_huang_2025": "confusius_datasets._catalog",
     "fetch_sample": "confusius_datasets._catalog",
+    "fetch_template_huang_2025": "confusius_datasets._catalog",
     "fetch_template_pepe_mariani_2026": "confusius_datasets._catalog",
     "get_datasets_dir": "confusius_datasets._cache",
     "list_datasets": "confusius_datasets._open",
     "load": "confusius_datasets._io",
     "open_dataset": "confusius_datasets._open",
+    "plot_coverage": "confusius_datasets._plot",
     "plot_slice": "confusius_datasets._plot",
     "plot_template_with_atlas": "confusius_datasets._plot",
     "register_dataset": "confusius_datasets._open",
+    "save": "confusius_datasets._io",
+    "to_confusius": "confusius_datasets._io",
 }
 
 

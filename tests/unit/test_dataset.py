@@ -128,7 +128,8 @@ def test_copies_are_equal_and_hash_alike(sample: BIDSDataset) -> None:
         assert other == sample
         assert hash(other) == hash(sample)
         assert repr(other) == repr(sample)
-    assert sample != open_dataset(sample.root)
+    assert open_dataset(sample.root) == sample  # the folder remembers where it is from
+    assert BIDSDataset(sample.root) != sample
     assert sample != sample.root
 
 
@@ -486,7 +487,8 @@ def test_refresh_tells_what_is_outdated_here(tmp_path: Path) -> None:
 
 
 def test_open_dataset_has_nothing_to_download(sample: BIDSDataset) -> None:
-    """What is not in the folder is not in the dataset either."""
+    """A folder that remembers no host has what is in it, and nothing else."""
+    (sample.root / ".confusius" / "origin").unlink(missing_ok=True)
     dataset = open_dataset(str(sample.root))
 
     assert dataset.index == {}

@@ -33,7 +33,7 @@ def lab(folder: Path, relpaths: list[str]) -> BIDSDataset:
         (folder / "host" / relpath).parent.mkdir(parents=True, exist_ok=True)
         (folder / "host" / relpath).write_text("x" * 10)
     source = DirectorySource(folder / "host")
-    spec = DatasetSpec(name="<b>lab</b>", folder="lab", source=source, licence="CC0 & more")
+    spec = DatasetSpec(name="<b>lab</b>", folder="lab", source=source, license="CC0 & more")
     dataset = BIDSDataset(folder / "lab", spec=spec, progress=False)
     dataset.refresh()
     return dataset

@@ -276,12 +276,12 @@ def test_facts_come_from_the_spec_or_the_description(tmp_path: Path) -> None:
         tmp_path / "1",
         {"dataset_description.json": description},
         citation="X, Y. (2020). On a_b. https://doi.org/10/a_b",
-        licence="CC BY 4.0",
+        license="CC BY 4.0",
         url="https://example.org/a_b",
         version="1.2",
     )
     unknown = lab(tmp_path / "2", {"dataset_description.json": description})
-    silent = (unknown.citation, unknown.license, unknown.url, unknown.bibtex, unknown.version)
+    silent = (unknown.citation, unknown.license, unknown.url, unknown.bibtex)
     unknown.download()
 
     assert (known.license, known.url, known.version) == (
@@ -294,7 +294,7 @@ def test_facts_come_from_the_spec_or_the_description(tmp_path: Path) -> None:
         "  note = {X, Y. (2020). On a\\_b. \\url{https://doi.org/10/a_b}},\n"
         "  url = {https://example.org/a_b},\n}"
     )
-    assert silent == ("", "", "", "", "")
+    assert silent == ("", "", "", "")
     assert (unknown.citation, unknown.license, unknown.url) == (
         "A, B. d. doi:1/2",
         "CC0",
@@ -339,7 +339,7 @@ def test_files_of_one_acquisition_are_stacked(sample: BIDSDataset) -> None:
             np.testing.assert_array_equal(stacked.isel(z=place), part.isel(z=0))
     with pytest.raises(ArgumentError, match="stack='chunks'"):
         sample.load_all(**query, stack="chunks")
-    assert sample.load_all(subject="mouse1", task="nothing", stack="chunk") == []
+    assert sample.load_all(subject="mouse1", task="rest", suffix="mask", stack="chunk") == []
 
 
 def test_files_on_one_grid_are_stacked_along_the_entity(sample: BIDSDataset) -> None:

@@ -132,7 +132,7 @@ class BIDSDataset(Folder):
     @property
     def license(self) -> str:
         """The licence of the data."""
-        return (self._spec.licence if self._spec else "") or self._described("License")
+        return (self._spec.license if self._spec else "") or self._described("License")
 
     @property
     def url(self) -> str:
@@ -140,9 +140,9 @@ class BIDSDataset(Folder):
         return (self._spec.url if self._spec else "") or self._described("DatasetDOI")
 
     @property
-    def version(self) -> str:
-        """The version or release of the data, where the host has such."""
-        return self._spec.version if self._spec else ""
+    def version(self) -> str | None:
+        """The release of the data; `None` for files that may change on the host."""
+        return self._spec.version if self._spec else None
 
     @property
     def _description(self) -> dict[str, Any]:
@@ -205,7 +205,7 @@ class BIDSDataset(Folder):
         nbytes = [entry.size or 0 for entry in entries if entry.relpath in here]
         source = self._spec.source if self._spec else None
         facts = {
-            "version": self.version,
+            "version": self.version or "",
             "licence": self.license,
             "host": source.host if source else "local folder",
         }

@@ -1,7 +1,7 @@
 """A root folder, and the host behind it if there is one.
 
 `copy.py` has the object that everything above asks; `snapshot.py` what it knows at one time;
-`walk.py` the one walk over a folder; `origin.py` what a root remembers of its host;
+`origin.py` what a root remembers of its host;
 `releases.py` the folders of releases. Nothing here knows PyBIDS or fetchers.
 """
 
@@ -15,16 +15,13 @@ from confusius_datasets._local.releases import (
     take_over_release,
 )
 from confusius_datasets._local.snapshot import Snapshot
-from confusius_datasets._local.walk import Walk, walk_folder
 
 __all__ = [
     "LocalCopy",
     "Snapshot",
-    "Walk",
     "read_origin",
     "select_release",
     "selected_version",
     "take_over_release",
-    "walk_folder",
     "write_origin",
 ]

@@ -14,6 +14,7 @@ from confusius_datasets._sources.dataverse import DataverseSource
 from confusius_datasets._sources.directory import DirectorySource
 from confusius_datasets._sources.http import HttpClient, get_client
 from confusius_datasets._sources.manifest import ManifestSource
+from confusius_datasets._sources.mirrored import MirroredSource
 from confusius_datasets._sources.openneuro import OpenNeuroSource
 from confusius_datasets._sources.osf import OSFSource
 from confusius_datasets._sources.protocol import ByteStream, Source
@@ -36,6 +37,7 @@ __all__ = [
     "HttpClient",
     "Last",
     "ManifestSource",
+    "MirroredSource",
     "OSFSource",
     "OpenNeuroSource",
     "RetryPolicy",
