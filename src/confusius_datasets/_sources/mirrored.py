@@ -162,11 +162,12 @@ class _MirroredCall:
             return self._calls[id(self._first)].open(entry, part, client=client, etag=etag)
         self._client = client
         while True:
-            host, theirs = self._choose(entry, client)
+            host, theirs, is_last = self._choose(entry, client)
             try:
                 stream = self._calls[id(host)].open(theirs, part, client=client)
             except SourceError as error:
-                if host.left_alone or not self._has_other(entry, host, client):
+                # Others may have left the host alone meanwhile, which makes it no last one.
+                if is_last or not self._has_other(entry, host, client):
                     raise
                 self._leave(host, error)
                 continue
@@ -184,7 +185,7 @@ class _MirroredCall:
         if isinstance(error, ChecksumError) and len(serving) > 1:
             return True  # whose bytes were wrong is not known: the next try has one host alone
         host = next(host for host in self._hosts if id(host) in serving)
-        if host.left_alone or not self._has_other(entry, host, self._client):
+        if not self._has_other(entry, host, self._client):
             return False
         self._leave(host, error)
         return True
@@ -197,12 +198,12 @@ class _MirroredCall:
             return [*free, self._first, *others]
         return [self._first, *free, *others]
 
-    def _choose(self, entry: FileEntry, client: HttpClient) -> tuple[_Host, FileEntry]:
-        """Choose who is asked for a file, and say what it is called there."""
+    def _choose(self, entry: FileEntry, client: HttpClient) -> tuple[_Host, FileEntry, bool]:
+        """Choose who is asked for a file, what it is called there, and whether nobody is left."""
         for host in self._hosts:
             if not host.left_alone and (theirs := self._find(host, entry, client)) is not None:
-                return host, theirs
-        return self._first, entry  # nobody is left: the dataset's own host has the last word
+                return host, theirs, False
+        return self._first, entry, True  # the dataset's own host has the last word
 
     def _has_other(self, entry: FileEntry, host: _Host, client: HttpClient) -> bool:
         """Say whether another host can be asked for a file."""
