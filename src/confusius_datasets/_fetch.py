@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from confusius_datasets._progress import ProgressOption
 
-__all__ = ["Labels", "check_labels", "fetch", "fetch_template", "fetcher", "number_labels"]
+__all__ = ["Labels", "check_labels", "fetch", "fetch_template", "fetcher", "number_labels", "plan"]
 
 Labels = str | Iterable[str] | None
 """What a filter takes: a label, several, or `None` for all."""
@@ -141,6 +141,28 @@ def fetch(
     if download or not is_offline():  # what describes the dataset is wanted, but not needed
         local.ensure(wanted, progress=progress)
     return open_local_copy(local, spec, progress=progress)
+
+
+def plan(
+    spec: DatasetSpec,
+    data_dir: str | os.PathLike[str] | None,
+    given: Mapping[str, Labels],
+    *,
+    refresh: bool,
+    version: str | None = None,
+    root: Path | None = None,
+) -> list[FileEntry]:
+    """List what a fetch would download; the index alone comes."""
+    filters = parse_filters(given, valid=spec.filters, name=spec.name)
+    if version is not None:
+        spec = _find_release(spec, data_dir, version, refresh=refresh)
+    local = _local_copy(spec, data_dir, root)
+    _check_origin(spec, local.root)
+    if spec.release and not refresh:
+        take_over_release(spec.release, local.root)
+    local.open(refresh=refresh)
+    selected = select(local.index, filters, keep=spec.keep, name=spec.name, naming=spec.naming)
+    return local.missing(selected)
 
 
 def fetch_template(

@@ -26,12 +26,19 @@ from confusius_datasets._catalog import (
     TEMPLATE_PEPE_MARIANI_2026,
 )
 from confusius_datasets._dataset import BIDSDataset
-from confusius_datasets._fetch import Labels, check_labels, fetch, fetcher
-from confusius_datasets._local import read_origin
+from confusius_datasets._fetch import Labels, check_labels, fetch, fetcher, plan
+from confusius_datasets._index import FileEntry
+from confusius_datasets._local import LocalCopy, read_origin
 from confusius_datasets._paths import HIDDEN_FOLDER, INDEX_NAMES, absolute_path, check_relpath
+from confusius_datasets._selection import labels_of
 from confusius_datasets._spec import DatasetSpec, is_address, list_forms, spec_at
 from confusius_datasets._text import did_you_mean, format_nbytes, warn_user
-from confusius_datasets.errors import ArgumentError, UnknownDatasetError, UnsafePathError
+from confusius_datasets.errors import (
+    ArgumentError,
+    ConfusiusDatasetsError,
+    UnknownDatasetError,
+    UnsafePathError,
+)
 
 if TYPE_CHECKING:
     from confusius_datasets._progress import ProgressOption
@@ -40,9 +47,11 @@ __all__ = [
     "DATASETS",
     "fetch_dataset",
     "find_named",
+    "known_labels",
     "list_datasets",
     "locate",
     "open_dataset",
+    "plan_fetch",
     "register_dataset",
 ]
 
@@ -330,6 +339,39 @@ def fetch_dataset(
         progress=progress,
         print_citation=print_citation,
     )
+
+
+def plan_fetch(
+    where: str | os.PathLike[str],
+    data_dir: str | os.PathLike[str] | None,
+    given: Mapping[str, Labels],
+    *,
+    version: str | None = None,
+    refresh: bool = False,
+) -> list[FileEntry]:
+    """List what `fetch_dataset` would download; the index alone comes."""
+    place = locate(where, version=version)
+    if place.spec is None:
+        return []
+    return plan(
+        place.spec, data_dir, given, root=place.root, version=place.version, refresh=refresh
+    )
+
+
+def known_labels(
+    where: str, filter_name: str, data_dir: str | os.PathLike[str] | None = None
+) -> list[str]:
+    """List the labels of a filter as far as they are known without asking anybody."""
+    try:
+        spec, root, version = locate(where)
+        if spec is None or version is not None:
+            return []
+        local = LocalCopy(root or cache_folder(data_dir) / spec.folder, spec.source)
+        found = labels_of(local.index, filter_name, naming=spec.naming)
+    except (ConfusiusDatasetsError, OSError):
+        found = set()
+    spec = find_named(where)
+    return sorted(found | set(spec.filters.get(filter_name, ()) if spec else ()))
 
 
 class Place(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import signal
 import subprocess
@@ -15,7 +17,7 @@ import pytest
 import confusius_datasets
 from confusius_datasets import __version__
 from confusius_datasets._cli import main
-from confusius_datasets.testing import Fault, LocalOSF
+from confusius_datasets.testing import Fault, LocalDataverse, LocalOSF
 
 
 def test_list_prints_the_table(capsys: pytest.CaptureFixture[str]) -> None:
@@ -56,8 +58,9 @@ def test_fetch_takes_both_spellings_of_a_name(
     words = ["fetch", name, "--no-download", "--quiet", "--data-dir", str(tmp_path / "x")]
 
     assert main(words) == 0
-    assert "README.md" in {path.name for path in (tmp_path / "x" / "sample-bids").iterdir()}
-    assert "58 files" in capsys.readouterr().out
+    root = tmp_path / "x" / "sample-bids"
+    assert "README.md" in {path.name for path in root.iterdir()}
+    assert capsys.readouterr().out == f"{root}\n"
 
 
 def test_fetch_template_prints_the_array(osf: LocalOSF, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,6 +96,210 @@ def test_failure_is_one_message_and_status_1(
 
     assert main(["fetch", "nunez-elizalde-2022"]) == 1
     assert "CONFUSIUS_OFFLINE" in capsys.readouterr().err
+
+
+def run(words: str, capsys: pytest.CaptureFixture[str], *, status: int = 0) -> str:
+    """Run a command, and return what it printed."""
+    capsys.readouterr()
+    assert main(words.split()) == status
+    return capsys.readouterr().out
+
+
+def run_json(words: str, capsys: pytest.CaptureFixture[str], *, status: int = 0) -> Any:
+    """Run a command that prints JSON, and read it."""
+    return json.loads(run(f"{words} --json", capsys, status=status))
+
+
+def test_session_of_a_day(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Find, look, fetch, check, repair, cite, free: each command does its part."""
+    root = data_dir / "sample-bids"
+    image = "sub-mouse1/ses-day1/fusi/sub-mouse1_ses-day1_task-rest_acq-slice01_pwd.nii.gz"
+    query = "--subject sub-mouse1 --session day1 --task rest --acquisition slice01 --suffix pwd"
+
+    facts = run_json("info sample", capsys)
+    listed = run(f"ls sample {query}", capsys).splitlines()
+    nothing = run(f"ls sample {query} --on-disk", capsys)
+    got = run(f"get sample {query} --quiet", capsys).splitlines()
+    long = run(f"ls sample {query} --long", capsys)
+    (root / image).write_bytes(b"damaged")
+    bad = run("verify sample --quiet", capsys, status=1)
+    mended = run_json("verify sample --quiet --repair", capsys)
+    cache = run_json("cache", capsys)
+    gone = run(f"evict sample {query} --extension .nii.gz", capsys)
+
+    assert facts["name"] == "sample"
+    assert facts["labels"]["subject"] == ["mouse1", "mouse2"]
+    assert facts["labels"]["task"] == ["checkerboard", "rest"]
+    assert facts["n_files"] == 58
+    assert facts["license"] == "CC0 1.0"
+    assert listed == [image.replace(".nii.gz", ".json"), image]
+    assert nothing == ""
+    assert got == [str(root / relpath) for relpath in listed]
+    assert re.search(rf"^ +[\d.]+ MB  here  {image}$", long, re.MULTILINE)
+    assert f"corrupt: {image}" in bad and "--repair" in bad
+    assert mended["counts"].get("corrupt") is None
+    assert [(row["folder"], row["path"]) for row in cache] == [("sample-bids", str(root))]
+    assert gone == "1 file deleted\n"
+    assert not (root / image).exists()
+
+
+def test_list_tells_part_from_whole(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A dataset of which one mouse is here is not called fetched."""
+    run("fetch sample --subjects mouse1 --quiet", capsys)
+
+    table = run("list", capsys)
+    part = {row["name"]: row for row in run_json("list", capsys)}
+    run("fetch sample --quiet", capsys)
+    whole = run("list", capsys)
+
+    assert re.search(r"│ fetch_sample +│ 24\.08 MB │ +50 % │", table)
+    assert re.search(r"│ fetch_khallaf_2026 +│ 19\.49 GB │ +- │", table)
+    assert 0 < part["sample"]["nbytes_on_disk"] < part["sample"]["nbytes"]
+    assert re.search(r"│ fetch_sample .*│ +100 % │", whole)
+
+
+def test_dry_run_gets_the_index_and_says_what_would_come(
+    osf: LocalOSF, data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The numbers are those of the fetch that follows."""
+    words = "fetch nunez-elizalde-2022 --subjects CR017 --tasks spontaneous"
+
+    planned = run_json(f"{words} --dry-run", capsys)
+    text = run(f"{words} --dry-run", capsys)
+    root = data_dir / "nunez-elizalde-2022-bids"
+    before = {path.name for path in root.iterdir()}
+    run(f"{words} --quiet", capsys)
+    after = run_json(f"{words} --dry-run", capsys)
+
+    assert before == {"dataset_index.json", ".confusius"}
+    assert planned["n_files"] == len(planned["files"]) > 0
+    assert text.endswith(
+        f"{planned['n_files']} files, {planned['nbytes'] / 1000:.4g} KB to download\n"
+    )
+    assert all((root / file["path"]).stat().st_size == file["size"] for file in planned["files"])
+    assert after == {"n_files": 0, "nbytes": 0, "files": []}
+
+
+def test_dataset_is_named_by_address_folder_or_release(
+    osf: LocalOSF, data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wherever a name goes, so does an address."""
+    address = "osf:43skw/nunez-elizalde-2022-bids"
+    root = data_dir / "nunez-elizalde-2022-bids"
+
+    assert run(f"fetch {address} --subjects CR017 --quiet", capsys) == f"{root}\n"
+    by_address = run(f"ls {address} --subject CR017 --suffix events", capsys)
+    by_path = run(f"ls {root} --subject CR017 --suffix events", capsys)
+    assert by_address == by_path != ""
+    assert run_json(f"info {address}", capsys)["name"] == "nunez-elizalde-2022"
+
+
+def test_template_gives_its_folder_where_an_array_cannot_be_printed(
+    osf: LocalOSF, data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A script gets a path, and JSON."""
+    words = "fetch template-pepe-mariani-2026"
+    root = data_dir / "pepe-mariani-2026-template"
+
+    assert run(f"{words} --quiet", capsys) == f"{root}\n"
+    told = run_json(words, capsys)
+    assert (told["root"], told["n_files_on_disk"]) == (str(root), 1)
+
+
+def test_cite_needs_no_network(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What to cite is known by the package."""
+    monkeypatch.setenv("CONFUSIUS_OFFLINE", "1")
+
+    assert "Landemard, A., Krumin" in run("cite landemard-2026", capsys)
+    assert "Licence: CC BY-NC 4.0" in run("cite landemard-2026", capsys)
+    assert run("cite fetch_pereira_2025 --bibtex", capsys).startswith("@article{Pereira2025,")
+    assert run_json("cite pereira-2025", capsys)["license"] == "CC BY 4.0"
+
+
+def test_query_takes_any_entity_and_field(capsys: pytest.CaptureFixture[str]) -> None:
+    """Numbers are numbers, and repeated options add."""
+    rest = run("ls sample --subject mouse1 --subject mouse2 --task rest --suffix pwd", capsys)
+    field = run("ls sample --suffix pwd --extension .nii.gz --where TaskName=rest", capsys)
+
+    assert len(rest.splitlines()) == 16
+    assert field.splitlines() == [path for path in rest.splitlines() if path.endswith("nii.gz")]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("get sample", "get needs a query"),
+        ("ls sample --where rest", "expected NAME=VALUE"),
+        ("ls osff:ab", "Did you mean 'osf'?"),
+        ("verify no-such-dataset", "neither a dataset's name nor an address"),
+        ("fetch sample --version 1.0", "sample has no filter --version"),
+        ("fetch sample --reconstruction raw", "sample has no filter --reconstruction"),
+    ],
+)
+def test_wrong_use_of_a_command_is_status_2(
+    words: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is wrong is said in a line."""
+    assert main(words.split()) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_khallaf_has_options_of_its_own(
+    edmond: LocalDataverse, data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Labels that are numbers, the reconstruction, and the scanner's files."""
+    words = "fetch khallaf-2026 --datasets rawdata --subjects 6036 --reconstruction raw"
+
+    planned = run_json(f"{words} --sourcedata --dry-run", capsys)
+    root = Path(run(f"{words} --runs 1 --quiet", capsys).strip())
+
+    assert any(file["path"].startswith("sourcedata/") for file in planned["files"])
+    assert [path.name for path in root.rglob("*pwd.nii")] == [
+        "sub-6036_ses-Air_task-olfactory_run-1_pwd.nii"
+    ]
+
+
+def complete(line: str, tmp_path: Path) -> list[str]:
+    """Ask for the completions of a line, as a shell does."""
+    answer = tmp_path / "completions"
+    environment = os.environ | {
+        "_ARGCOMPLETE": "1",
+        "_ARGCOMPLETE_IFS": "\n",
+        "_ARGCOMPLETE_STDOUT_FILENAME": str(answer),
+        "COMP_LINE": line,
+        "COMP_POINT": str(len(line)),
+    }
+    subprocess.run([sys.executable, "-m", "confusius_datasets"], env=environment, check=True)
+    return answer.read_text().split("\n")
+
+
+def test_shell_completes_names_and_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Names of datasets, and the labels of an index that is on disk."""
+    run("fetch sample --no-download --quiet", capsys)
+
+    assert complete("confusius-datasets fetch nun", tmp_path) == ["nunez-elizalde-2022 "]
+    assert complete("confusius-datasets ls sample --subject ", tmp_path) == ["mouse1", "mouse2"]
+    assert complete("confusius-datasets fetch cybis-pereira-2026 --datasets glm-s", tmp_path) == [
+        "glm-speed "
+    ]
+    for shell in ("bash", "zsh"):
+        assert "confusius-datasets" in run(f"completion {shell}", capsys)
+
+
+def test_python_runs_the_package_as_the_command() -> None:
+    """`python -m confusius_datasets` needs no scripts on the path."""
+    done = subprocess.run(
+        [sys.executable, "-m", "confusius_datasets", "cite", "sample"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout == "It is not known what to cite for sample.\nLicence: CC0 1.0\n"
 
 
 def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:

@@ -141,7 +141,7 @@ class BIDSDataset(Folder):
 
     @property
     def version(self) -> str | None:
-        """The release of the data; `None` for files that may change on the host."""
+        """The release of the data; `None` where the files may change on the host."""
         return self._spec.version if self._spec else None
 
     @property
