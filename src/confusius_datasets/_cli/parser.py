@@ -9,7 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import confusius_datasets
-from confusius_datasets._cli import commands
+from confusius_datasets._cli.commands import (
+    cite,
+    demo,
+    evict,
+    fetch,
+    get_files,
+    list_all,
+    list_files,
+    print_completion,
+    show_cache,
+    show_info,
+    verify,
+)
 from confusius_datasets._open import DATASETS, known_labels
 
 __all__ = ["make_parser"]
@@ -65,22 +77,22 @@ def make_parser() -> argparse.ArgumentParser:
     version = f"%(prog)s {confusius_datasets.__version__}"
     parser.add_argument("--version", action="version", version=version)
     add = _Adder(parser.add_subparsers(required=True, metavar="COMMAND"))
-    add("list", commands.list_all, "print the table of datasets, and how much of each is on disk")
-    add("info", commands.show_info, "tell about a dataset: labels, sizes, licence, citation", "N")
-    listing = add("ls", commands.list_files, "list the files of a query", "NQ")
+    add("list", list_all, "print the table of datasets, and how much of each is on disk")
+    add("info", show_info, "tell about a dataset: labels, sizes, licence, citation", "N")
+    listing = add("ls", list_files, "list the files of a query", "NQ")
     listing.add_argument("--long", action="store_true", help="with size, and whether on disk")
     listing.add_argument("--on-disk", action="store_true", help="only what is here")
-    add("get", commands.get_files, "download the files of a query, and print their paths", "NQP")
+    add("get", get_files, "download the files of a query, and print their paths", "NQP")
     _add_fetch(add)
-    verify = add("verify", commands.verify, "hash the files on disk, and name the bad ones", "NQP")
-    verify.add_argument("--repair", action="store_true", help="download what is corrupt again")
-    cite = add("cite", commands.cite, "print what to cite", "N")
-    cite.add_argument("--bibtex", action="store_true", help="as an entry of BibTeX")
-    evict = add("evict", commands.evict, "delete files that can be downloaded again", "NQ")
-    evict.add_argument("--force", action="store_true", help="also what the host does not have")
-    add("cache", commands.show_cache, "print what the folder of all datasets holds")
+    checking = add("verify", verify, "hash the files on disk, and name the bad ones", "NQP")
+    checking.add_argument("--repair", action="store_true", help="download what is corrupt again")
+    citing = add("cite", cite, "print what to cite", "N")
+    citing.add_argument("--bibtex", action="store_true", help="as an entry of BibTeX")
+    freeing = add("evict", evict, "delete files that can be downloaded again", "NQ")
+    freeing.add_argument("--force", action="store_true", help="also what the host does not have")
+    add("cache", show_cache, "print what the folder of all datasets holds")
     _add_demo(add)
-    completion = add("completion", commands.print_completion, "print a shell's completion", "-")
+    completion = add("completion", print_completion, "print a shell's completion", "-")
     completion.add_argument("shell", choices=["bash", "zsh"], help="eval what is printed")
     return parser
 
@@ -138,16 +150,16 @@ def _add_query(command: argparse.ArgumentParser) -> None:
 
 def _add_fetch(add: _Adder) -> None:
     """Add the command that downloads a dataset or a part."""
-    fetch = add(
+    command = add(
         "fetch",
-        commands.fetch,
+        fetch,
         "download a dataset, or the part that filters select",
         "N",
         usage="%(prog)s NAME [options]",  # in this order: a filter takes all words that follow it
         description="Download a dataset, or those of its files that all filters given let through.",
         epilog="example: confusius-datasets fetch nunez-elizalde-2022 --subjects CR020",
     )
-    filters = fetch.add_argument_group("filters", "repeated options add")
+    filters = command.add_argument_group("filters", "repeated options add")
     for name, what in FILTERS.items():
         option = filters.add_argument(
             f"--{name}", nargs="+", action="extend", metavar="LABEL", help=what
@@ -155,27 +167,27 @@ def _add_fetch(add: _Adder) -> None:
         _complete(option, _complete_label)
     filters.add_argument("--reconstruction", choices=["both", "raw", "resampled"], help="khallaf")
     filters.add_argument("--sourcedata", action="store_true", help="khallaf: the scanner's files")
-    fetch.add_argument("--version", metavar="VERSION", help="a release, such as 1.0.0 or latest")
-    fetch.add_argument("--refresh", action="store_true", help="ask the host for new files")
-    fetch.add_argument("--no-download", action="store_true", help="get the index alone")
-    fetch.add_argument(
+    command.add_argument("--version", metavar="VERSION", help="a release, such as 1.0.0 or latest")
+    command.add_argument("--refresh", action="store_true", help="ask the host for new files")
+    command.add_argument("--no-download", action="store_true", help="get the index alone")
+    command.add_argument(
         "--dry-run", action="store_true", help="say what would be downloaded, and get the index"
     )
-    fetch.add_argument("--quiet", action="store_true", help="print the folder's path and no more")
-    fetch.set_defaults(filters=tuple(FILTERS))
+    command.add_argument("--quiet", action="store_true", help="print the folder's path and no more")
+    command.set_defaults(filters=tuple(FILTERS))
 
 
 def _add_demo(add: _Adder) -> None:
     """Add the tour."""
-    demo = add("demo", commands.demo, "a tour on a built-in dataset; needs no network", "-")
-    demo.add_argument(
+    command = add("demo", demo, "a tour on a built-in dataset; needs no network", "-")
+    command.add_argument(
         "--output",
         type=Path,
         default=Path(DEMO_FIGURE),
         metavar="FIGURE",
         help="where the figure is written; a second one goes beside it (default: %(default)s)",
     )
-    demo.add_argument("--data-dir", metavar="FOLDER", help="folder of all datasets")
+    command.add_argument("--data-dir", metavar="FOLDER", help="folder of all datasets")
 
 
 # Completion: called by the shell, so it looks at what is on disk and asks no host.
