@@ -63,6 +63,29 @@ for path in sys.argv[1:]:
 print(cf.__version__, "agrees")
 """
 
+USE = """
+import sys, warnings
+warnings.simplefilter("ignore")
+import matplotlib
+matplotlib.use("Agg")
+import numpy as np, pandas as pd
+import confusius as cf
+from confusius_datasets import load, to_confusius
+
+run = to_confusius(load(sys.argv[1])).compute()
+assert cf.plotting.plot_volume(run.mean("time", keep_attrs=True)) is not None
+events = pd.DataFrame({"onset": [11.0, 21.0], "duration": [3.0, 3.0], "trial_type": "on"})
+model = cf.glm.FirstLevelModel().fit(run, events=events)
+effect = model.compute_contrast("on")
+assert effect.sizes == {dim: size for dim, size in run.sizes.items() if dim != "time"}
+mean = run.mean("time", keep_attrs=True)
+moved, transform, _ = cf.registration.register_volume(
+    mean, mean, number_of_iterations=3, plot_metric=False, plot_composite=False
+)
+assert np.allclose(transform, np.eye(4), atol=0.1)
+print(cf.__version__, "works")
+"""
+
 
 def write_examples(folder: Path) -> list[str]:
     """Write files with plain, oblique, mirrored and two unlike forms."""
@@ -101,6 +124,24 @@ def test_arrays_are_what_confusius_loads_itself(python: str, tmp_path: Path) -> 
 
     assert done.returncode == 0, done.stderr[-3000:]
     assert "agrees" in done.stdout
+
+
+@pytest.mark.skipif(not PYTHONS, reason="CONFUSIUS_PYTHONS names no interpreter with ConfUSIus")
+@pytest.mark.parametrize("python", PYTHONS or [sys.executable])
+def test_confusius_works_with_arrays_of_ours(python: str, tmp_path: Path) -> None:
+    """It draws them, fits a model to them, and registers them."""
+    affine = np.diag([0.2, 0.2, 0.4, 1.0])
+    space = [np.linspace(-1, 1, size) for size in (20, 18, 16)]
+    blob = np.exp(-sum(axis**2 for axis in np.meshgrid(*space, indexing="ij")) * 3)
+    noise = np.random.default_rng(0).normal(0, 0.02, (*blob.shape, 60))
+    data = (100 * (blob[..., np.newaxis] + noise + 1)).astype("f4")
+    sidecar = {"RepetitionTime": 0.5, "DelayAfterTrigger": 1.0, "DelayTime": 0.1}
+    file = write_nifti(tmp_path / "sub-1_task-a_pwd.nii", data, sform=affine, sidecar=sidecar)
+
+    done = subprocess.run([python, "-c", USE, file], capture_output=True, text=True, timeout=300)
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "works" in done.stdout
 
 
 def test_confusius_is_named_where_it_is_missing(tmp_path: Path) -> None:

@@ -205,6 +205,19 @@ def test_probing_a_dataset_without_its_index_asks_nobody(osf: LocalOSF, tmp_path
     assert osf.requests == []
 
 
+def test_probing_a_dataset_reads_no_sidecar(tmp_path: Path) -> None:
+    """Whatever a name that is not a getter might be, the sidecars stay on their host."""
+    stems = [f"sub-{number}/fusi/sub-{number}_pwd" for number in (1, 2)]
+    files = {f"{stem}.{extension}": "{}" for stem in stems for extension in ("nii", "json")}
+    dataset = dataset_from(files, tmp_path)
+
+    assert not hasattr(dataset, "get_params")
+    assert not hasattr(dataset, "get_foos")
+    assert "get_subjects" in dir(dataset)
+    assert pickle.loads(pickle.dumps(dataset)) == copy.copy(dataset)  # noqa: S301 - our own bytes
+    assert not list(dataset.rglob("*_pwd*"))
+
+
 # Tables.
 
 

@@ -108,6 +108,19 @@ def test_card_of_many_subjects_counts_the_rest(tmp_path: Path) -> None:
     assert "2 more subjects and 3 more values of task: see coverage()" in text
 
 
+def test_card_of_very_many_files_has_no_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A notebook must not wait; the table is a call away."""
+    dataset = lab(tmp_path, [f"sub-1/fusi/sub-1_task-{n}_pwd.nii" for n in range(4)])
+    monkeypatch.setattr("confusius_datasets._dataset.dataset.MOST_IN_CARD", 3)
+
+    texts = shown(dataset)
+
+    assert texts[-2:] == ["Subjects and tasks: see", "coverage()"]
+    assert "0 B of 40 B on disk (0 of 4 files)" in texts
+
+
 def test_card_of_a_local_folder_and_of_an_unknown_one(partly: BIDSDataset, tmp_path: Path) -> None:
     """All of a local folder is here; without an index there is no card, but no error either."""
     texts = shown(open_dataset(partly.root))

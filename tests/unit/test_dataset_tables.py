@@ -48,7 +48,7 @@ def lab(folder: Path, files: dict[str, str], **facts: str) -> BIDSDataset:
 def test_participants_have_subjects_as_queries_name_them(sample: BIDSDataset) -> None:
     """The table came with the index, and its subjects go into a query."""
     table = sample.participants
-    chosen = table.query("subject == 'mouse2'")["subject"].tolist()
+    chosen = table.query("subject == 'mouse2'")["subject"]
 
     assert list(table["subject"]) == ["mouse1", "mouse2"]
     assert list(table["participant_id"]) == ["sub-mouse1", "sub-mouse2"]
@@ -205,6 +205,9 @@ def test_queries_keep_to_what_is_on_disk(sample: BIDSDataset) -> None:
     assert len(sample.load_all(on_disk=True, suffix="pwd")) == len(names) == 2
     assert sample.load(suffix="pwd", acquisition="slice02", on_disk=True).subject == "mouse1"
     assert sample.get("id", target="subject", suffix="pwd", on_disk=True) == ["mouse1"]
+    assert sample.get("dir", target="subject", suffix="pwd", on_disk=True) == [
+        str(sample / "sub-mouse1")
+    ]
     assert {path.name for path in sample.rglob("*_pwd.nii.gz")} == names
 
 
@@ -276,12 +279,12 @@ def test_facts_come_from_the_spec_or_the_description(tmp_path: Path) -> None:
         tmp_path / "1",
         {"dataset_description.json": description},
         citation="X, Y. (2020). On a_b. https://doi.org/10/a_b",
-        license="CC BY 4.0",
+        licence="CC BY 4.0",
         url="https://example.org/a_b",
         version="1.2",
     )
     unknown = lab(tmp_path / "2", {"dataset_description.json": description})
-    silent = (unknown.citation, unknown.license, unknown.url, unknown.bibtex)
+    silent = (unknown.citation, unknown.license, unknown.url, unknown.bibtex, unknown.version)
     unknown.download()
 
     assert (known.license, known.url, known.version) == (
@@ -294,7 +297,7 @@ def test_facts_come_from_the_spec_or_the_description(tmp_path: Path) -> None:
         "  note = {X, Y. (2020). On a\\_b. \\url{https://doi.org/10/a_b}},\n"
         "  url = {https://example.org/a_b},\n}"
     )
-    assert silent == ("", "", "", "")
+    assert silent == ("", "", "", "", "")
     assert (unknown.citation, unknown.license, unknown.url) == (
         "A, B. d. doi:1/2",
         "CC0",
@@ -339,7 +342,7 @@ def test_files_of_one_acquisition_are_stacked(sample: BIDSDataset) -> None:
             np.testing.assert_array_equal(stacked.isel(z=place), part.isel(z=0))
     with pytest.raises(ArgumentError, match="stack='chunks'"):
         sample.load_all(**query, stack="chunks")
-    assert sample.load_all(subject="mouse1", task="rest", suffix="mask", stack="chunk") == []
+    assert sample.load_all(task="rest", suffix="mask", stack="chunk") == []
 
 
 def test_files_on_one_grid_are_stacked_along_the_entity(sample: BIDSDataset) -> None:

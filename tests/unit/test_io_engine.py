@@ -366,7 +366,7 @@ def test_load_with_entities_labels_a_concatenation(file: Path) -> None:
 
 def test_loadable_extensions_are_those_of_the_message() -> None:
     """What a query may offer to load is what `load` takes."""
-    assert LOADABLE_EXTENSIONS == (".nii", ".nii.gz", ".scan", ".zarr")
+    assert LOADABLE_EXTENSIONS == (".nii", ".nii.gz", ".scan", ".zarr", ".nc")
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ class Card:
     name: str
     root: str
     facts: Mapping[str, str]
-    coverage: pd.DataFrame
+    coverage: pd.DataFrame | None
     n_files: int
     n_here: int
     nbytes: int
@@ -74,6 +74,8 @@ class Card:
 
     def _table(self) -> str:
         """Write the table of subjects: recordings on disk of all, in each cell."""
+        if self.coverage is None:
+            return "<p>Subjects and tasks: see <code>coverage()</code></p>"
         if self.coverage.empty:
             return ""
         by = str(self.coverage.columns[1])

@@ -51,6 +51,10 @@ NOT_FILTERS = frozenset({"download", "force", "on_disk", "return_type", "target"
 """Arguments that some methods take, and that would be filters of files in the others."""
 
 
+MOST_IN_CARD = 20_000
+"""Files from which on a notebook shows no table: reading all their names would take a second."""
+
+
 class BIDSDataset(Folder):
     """A dataset in BIDS layout, the whole of it, wherever its files are.
 
@@ -213,7 +217,7 @@ class BIDSDataset(Folder):
             name=self.name,
             root=str(self._root),
             facts=facts,
-            coverage=self._coverage(entries, here),
+            coverage=self._coverage(entries, here) if len(entries) <= MOST_IN_CARD else None,
             n_files=len(entries),
             n_here=len(nbytes),
             nbytes=sum(entry.size or 0 for entry in entries),
@@ -266,7 +270,7 @@ class BIDSDataset(Folder):
         --------
         >>> from confusius_datasets import fetch_sample
         >>> dataset = fetch_sample(subjects="mouse1", tasks="rest", progress=False)
-        >>> dataset.coverage().loc["mouse1", "rest"]
+        >>> float(dataset.coverage().loc["mouse1", "rest"])
         1.0
         """
         from confusius_datasets._dataset.coverage import pivot_coverage
@@ -678,6 +682,15 @@ class BIDSDataset(Folder):
         ------
         FilterError, OfflineError, DownloadError, FileFormatError
             As in `load`.
+        ArgumentError
+            If no file has the entity `stack`, or a `loader` is given with it.
+
+        Notes
+        -----
+        With `stack`, files that agree in all other entities are one acquisition. Where their arrays
+        continue one another along `pose`, `z`, `time`, `y` or `x`, they are put together along it,
+        in the order of the entity's values; otherwise the entity becomes the first dimension. Their
+        metadata must agree, and their grids but for that dimension: else it is a `FileFormatError`.
 
         Examples
         --------
@@ -793,7 +806,7 @@ class BIDSDataset(Folder):
         >>> dataset = fetch_sample(download=False, progress=False)
         >>> events = dataset.events(subject="mouse1", session="day1", task="checkerboard")
         >>> events.groupby("acquisition").size().to_dict()
-        {'slice01': 7, 'slice02': 7}
+        {'slice01': 4, 'slice02': 4}
         """
         asked = {"suffix": "events", "extension": ".tsv", **query}
         files = self._find("events", asked)
@@ -1032,8 +1045,12 @@ class BIDSDataset(Folder):
         """
         shown = self._progress if progress is None else progress
         wanted = list(relpaths)
-        with self._notice.timing(self._local.missing(wanted), is_told=notice):
-            self._local.ensure(wanted, progress=shown, force=force)
+        missing = self._local.missing(wanted)
+        if not force:
+            wanted = [entry.relpath for entry in missing]
+        if wanted:
+            with self._notice.timing(missing, is_told=notice):
+                self._local.ensure(wanted, progress=shown, force=force)
 
     def _find(self, method: str, query: dict[str, Any]) -> list[BIDSFile]:
         """Find the files of a query that is to give files and nothing else."""
