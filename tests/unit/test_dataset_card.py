@@ -12,7 +12,7 @@ import matplotlib.pyplot
 import numpy as np
 import pytest
 
-from confusius_datasets import BIDSDataset, fetch_sample, open_dataset, plot_coverage
+from confusius_datasets import BIDSDataset, fetch_sample, plot_coverage
 from confusius_datasets._dataset.card import MOST_COLUMNS, MOST_ROWS
 from confusius_datasets._sources import DirectorySource
 from confusius_datasets._spec import DatasetSpec
@@ -123,7 +123,7 @@ def test_card_of_very_many_files_has_no_table(
 
 def test_card_of_a_local_folder_and_of_an_unknown_one(partly: BIDSDataset, tmp_path: Path) -> None:
     """All of a local folder is here; without an index there is no card, but no error either."""
-    texts = shown(open_dataset(partly.root))
+    texts = shown(BIDSDataset(partly.root))
     unknown = DatasetSpec(name="no", folder="no", source=DirectorySource(tmp_path / "no"))
 
     assert "local folder" in texts[1]

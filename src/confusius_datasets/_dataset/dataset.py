@@ -214,7 +214,7 @@ class BIDSDataset(Folder):
             "host": source.host if source else "local folder",
         }
         return Card(
-            name=self.name,
+            name=self.dataset_name,
             root=str(self._root),
             facts=facts,
             coverage=self._coverage(entries, here) if len(entries) <= MOST_IN_CARD else None,
