@@ -19,7 +19,9 @@ __all__ = [
     "FUSI_ENTITIES",
     "INTEGER_ENTITIES",
     "applicable_sidecars",
+    "dataset_of",
     "dataset_prefix",
+    "described_folders",
     "inherited_files",
     "parse_entities",
 ]
@@ -49,6 +51,17 @@ DESCRIPTION_NAME = "dataset_description.json"
 
 DERIVATIVES = "derivatives"
 """Folder of a dataset whose folders are datasets of their own, described or not."""
+
+OTHER_INDEXES = frozenset(
+    {"dataset_index.json", "dataverse_zip_index.json", "manifest.json", "s3_index.json"}
+)
+"""Files in a root that say where data come from, and are no part of them."""
+
+CONFIGURATION = "layout_config.json"
+"""File with settings for PyBIDS, which it does not index."""
+
+_LEFT_OUT = re.compile(r"^/(code|models|sourcedata|stimuli)|/\.")
+"""What queries leave out: four kinds of folders in a dataset's root, and whatever is hidden."""
 
 PATHS_KEPT = 8192
 """Names whose parts are remembered: a sidecar is compared with every file of its folder."""
@@ -171,6 +184,26 @@ def dataset_prefix(relpath: str, described: Container[str] = ()) -> str:
     if DERIVATIVES in described and folder not in described:
         return DERIVATIVES
     return folder
+
+
+def dataset_of(relpath: str, described: Container[str] = ()) -> str | None:
+    """Say in which dataset of a root queries find a file; `None` where they leave it out."""
+    prefix = dataset_prefix(relpath, described)
+    inside = f"/{relpath[len(prefix) :].lstrip('/')}"
+    if not prefix and relpath in OTHER_INDEXES:
+        return None
+    if _LEFT_OUT.search(inside) or inside.endswith(f"/{CONFIGURATION}"):
+        return None
+    # Derivatives of a derivative are datasets of their own; PyBIDS enters neither.
+    if inside.startswith("/derivatives/") and inside.count("/") > 2:
+        return None
+    return prefix
+
+
+def described_folders(relpaths: Iterable[str]) -> frozenset[str]:
+    """List the folders, among those of some files, that have a description of a dataset."""
+    ending = f"/{DESCRIPTION_NAME}"
+    return frozenset(path[: -len(ending)] for path in relpaths if path.endswith(ending))
 
 
 def applicable_sidecars(relpath: str, jsons: Callable[[str], Iterable[str]]) -> list[str]:

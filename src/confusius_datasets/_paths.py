@@ -22,6 +22,7 @@ __all__ = [
     "check_coexistence",
     "check_relpath",
     "find_unfit_names",
+    "fold",
     "resolve_below",
     "walk_folder",
 ]
@@ -94,7 +95,7 @@ def check_coexistence(relpaths: list[str], origin: str) -> None:
     """Refuse paths that could not exist beside each other on every file system."""
     by_folded: dict[str, str] = {}
     for relpath in relpaths:
-        folded = _fold(relpath)
+        folded = fold(relpath)
         if folded in by_folded:
             raise DatasetIndexError(
                 f"{origin}: the entries {by_folded[folded]!r} and {relpath!r} are the same file "
@@ -103,14 +104,14 @@ def check_coexistence(relpaths: list[str], origin: str) -> None:
         by_folded[folded] = relpath
     for folder in _folders(by_folded):
         if folder in by_folded:
-            below = next(path for path in relpaths if _fold(path).startswith(f"{folder}/"))
+            below = next(path for path in relpaths if fold(path).startswith(f"{folder}/"))
             raise DatasetIndexError(
                 f"{origin}: the entry {below!r} runs through {by_folded[folder]!r}, which is a "
                 "file. Nothing was written."
             )
 
 
-def _fold(relpath: str) -> str:
+def fold(relpath: str) -> str:
     """Write a path as the least discerning file system does: without case, accents composed."""
     folded = relpath.casefold()
     return folded if folded.isascii() else unicodedata.normalize("NFC", folded)

@@ -170,12 +170,11 @@ class LocalCopy:
 
     def size(self, relpath: str) -> int | None:
         """Return the bytes of a file or store as the index has it, or else the disk."""
-        snapshot = self.snapshot
-        members = [member for member in snapshot.members(relpath) if member in snapshot.index]
-        if members == [relpath]:
-            return snapshot.index[relpath].size
-        if members:
-            return sum(snapshot.index[member].size or 0 for member in members)
+        index = self.index
+        if entry := index.get(relpath):
+            return entry.size
+        if members := index.below(relpath) if relpath.endswith(".zarr") else []:
+            return sum(entry.size or 0 for entry in members)
         path = self.root / relpath
         return path.stat().st_size if path.is_file() else None
 

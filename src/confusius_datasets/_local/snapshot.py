@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from confusius_datasets._entities import applicable_sidecars
 from confusius_datasets._index import DatasetIndex
 
 __all__ = ["Snapshot", "Stamp"]
+
+FOLDERS_KEPT = 1000
+"""Folders whose JSON files are remembered."""
 
 Stamp = tuple[int, int, int] | None
 """Time, size and inode of an index file; `None` where there is no file."""
@@ -23,32 +26,24 @@ class Snapshot:
     stamp: Stamp = None
 
     @cached_property
-    def stores(self) -> dict[str, list[str]]:
-        """The entries of each Zarr store, which are many files and one for PyBIDS."""
-        stores: dict[str, list[str]] = {}
-        for relpath in self.index:
-            head, store, _ = relpath.partition(".zarr/")
-            if store:
-                stores.setdefault(f"{head}.zarr", []).append(relpath)
-        return stores
+    def _jsons(self) -> Callable[[str], list[str]]:
+        """List the JSON files right in a folder; many files ask for the same."""
+        return lru_cache(FOLDERS_KEPT)(self._jsons_in)
 
-    @cached_property
-    def _jsons(self) -> dict[str, list[str]]:
-        """The JSON files of the index by the folder they lie in."""
-        jsons: dict[str, list[str]] = {}
-        for relpath in self.index:
-            if relpath.endswith(".json"):
-                jsons.setdefault(relpath.rpartition("/")[0], []).append(relpath)
-        return jsons
+    def _jsons_in(self, folder: str) -> list[str]:
+        base = f"{folder}/" if folder else ""
+        names = self.index.names_in(folder)
+        return [base + name for name in names if name.endswith(".json")]
 
     def members(self, relpath: str) -> list[str]:
         """List the entries of a Zarr store, or the file itself."""
-        return self.stores.get(relpath, [relpath])
+        below = self.index.below(relpath) if relpath.endswith(".zarr") else []
+        return [entry.relpath for entry in below] or [relpath]
 
     def with_sidecars(self, relpaths: Iterable[str]) -> list[str]:
         """List entries with the sidecars that apply to them, stores in full, each once."""
         found: dict[str, None] = {}
         for relpath in relpaths:
-            sidecars = applicable_sidecars(relpath, lambda folder: self._jsons.get(folder, ()))
+            sidecars = applicable_sidecars(relpath, self._jsons)
             found |= dict.fromkeys((*sidecars, *self.members(relpath)))
         return [relpath for relpath in found if relpath in self.index]

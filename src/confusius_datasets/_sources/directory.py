@@ -14,6 +14,7 @@ from confusius_datasets._paths import INDEX_NAMES, resolve_below, walk_folder
 from confusius_datasets._sources.http import HttpClient
 from confusius_datasets._sources.osf import OSF_FORMAT
 from confusius_datasets._sources.ranges import WHOLE, ByteRange, slice_of
+from confusius_datasets._sources.records import JsonFormat
 from confusius_datasets.errors import RemoteConnectionError, RemoteNotFoundError
 
 __all__ = ["DirectorySource", "DirectoryStream"]
@@ -32,6 +33,7 @@ class DirectorySource:
     index_name: ClassVar[str] = INDEX_NAME
     has_limit: ClassVar[bool] = False
     finds_by_path: ClassVar[bool] = True
+    index_format: ClassVar[JsonFormat] = OSF_FORMAT
 
     def list_files(self, client: HttpClient) -> DatasetIndex:
         """Read the index, or list the files."""

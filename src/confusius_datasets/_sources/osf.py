@@ -116,6 +116,7 @@ class OSFSource:
     host: ClassVar[str] = "osf"
     index_name: ClassVar[str] = INDEX_NAME
     variables: ClassVar[tuple[str, ...]] = ("CONFUSIUS_OSF_API_URL", "CONFUSIUS_OSF_DOWNLOAD_URL")
+    index_format: ClassVar[JsonFormat] = OSF_FORMAT
 
     def list_files(self, client: HttpClient) -> DatasetIndex:
         """Get the index, in three requests where the API knows filters, or else list the files."""

@@ -7,15 +7,33 @@ the host's own key for the locator.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
+import os
 import re
+import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from confusius_datasets._cache import write_atomic
-from confusius_datasets._index import INDEX_NAME, Checksum, DatasetIndex, FileEntry, LocalVersion
+from confusius_datasets._index import (
+    INDEX_NAME,
+    Checksum,
+    DatasetIndex,
+    DoubtfulRowsError,
+    FileEntry,
+    FileRow,
+    FillTables,
+    KeptTables,
+    LocalVersion,
+    TableWriter,
+    make_tables,
+    row_of,
+    write_entries,
+)
 from confusius_datasets._paths import INDEX_NAMES, check_relpath
 from confusius_datasets._sources.protocol import Source
 from confusius_datasets._text import quote_short
@@ -33,14 +51,67 @@ __all__ = [
 DIGEST_LENGTHS = {"sha512": 128, "sha256": 64, "sha1": 40, "git": 40, "md5": 32, "crc32": 8}
 """Hexadecimal digits of each algorithm an entry may carry, the strongest first."""
 
+LARGEST_SIZE = 2**63
+"""SQLite's integers are smaller than this."""
+
+PIECE_NBYTES = 1 << 20
+"""Bytes of an index that are read at a time."""
+
+WORTH_KEEPING_NBYTES = 1_000_000
+"""Size of an index, of some five thousand files, from which on reading it anew takes longer than
+opening what was made of it."""
+
 Record = Mapping[str, object]
 
 
 def read_index_file(source: Source, root: Path) -> DatasetIndex:
-    """Read the index in a root, or raise `FileNotFoundError`."""
+    """Read the index in a root, or raise `FileNotFoundError`.
+
+    A large one is read once: what was made of it is kept, and used while the file is the same.
+    """
     path = root / source.index_name
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        kept = KeptTables(root, "index")
+        key = [source.index_name, source.host, status.st_mtime_ns, status.st_size, status.st_ino]
+        is_large = status.st_size >= WORTH_KEEPING_NBYTES
+        if is_large and (found := kept.load(key)):
+            return DatasetIndex.of_tables(found[0])
+        try:
+            fill = _quick_fill(source, file) if is_large else None
+            if fill is not None:
+                tables = kept.save(key, fill, {}) or make_tables(fill, is_large=True)
+                return DatasetIndex.of_tables(tables)
+        except (DoubtfulRowsError, DatasetIndexError):
+            pass  # read once more, with all checks and their words
+        file.seek(0)
+        index = _read_carefully(source, file.read(), path)
+    if is_large:
+
+        def fill_anew(connection: sqlite3.Connection) -> None:
+            write_entries(connection, index.values(), is_checked=True)
+
+        if saved := kept.save(key, fill_anew, {}):
+            return DatasetIndex.of_tables(saved)
+    return index
+
+
+def _quick_fill(source: Source, file: BinaryIO) -> FillTables | None:
+    """Return what reads an index file in pieces, where the source's form allows that."""
+    form = getattr(source, "index_format", None)
+    if not isinstance(form, JsonFormat):
+        return None
+
+    def fill(connection: sqlite3.Connection) -> None:
+        file.seek(0)
+        form.fill(connection, iter(lambda: file.read(PIECE_NBYTES), b""))
+
+    return fill
+
+
+def _read_carefully(source: Source, data: bytes, path: Path) -> DatasetIndex:
     try:
-        return source.read_index(path.read_bytes(), str(path))
+        return source.read_index(data, str(path))
     except DatasetIndexError as error:
         raise type(error)(f"{error} Fetch again with refresh=True to replace it.") from error
 
@@ -88,6 +159,12 @@ class JsonFormat:
 
     def read(self, data: bytes | str, origin: str) -> DatasetIndex:
         """Read and check an index; the entry of the index itself is left out."""
+        if isinstance(data, bytes) and len(data) > PIECE_NBYTES:
+            pieces = (data[at : at + PIECE_NBYTES] for at in range(0, len(data), PIECE_NBYTES))
+            listed = list(pieces)
+            with contextlib.suppress(DoubtfulRowsError, DatasetIndexError):
+                fill = functools.partial(self.fill, blocks=listed)
+                return DatasetIndex.of_tables(make_tables(fill, is_large=True))
         return self.parse(parse_json_object(data, origin), origin)
 
     def parse(self, document: Mapping[str, object], origin: str) -> DatasetIndex:
@@ -102,6 +179,54 @@ class JsonFormat:
     def describe(self, index: DatasetIndex) -> dict[str, dict[str, object]]:
         """Make the document of an index."""
         return {relpath: self._format_entry(entry) for relpath, entry in index.items()}
+
+    def fill(self, connection: sqlite3.Connection, blocks: Iterable[bytes]) -> None:
+        """Write an index into tables, quickly; `DoubtfulRowsError` for whatever is unusual in it.
+
+        It is read in pieces, so that it is never in memory as a whole.
+        """
+        writer = TableWriter(connection)
+        try:
+            for piece in _cut(blocks):
+                writer.add(self._rows(piece))
+        except (ValueError, RecursionError) as error:
+            raise DoubtfulRowsError(str(error)) from error
+        writer.finish(host=self.host)
+
+    def _rows(self, piece: bytes) -> list[FileRow]:
+        """Turn a piece of an index into rows, by the shortest way that leaves no check out."""
+        text = piece.decode()
+        rows: list[FileRow] = []
+        n_quotes = 0
+        for relpath, record in json.loads(text).items():
+            if len(record) != 3 or relpath == INDEX_NAME:
+                return self._rows_of_all_kinds(text)
+            size, md5 = record.get("size"), record.get("md5")
+            locator = record.get(self.locator_key)
+            digest = bytes.fromhex(md5) if type(md5) is str and len(md5) == 32 else b""
+            # `fromhex` passes over spaces, and so gives less.
+            if (
+                type(size) is not int
+                or not 0 <= size < LARGEST_SIZE
+                or type(locator) is not str
+                or not locator.isascii()
+                or not locator
+                or len(digest) != 16
+            ):
+                return self._rows_of_all_kinds(text)
+            rows.append((relpath, size, digest, locator, None))
+            n_quotes += 12
+        # Of a key that came twice, the dictionary has one, but the text has its quotes.
+        return rows if text.count('"') == n_quotes else self._rows_of_all_kinds(text)
+
+    def _rows_of_all_kinds(self, text: str) -> list[FileRow]:
+        """Turn a piece of an index into rows, with all checks."""
+        document = json.loads(text, object_pairs_hook=_refuse_repeated_keys)
+        return [
+            row_of(self._parse_entry(relpath, record, ""), self.host)
+            for relpath, record in document.items()
+            if relpath != INDEX_NAME
+        ]
 
     def format(self, index: DatasetIndex) -> bytes:
         """Write an index as UTF-8 JSON with sorted keys, an indent of two and a final newline."""
@@ -155,6 +280,24 @@ class JsonFormat:
         if others := {host: text for host, text in entry.locators.items() if host != own}:
             record["locators"] = others
         return record
+
+
+def _cut(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Cut an index, written with an indent of two, into JSON objects of some of its entries.
+
+    There is no newline in a JSON string. If the cut were not between two entries, the brackets
+    would not match, and the piece would not be read.
+    """
+    rest = b""
+    for number, block in enumerate(blocks):
+        if number == 0 and not block.startswith(b'{\n  "'):
+            raise DoubtfulRowsError("written otherwise")
+        rest += block
+        end = rest.rfind(b"\n  },\n")
+        if end >= 0:
+            piece, rest = rest[:end], b"{" + rest[end + len("\n  },\n") :]
+            yield piece + b"}}"
+    yield rest
 
 
 def parse_json_object(data: bytes | str, origin: str) -> dict[str, object]:

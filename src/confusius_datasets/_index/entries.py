@@ -1,31 +1,22 @@
-"""The index of a dataset: every file it has, whether or not it is on this machine.
-
-Entries say what a host promises of a file. How a host writes that down is known to the host alone
-(`_sources`); nothing here knows JSON or HTTP.
-"""
+"""What is said of one file of a dataset, and of the version of it that is on disk."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
-
-from confusius_datasets._cache import LockState, lock, lock_folder
-from confusius_datasets._paths import check_coexistence
 
 __all__ = [
     "INDEX_NAME",
     "Checksum",
-    "DatasetIndex",
     "FileEntry",
     "Hash",
     "LocalVersion",
-    "lock_index",
+    "is_same_version",
     "new_hash",
+    "version_on_disk",
 ]
 
 INDEX_NAME = "dataset_index.json"
@@ -145,101 +136,12 @@ class FileEntry:
         return self.local.checksums[0] if self.local and self.local.checksums else None
 
 
-class DatasetIndex(Mapping[str, FileEntry]):
-    """The files of a dataset by their path below the root, in alphabetical order; immutable.
-
-    Parameters
-    ----------
-    entries : iterable of FileEntry
-        The files.
-    origin : str, default: "the index"
-        Where they come from, for messages.
-
-    Raises
-    ------
-    UnsafePathError
-        If a path would lead outside the root.
-    DatasetIndexError
-        If a path is listed twice (also up to case), or runs through another file.
-    """
-
-    __slots__ = ("_entries",)
-
-    def __init__(self, entries: Iterable[FileEntry] = (), *, origin: str = "the index") -> None:
-        listed = sorted(entries, key=lambda entry: entry.relpath)
-        check_coexistence([entry.relpath for entry in listed], origin)
-        self._entries = {entry.relpath: entry for entry in listed}
-
-    def __getitem__(self, relpath: str) -> FileEntry:
-        return self._entries[relpath]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def __repr__(self) -> str:
-        return f"<DatasetIndex of {len(self)} files, {self.nbytes} bytes>"
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all files whose size is known."""
-        return sum(entry.size or 0 for entry in self.values())
-
-    def restricted(self, keep: Callable[[FileEntry], bool]) -> DatasetIndex:
-        """Return the entries for which `keep` is true."""
-        return DatasetIndex(entry for entry in self.values() if keep(entry))
-
-    def merged(
-        self,
-        newer: DatasetIndex,
-        *,
-        on_disk: Callable[[str], bool],
-        is_same: Callable[[FileEntry], bool] = lambda entry: False,
-    ) -> DatasetIndex:
-        """Take over what a newer index of the host says, without forgetting what is on disk.
-
-        Files the host no longer lists stay only while they are on disk. A file of which another
-        version is on disk gets the new facts, and `local` says which version is here. `is_same` is
-        asked to hash a file where the indexes alone cannot tell whether it is the host's.
-        """
-        entries = dict(newer)
-        for relpath, old in self.items():
-            if not on_disk(relpath):
-                continue
-            new = newer.get(relpath)
-            if new is None:
-                entries[relpath] = old
-            else:
-                same = _compare(_version_on_disk(old), new)
-                if not (is_same(new) if same is None else same):
-                    entries[relpath] = replace(new, local=_version_on_disk(old))
-        return DatasetIndex(entries.values(), origin="the old and the new index together")
-
-    def changed(self, newer: DatasetIndex) -> list[str]:
-        """List the files of both indexes of which the newer one has another version than is here.
-
-        Only what is known counts: checksums of the same algorithm, or else sizes.
-        """
-        return [
-            relpath
-            for relpath, entry in self.items()
-            if relpath in newer and _compare(_version_on_disk(entry), newer[relpath]) is False
-        ]
-
-    def updated(self, entries: Iterable[FileEntry]) -> DatasetIndex:
-        """Return the index with some entries put in the place of those of the same path."""
-        new = {entry.relpath: entry for entry in entries}
-        return DatasetIndex((dict(self) | new).values())
-
-
-def _version_on_disk(entry: FileEntry) -> LocalVersion:
+def version_on_disk(entry: FileEntry) -> LocalVersion:
     """Describe the version that is on disk, if there is a file."""
     return entry.local or LocalVersion(entry.size, entry.checksums)
 
 
-def _compare(local: LocalVersion, entry: FileEntry) -> bool | None:
+def is_same_version(local: LocalVersion, entry: FileEntry) -> bool | None:
     """Say whether a local version is the host's; `None` where that is not known."""
     listed = {checksum.algorithm: checksum for checksum in entry.checksums}
     pairs = [(listed[here.algorithm], here) for here in local.checksums if here.algorithm in listed]
@@ -249,8 +151,3 @@ def _compare(local: LocalVersion, entry: FileEntry) -> bool | None:
         return False
     # A checksum on one side is no proof: the index on disk must not claim it of the local file.
     return None if local.checksums or entry.checksums else True
-
-
-def lock_index(root: Path) -> contextlib.AbstractContextManager[LockState]:
-    """Keep other processes from changing a root's index between reading and writing it."""
-    return lock(lock_folder(root) / "index.lock")

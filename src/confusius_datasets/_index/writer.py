@@ -1,0 +1,315 @@
+"""`TableWriter`: files by their paths, one after another, into the plain tables."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from confusius_datasets._entities import (
+    DERIVATIVES,
+    DESCRIPTION_NAME,
+    dataset_of,
+    dataset_prefix,
+    parse_entities,
+)
+from confusius_datasets._paths import check_relpath, fold
+
+__all__ = ["LARGEST_INTEGER", "DoubtfulRowsError", "FileRow", "TableWriter"]
+
+FileRow = tuple[str, int | None, bytes | None, str | None, str | None]
+"""Path, size, md5, locator, and the rest of an entry as JSON."""
+
+BATCH = 5_000
+"""Rows that are inserted at a time."""
+
+LARGEST_INTEGER = 2**63
+"""SQLite's integers are smaller than this."""
+
+MOST_NAMES = 300_000
+"""Names that are remembered; where more differ, few of them come again."""
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_+.-]*")
+_SUBJECT = re.compile(r"(?:^|/)(sub-[A-Za-z0-9+]+)(?:/(ses-[A-Za-z0-9+]+))?(?=/|$)")
+_ACROSS = re.compile(r"xfm|(?:from|to|mode)-|[\\\x00-\x1f]")
+"""What may make an entity of a folder and a name together, or stands for a separator."""
+
+
+class DoubtfulRowsError(Exception):
+    """Paths are out of order, or not obviously fit to stand beside each other."""
+
+
+@dataclass(slots=True)
+class _Folder:
+    """A folder on the way to the present file, and what its files have in common."""
+
+    path: str
+    dataset: int | None
+    """Dataset that its files are found in; `None` where queries leave all of them out."""
+
+    store: str
+    """The Zarr store that it is a part of."""
+
+    prefix: str
+    labels: dict[str, str]
+    names: tuple[dict[str, int], dict[str, int]]
+    """Numbers of the names in folders with such labels: whole ones, and those without prefix."""
+
+    rows: list[int] = field(default_factory=lambda: [0, 0])
+    """Its numbers for files that queries leave out, and for others; 0 before the first."""
+
+    taken: set[str] = field(default_factory=set)
+    """Names of its files, as the least discerning file system compares them."""
+
+    folders: dict[str, str] = field(default_factory=dict)
+    """Names of its folders likewise, with their spelling."""
+
+
+class TableWriter:
+    """Fills tables with files, whose paths come in order, each once.
+
+    Whether they can exist beside each other is seen on the way, a folder at a time. Where that is
+    in doubt it stops, and leaves the words to whoever has all the paths.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        *,
+        is_checked: bool = False,
+        described: frozenset[str] = frozenset(),
+    ) -> None:
+        self._connection = connection
+        self._is_checked = is_checked
+        self._described = described
+        self._last = ""
+        self._n_files = self._nbytes = self._n_folders = self._n_names = 0
+        self._datasets: dict[str, int] = {}
+        self._values: dict[tuple[int, str, str], int] = {}
+        self._uses: list[list[int]] = []
+        self._groups: dict[object, tuple[dict[str, int], dict[str, int]]] = {}
+        self._unseen_names: dict[str, int] = {}
+        self._stores: dict[str, int] = {}
+        self._files: list[tuple[object, ...]] = []
+        self._names: list[tuple[int, str, int]] = []
+        self._name_tags: list[tuple[int, int]] = []
+        self._dataset("")
+        self._way = [self._folder("")]
+
+    @classmethod
+    def resume(cls, connection: sqlite3.Connection) -> TableWriter:
+        """Go on with tables that have files already; those to be added are not among them."""
+        writer = cls(connection, is_checked=True)
+        (n_files, n_folders, n_names), *_ = connection.execute(
+            "SELECT (SELECT max(id) FROM file), (SELECT max(id) FROM folder), "
+            "(SELECT max(id) FROM name)"
+        )
+        writer._n_files, writer._n_folders = max(n_files or 0, 0), n_folders or 0
+        writer._n_names = n_names or 0
+        writer._datasets = dict(connection.execute("SELECT path, id FROM dataset"))
+        for number, *key, folders, names in connection.execute("SELECT * FROM value ORDER BY id"):
+            writer._values[key[0], key[1], key[2]] = number
+            writer._uses.append([folders, names])
+        return writer
+
+    def add(self, rows: Iterable[FileRow]) -> None:
+        """Add files."""
+        last, number, nbytes = self._last, self._n_files, self._nbytes
+        is_checked, files, is_plain = self._is_checked, self._files, _PLAIN_NAME.fullmatch
+        folder = self._way[-1]
+        for relpath, size, md5, locator, rest in rows:
+            if relpath <= last:
+                raise DoubtfulRowsError(relpath)
+            last = relpath
+            path, _, text = relpath.rpartition("/")
+            if path != folder.path:
+                folder = self._enter(path)
+            if not is_checked:
+                if path and is_plain(text):
+                    folded = text.lower()
+                else:
+                    check_relpath(relpath)
+                    folded = fold(text)
+                if folded in folder.taken:
+                    raise DoubtfulRowsError(relpath)
+                folder.taken.add(folded)
+            number += 1
+            if size:
+                nbytes += size
+                if folder.store:
+                    self._stores[folder.store] += size
+                if size >= LARGEST_INTEGER:  # the rest of the entry has it
+                    size = None
+            whole, shortened = folder.names
+            prefix = folder.prefix
+            name = (
+                shortened.get(text[len(prefix) :])
+                if prefix and text.startswith(prefix)
+                else whole.get(text)
+            )
+            place = folder.rows[1]
+            if name is None or not place:  # few names are new
+                place, name = self._place(folder, relpath, text)
+            files.append((number, place, name, size, md5, locator, rest))
+            if len(files) >= BATCH:
+                self._flush()
+        self._last, self._n_files, self._nbytes = last, number, nbytes
+
+    def finish(self, **facts: object) -> None:
+        """Add what follows from all files together."""
+        while self._way:
+            self._leave()
+        for number, (store, size) in enumerate(self._stores.items(), start=1):
+            parent, _, text = store.rpartition("/")
+            place, name = self._place(self._folder(parent), store, text)
+            self._files.append((-number, place, name, min(size, LARGEST_INTEGER - 1), *[None] * 3))
+        self._flush()
+        insert = self._connection.executemany
+        insert(
+            "INSERT OR REPLACE INTO dataset VALUES (?, ?)",
+            ((n, d) for d, n in self._datasets.items()),
+        )
+        insert(
+            "INSERT OR REPLACE INTO value VALUES (?, ?, ?, ?, ?, ?)",
+            ((number, *key, *self._uses[number - 1]) for key, number in self._values.items()),
+        )
+        facts |= {"n_files": self._n_files, "nbytes": str(self._nbytes)}
+        insert("INSERT OR REPLACE INTO fact VALUES (?, ?)", facts.items())
+
+    # Folders.
+
+    def _enter(self, path: str) -> _Folder:
+        """Go to a folder, leaving those that are not on the way to it."""
+        while not f"{path}/".startswith(f"{self._way[-1].path}/" if self._way[-1].path else ""):
+            self._leave()
+        above = self._way[-1]
+        for name in path[len(above.path) :].strip("/").split("/") if path != above.path else ():
+            folded = fold(name)
+            if above.folders.setdefault(folded, name) != name and not self._is_checked:
+                raise DoubtfulRowsError(path)
+            above = self._folder(f"{above.path}/{name}" if above.path else name)
+            self._way.append(above)
+        return above
+
+    def _leave(self) -> None:
+        """Leave a folder for good: what is below it comes in one go."""
+        folder = self._way.pop()
+        if not folder.taken.isdisjoint(folder.folders):
+            raise DoubtfulRowsError(folder.path)
+
+    def _folder(self, path: str) -> _Folder:
+        """Find out what the files of a folder have in common."""
+        if path and not self._is_checked:
+            check_relpath(f"{path}/x")
+        head, store, _ = f"{path}/".partition(".zarr/")
+        if store:
+            self._stores.setdefault(f"{head}.zarr", 0)
+        prefix = dataset_prefix(f"{path}/x", self._described)
+        dataset = self._dataset(prefix)
+        if store or (path not in ("", prefix) and dataset_of(f"{path}/x", self._described) is None):
+            return _Folder(path, None, f"{head}.zarr" if store else "", "", {}, ({}, {}))
+        labels = parse_entities(f"{path}/") if path else {}
+        repeated = _SUBJECT.search(path)
+        # Where folder and name may make an entity together, no other folder shares the names.
+        group: object = path
+        if not _ACROSS.search(path) and path != DERIVATIVES:
+            # In the root of a dataset, some names are left out that are found elsewhere.
+            group = (dataset, path in ("", prefix), frozenset(labels))
+        return _Folder(
+            path,
+            dataset,
+            "",
+            "".join(f"{part}_" for part in repeated.groups() if part) if repeated else "",
+            labels,
+            self._groups.setdefault(group, ({}, {})),
+        )
+
+    def _folder_row(self, folder: _Folder, *, is_seen: bool) -> int:
+        """Return the number of a folder, for files that queries see or for others."""
+        if not folder.rows[is_seen]:
+            self._n_folders += 1
+            folder.rows[is_seen] = self._n_folders
+            row = (self._n_folders, folder.path, folder.prefix if is_seen else "")
+            dataset = folder.dataset if is_seen else None
+            self._connection.execute("INSERT INTO folder VALUES (?, ?, ?, ?)", (*row, dataset))
+            if is_seen:
+                tags = self._tags(folder, folder.labels, 0)
+                self._connection.executemany(
+                    "INSERT INTO folder_tag VALUES (?, ?)",
+                    [(self._n_folders, value) for value in tags],
+                )
+        return folder.rows[is_seen]
+
+    # Names.
+
+    def _place(self, folder: _Folder, relpath: str, text: str) -> tuple[int, int]:
+        """Return the numbers of a file's folder and name."""
+        whole, shortened = folder.names
+        prefix = folder.prefix
+        if prefix and text.startswith(prefix):
+            name = shortened.get(text[len(prefix) :])
+        else:
+            name = whole.get(text)
+        if name is not None:  # so it is of nearly all files
+            return folder.rows[1] or self._folder_row(folder, is_seen=True), name
+        is_seen = folder.dataset is not None and dataset_of(relpath, self._described) is not None
+        if folder.path == DERIVATIVES and text == DESCRIPTION_NAME and not self._described:
+            raise DoubtfulRowsError(relpath)  # all derivatives are one dataset, known too late
+        row = self._folder_row(folder, is_seen=is_seen)
+        if not is_seen:
+            name = self._unseen_names.get(text)
+            if name is None:
+                name = self._new_name(text, 0)
+                self._remember(self._unseen_names, text, name)
+            return row, name
+        # After a name that begins with a dot, there is no telling it from an extension alone.
+        is_short = bool(prefix) and text.startswith(prefix) and text[len(prefix) :][:1] not in "."
+        if (text.endswith("tsv") and "scans" in text) or _ACROSS.search(relpath):
+            name = self._new_name(text, 0)
+            labels = parse_entities(relpath)
+        else:
+            short = text[len(prefix) :] if is_short else text
+            name = self._new_name(short, int(is_short))
+            labels = parse_entities(short)
+            if is_short or not text.startswith(prefix or "/"):
+                self._remember(shortened if is_short else whole, short, name)
+        # Of an entity that both have, the folder's value counts: it comes first in the path.
+        own = {key: label for key, label in labels.items() if key not in folder.labels}
+        self._name_tags += [(name, value) for value in self._tags(folder, own, 1)]
+        return row, name
+
+    def _new_name(self, text: str, is_short: int) -> int:
+        self._n_names += 1
+        self._names.append((self._n_names, text, is_short))
+        return self._n_names
+
+    def _remember(self, names: dict[str, int], text: str, name: int) -> None:
+        if len(names) >= MOST_NAMES:
+            names.clear()
+        names[text] = name
+
+    # Values.
+
+    def _dataset(self, prefix: str) -> int:
+        return self._datasets.setdefault(prefix, len(self._datasets) + 1)
+
+    def _tags(self, folder: _Folder, labels: dict[str, str], use: int) -> Iterator[int]:
+        """Give the numbers of values, and count that a folder (0) or a name (1) has them."""
+        for entity, label in labels.items():
+            key = (folder.dataset or 0, entity, label)
+            number = self._values.get(key)
+            if number is None:
+                number = self._values[key] = len(self._values) + 1
+                self._uses.append([0, 0])
+            self._uses[number - 1][use] += 1
+            yield number
+
+    def _flush(self) -> None:
+        """Insert the rows that have gathered."""
+        insert = self._connection.executemany
+        insert("INSERT INTO file VALUES (?, ?, ?, ?, ?, ?, ?)", self._files)
+        insert("INSERT INTO name VALUES (?, ?, ?)", self._names)
+        insert("INSERT INTO name_tag VALUES (?, ?)", self._name_tags)
+        for rows in (self._files, self._names, self._name_tags):
+            rows.clear()
