@@ -328,7 +328,7 @@ class BIDSDataset(Folder):
 
         return open_layout(
             self._root,
-            (lambda: snapshot.index) if self._local.has_host else None,
+            snapshot.index if self._local.has_host else None,
             ensure_local=self._ensure_local,
         )
 

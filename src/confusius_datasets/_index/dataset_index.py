@@ -172,6 +172,12 @@ class DatasetIndex(Mapping[str, FileEntry]):
         rows = self._tables.rows(statement, (folder, f"{folder}/", f"{folder}0"))
         return [self._entry(row) for row in sorted(rows) if self._has(row[0])]
 
+    def paths_from(self, first: int) -> list[str]:
+        """List the paths of the tables' rows from a number on."""
+        return [
+            row[1] for row in self._tables.rows(f"{_COLUMNS} {_JOIN} WHERE f.id >= ?", (first,))
+        ]
+
     # Other indexes.
 
     def restricted(self, keep: Callable[[FileEntry], bool]) -> DatasetIndex:

@@ -20,7 +20,7 @@ from typing import Any
 
 from confusius_datasets._cache import PerProcess
 
-__all__ = ["SMALL_NBYTES", "Tables", "create_tables", "finish_tables", "private_file"]
+__all__ = ["SMALL_NBYTES", "Connection", "Tables", "create_tables", "finish_tables", "private_file"]
 
 SMALL_NBYTES = 2_000_000
 """Bytes of a database up to which it stays in memory: that of some ten thousand files."""
@@ -128,6 +128,13 @@ class Tables:
         # The file is opened by this, while it is sure to be there.
         connection.execute("SELECT 1 FROM tables.fact").fetchone()
 
+    def copy_to(self, connection: sqlite3.Connection) -> None:
+        """Copy the tables in place of those that a connection has just made."""
+        connection.execute("ROLLBACK")
+        with self._lock.get():
+            self._connection.get().backup(connection, name="tables")
+        connection.execute("BEGIN")
+
     def rows(self, statement: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
         """Return the rows of a statement on these tables."""
         with self._lock.get():
@@ -160,8 +167,9 @@ def create_tables(path: str) -> sqlite3.Connection:
 
 def finish_tables(connection: sqlite3.Connection, path: Path | None) -> Tables:
     """Index tables that have been filled, and open them; of those in memory, the bytes are kept."""
-    for statement in SCHEMA.values():
-        if statement.startswith("CREATE INDEX"):
+    known = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
+    for name, statement in SCHEMA.items():
+        if name not in known:  # or they were copied with the tables
             connection.execute(statement)
     connection.execute("COMMIT")
     content = connection.serialize() if path is None else b""

@@ -254,7 +254,11 @@ class TableWriter:
         if name is not None:  # so it is of nearly all files
             return folder.rows[1] or self._folder_row(folder, is_seen=True), name
         is_seen = folder.dataset is not None and dataset_of(relpath, self._described) is not None
-        if folder.path == DERIVATIVES and text == DESCRIPTION_NAME and not self._described:
+        if (
+            folder.path == DERIVATIVES
+            and text == DESCRIPTION_NAME
+            and DERIVATIVES not in self._described
+        ):
             raise DoubtfulRowsError(relpath)  # all derivatives are one dataset, known too late
         row = self._folder_row(folder, is_seen=is_seen)
         if not is_seen:

@@ -17,8 +17,8 @@ from sqlalchemy import event
 from sqlalchemy.orm import object_session
 
 from confusius_datasets._cache import is_here
-from confusius_datasets._layout.pybids import FILE_CLASSES
-from confusius_datasets._layout.rows import OWN_CLASS
+from confusius_datasets._layout.catalogue import OWN_CLASS
+from confusius_datasets._layout.pybids import FILE_CLASSES, bids_sort
 from confusius_datasets._sidecars import merge_sidecars, read_sidecar
 from confusius_datasets.errors import MissingFileError
 
@@ -106,19 +106,34 @@ class _WithMetadata:
             return fields if metadata else {**self.labels, **fields}
         with _lock_of(self):
             layout = _layout_of(self)
-            if layout and metadata is not False:
+            if layout is None:
+                return super().get_entities(metadata=metadata, values=values)  # type: ignore[misc]
+            if metadata is not False:
                 layout.read_metadata([self.path])
-            return super().get_entities(metadata=metadata, values=values)  # type: ignore[misc]
+            if metadata is None and values == "tags":
+                return self.entities
+            which = metadata if isinstance(metadata, bool) else None
+            found = layout.values_of_file(self.path, metadata=which)
+            if values.startswith("obj"):
+                entities = layout.get_entities(scope="self", metadata=which)
+                found = {name: entities[name] for name in found}
+            return bids_sort(found)
 
     def get_associations(self, kind: str | None = None, include_parents: bool = False) -> Any:
         """Return the files that belong to this one."""
         with _lock_of(self):
-            layout, session = _layout_of(self), object_session(self)
-            if layout and session:
-                layout.associate([self.path])
-                session.expire(self, ["_associations"])
-            found = super().get_associations(kind=kind, include_parents=include_parents)  # type: ignore[misc]
-            return list(found)
+            layout = _layout_of(self)
+            if layout is None:
+                found = super().get_associations(kind=kind, include_parents=include_parents)  # type: ignore[misc]
+                return list(found)
+            layout.associate([self.path])
+            back = kind is None and not include_parents
+            linked = layout.associated(self.path, kind, back=back)
+            return [
+                other
+                for file in linked
+                for other in (_with_parents(file, layout) if include_parents else [file])
+            ]
 
     def __copy__(self) -> Any:
         return self  # it stands for what the database says of a file
@@ -135,6 +150,12 @@ class _WithMetadata:
         top, _ = layout.place_of(self.path)
         apart = _Apart(layout.root, str(top), tuple(layout.sidecars_of(self.path)))
         return (_detached, (kind, self.path, self.labels, apart))
+
+
+def _with_parents(file: Any, layout: Any) -> list[Any]:
+    """List a file and all that it inherits from."""
+    parents = file.get_associations("Child") if _layout_of(file) is layout else []
+    return [file, *(other for parent in parents for other in _with_parents(parent, layout))]
 
 
 class _Apart:

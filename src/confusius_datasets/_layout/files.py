@@ -1,48 +1,161 @@
-"""Which files a layout has: those of the index and those on disk, by PyBIDS's rules."""
+"""Which files a layout has: those of the index and those on disk, in tables, kept where large."""
 
 from __future__ import annotations
 
 import contextlib
-import re
+import os
+import sqlite3
+import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from confusius_datasets._entities import DESCRIPTION_NAME, dataset_prefix
-from confusius_datasets._paths import INDEX_NAMES
+from confusius_datasets._entities import DERIVATIVES, DESCRIPTION_NAME
+from confusius_datasets._index import (
+    INDEX_NAME,
+    DatasetIndex,
+    FileEntry,
+    KeptTables,
+    Tables,
+    TableWriter,
+    make_tables,
+    write_entries,
+)
+from confusius_datasets._paths import walk_folder
 from confusius_datasets._sidecars import read_sidecar
 from confusius_datasets.errors import FileFormatError
 
-__all__ = ["file_class", "files_by_dataset", "is_derivative", "whole"]
+__all__ = ["WORTH_KEEPING", "is_derivative", "open_tables"]
 
-OTHER_INDEXES = INDEX_NAMES | {"manifest.json"}
-"""Files in a root that say where data come from, and are no part of them."""
+WORTH_KEEPING = 2000
+"""Files on disk from which on looking for them takes longer than reading what was found."""
 
-CONFIGURATION = "layout_config.json"
-"""File with settings for PyBIDS, which it does not index."""
+MANY = 20_000
+"""Files of which tables are in a file rather than in memory."""
 
-_IGNORED = re.compile(r"^/(code|models|sourcedata|stimuli)|/\.")
-"""What PyBIDS leaves out: four kinds of folders in a dataset's root, and whatever is hidden."""
+RACE_NS = 2_000_000_000
+"""A folder that changed this shortly before it was read may have changed once more unnoticed."""
 
 
-def files_by_dataset(relpaths: Iterable[str]) -> dict[str, list[str]]:
-    """Sort files by the dataset they belong to: the raw one, or a derivative."""
-    datasets: dict[str, list[str]] = {"": []}
-    listed = sorted(relpaths)
-    described = {
-        path[: -len(DESCRIPTION_NAME) - 1]
-        for path in listed
-        if path.endswith(f"/{DESCRIPTION_NAME}")
-    }
-    for relpath in listed:
-        prefix = dataset_prefix(relpath, described)
-        inside = f"/{relpath[len(prefix) :].lstrip('/')}"
-        if prefix:
-            datasets.setdefault(prefix, [])
-        elif relpath in OTHER_INDEXES:
-            continue
-        if not _is_left_out(inside):
-            datasets[prefix].append(relpath)
-    return datasets
+def open_tables(root: Path, index: DatasetIndex | None) -> Tables:
+    """Open the tables of all files of a root: those of its index, and others that are on disk."""
+    kept = KeptTables(root, "layout")
+    key = _key(root, index)
+    if (found := kept.load(key)) and _is_unchanged(root, index, kept, key, *found):
+        tables, facts = found
+        return index.tables if index is not None and not facts["n_others"] else tables
+    made_ns = time.time_ns()
+    seen = walk_folder(root)
+    others = _unknown(index, seen.files)
+
+    def fill(connection: sqlite3.Connection) -> None:
+        _fill(connection, index if others else None, others)
+
+    facts = {"folders": seen.folders, "made_ns": made_ns, "n_others": len(others)}
+    saved = kept.save(key, fill, facts) if len(seen.files) >= WORTH_KEEPING else None
+    if index is not None and not others:
+        return index.tables
+    if saved is not None:
+        return saved
+    is_large = len(others) + (len(index) if index is not None else 0) > MANY
+    return make_tables(fill, is_large=is_large)
+
+
+def _key(root: Path, index: DatasetIndex | None) -> object:
+    """Name everything that tables depend on, but for the files on disk."""
+    if index is None:
+        return None
+    try:
+        status = (root / INDEX_NAME).stat()
+    except OSError:
+        return [len(index)]
+    return [status.st_mtime_ns, status.st_size, status.st_ino]
+
+
+def _unknown(index: DatasetIndex | None, files: Iterable[str]) -> list[str]:
+    """List the files on disk that the index does not have, in order."""
+    by_folder: dict[str, list[str]] = {}
+    for relpath in files:
+        by_folder.setdefault(relpath.rpartition("/")[0], []).append(relpath)
+    others = []
+    for folder, relpaths in by_folder.items():
+        known = set(index.names_in(folder)) if index is not None else set()
+        others += [one for one in relpaths if one.rpartition("/")[2] not in known]
+    return sorted(filter(_is_text, others))
+
+
+def _is_text(relpath: str) -> bool:
+    """Say whether a name on disk is text; SQLite, and so PyBIDS, has no other."""
+    try:
+        relpath.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _fill(connection: sqlite3.Connection, index: DatasetIndex | None, others: list[str]) -> None:
+    """Write the files of an index, and others, into tables."""
+    if index is not None and not _are_one_dataset(index, others):
+        index.tables.copy_to(connection)
+        writer = TableWriter.resume(connection)
+        writer.add((relpath, None, None, None, None) for relpath in others)
+        writer.finish()
+        return
+    entries = [FileEntry(relpath) for relpath in others]
+    if index is not None:
+        entries = sorted([*index.values(), *entries], key=lambda entry: entry.relpath)
+    write_entries(connection, entries, is_checked=True)
+
+
+def _are_one_dataset(index: DatasetIndex, others: list[str]) -> bool:
+    """Say whether all derivatives are one dataset, so that files may change those of others."""
+    description = f"{DERIVATIVES}/{DESCRIPTION_NAME}"
+    return description in index or description in others
+
+
+def _is_unchanged(
+    root: Path,
+    index: DatasetIndex | None,
+    kept: KeptTables,
+    key: object,
+    tables: Tables,
+    facts: dict[str, Any],
+) -> bool:
+    """Say whether the files on disk that the index does not have are those they were.
+
+    Only folders whose time changed are looked into. Files that the index has may come and go:
+    the tables know them anyway.
+    """
+    base = os.path.join(root, "")  # noqa: PTH118 - text, as there may be thousands of folders
+    before: dict[str, int] = facts["folders"]
+    fresh = facts["made_ns"] - RACE_NS
+    changed = [one for one, ns in before.items() if _mtime(base + one) != ns or ns > fresh]
+    if not changed:
+        return True
+    made_ns = time.time_ns()
+    folders = dict(before)
+    present: set[str] = set()
+    for folder in changed:
+        del folders[folder]
+        found = walk_folder(root, start=folder, descend=lambda below: below not in before)
+        folders |= found.folders
+        present |= found.files
+    inside = set(changed)
+    last = len(index) if index is not None else 0
+    paths = DatasetIndex.of_tables(tables).paths_from(last + 1)
+    known = {path for path in paths if path.rpartition("/")[0] in inside}
+    if set(_unknown(index, present)) != known:
+        return False
+    kept.renew(key, {**facts, "folders": folders, "made_ns": made_ns})
+    return True
+
+
+def _mtime(path: str) -> int | None:
+    """Return when a folder changed last, or `None` where there is none."""
+    try:
+        return os.stat(path).st_mtime_ns  # noqa: PTH116 - of thousands of folders
+    except OSError:
+        return None
 
 
 def is_derivative(root: Path) -> bool:
@@ -50,29 +163,3 @@ def is_derivative(root: Path) -> bool:
     with contextlib.suppress(FileFormatError):
         return read_sidecar(root / DESCRIPTION_NAME).get("DatasetType") == "derivative"
     return False
-
-
-def whole(relpath: str) -> str:
-    """Return the Zarr store that a file is part of, or the file itself."""
-    head, store, _ = relpath.partition(".zarr/")
-    return f"{head}.zarr" if store else relpath
-
-
-def file_class(name: str) -> str:
-    """Say as which of PyBIDS's kinds of files a name is known."""
-    # As `"".join(Path(name).suffixes)`, at a tenth of the cost.
-    _, dot, rest = name.lstrip(".").partition(".")
-    extension = "" if name.endswith(".") else dot + rest
-    if extension.endswith((".nii", ".nii.gz", ".gii")):
-        return "image_file"
-    if extension in (".tsv", ".tsv.gz"):
-        return "data_file"
-    return "json_file" if extension == ".json" else "file"
-
-
-def _is_left_out(inside: str) -> bool:
-    """Say whether PyBIDS leaves a path of a dataset out."""
-    if _IGNORED.search(inside) or inside.endswith(f"/{CONFIGURATION}"):
-        return True
-    # Derivatives of a derivative are datasets of their own; PyBIDS enters neither.
-    return inside.startswith("/derivatives/") and inside.count("/") > 2

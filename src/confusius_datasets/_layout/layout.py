@@ -20,8 +20,11 @@ from bids import BIDSLayout
 from bids.exceptions import BIDSEntityError
 
 from confusius_datasets._cache import PerProcess
-from confusius_datasets._entities import DESCRIPTION_NAME, INTEGER_ENTITIES
-from confusius_datasets._layout.bidsfiles import CATALOGUE_CLASSES
+from confusius_datasets._entities import DESCRIPTION_NAME
+from confusius_datasets._index import Tables
+from confusius_datasets._layout import bidsfiles  # noqa: F401 - SQLAlchemy knows its classes then
+from confusius_datasets._layout.catalogue import Condition
+from confusius_datasets._layout.conditions import build_condition
 from confusius_datasets._layout.config import fusi_config
 from confusius_datasets._layout.conveniences import ConvenientLayout
 from confusius_datasets._layout.database import PrivateDatabase
@@ -29,7 +32,7 @@ from confusius_datasets._layout.explain import word_pattern, word_unknown
 from confusius_datasets._layout.files import is_derivative
 from confusius_datasets._layout.metadata import Metadata
 from confusius_datasets._layout.pybids import (
-    BIDSFile,
+    BIDSMetadata,
     Config,
     DerivativeDatasets,
     Entity,
@@ -39,21 +42,22 @@ from confusius_datasets._layout.pybids import (
     layouts_in_scope,
     listify,
     natural_sort,
+    sanitize_filters,
     singular,
     value_of,
 )
 from confusius_datasets._layout.queries import check_choice, is_field_name, normalise_filters
-from confusius_datasets._layout.rows import add_files, labels
 from confusius_datasets._layout.sidecars import EnsureLocal, Sidecars
 from confusius_datasets._layout.statements import (
-    count_pairs,
+    FileQuery,
     entities_of,
+    files_at,
     find_own,
-    narrow,
-    paths_of,
-    tags_of,
+    select_files,
+    sorted_files,
+    sorted_paths,
+    tables_of,
     values_of,
-    without_fields_of,
 )
 from confusius_datasets._layout.typos import find_unknown_values
 from confusius_datasets._text import count_files, warn_user
@@ -102,7 +106,7 @@ class CatalogueLayout(ConvenientLayout):
     def __init__(
         self,
         root: Path,
-        datasets: Mapping[str, Sequence[str]] | Mapping[str, Path],
+        tables: Tables,
         *,
         prefix: str = "",
         ensure_local: EnsureLocal | None = None,
@@ -121,40 +125,29 @@ class CatalogueLayout(ConvenientLayout):
         self.is_derivative = bool(prefix) or is_derivative(root)
         self.regex_search = False
         self.sources = sources
-        self.connection_manager = self._open_database(datasets[prefix])
+        self.connection_manager = self._open_database(tables)
         self._sidecars = Sidecars(root, self.connection_manager, ensure_local)
         self.metadata = Metadata(root, prefix, self.connection_manager, self._sidecars)
         self.session.info.update(layout=self, root=str(root))
         self.derivatives = DerivativeDatasets()
         if not prefix:
-            for name in datasets:
+            for (name,) in tables.rows("SELECT path FROM dataset ORDER BY path"):
                 if name:
                     self.derivatives[name] = CatalogueLayout(
-                        root, datasets, prefix=name, ensure_local=ensure_local, sources=self
+                        root, tables, prefix=name, ensure_local=ensure_local, sources=self
                     )
 
-    def _open_database(self, content: Sequence[str] | Path) -> PrivateDatabase:
-        """Make PyBIDS's database of the dataset's files, or take over one that was kept."""
+    def _open_database(self, tables: Tables) -> PrivateDatabase:
+        """Make PyBIDS's database over the tables of all files."""
         config: list[dict[str, Any] | str] = [fusi_config()]
         if self.is_derivative:
             config.append("derivatives")
-        if isinstance(content, Path):
-            return PrivateDatabase(self._root, config, content)
-        database = PrivateDatabase(self._root, config)
-        names = set(database.session.scalars(sa.select(Entity.name)))
-        database.session.commit()
-        with database.writable() as connection:
-            add_files(connection, content, self._top, names, classes=CATALOGUE_CLASSES)
-        return database
+        return PrivateDatabase(self._root, config, tables, self._prefix)
 
     @property
     def lock(self) -> contextlib.AbstractContextManager[Any]:
         """The lock that threads of this process take in turn."""
         return self._locks.get()
-
-    def keep(self, path: Path) -> None:
-        """Write the database of this layout's own dataset to a new file."""
-        self.connection_manager.keep(path)
 
     @_one_at_a_time
     def save(self, database_path: str | os.PathLike[str], replace_connection: bool = True) -> None:
@@ -189,7 +182,7 @@ class CatalogueLayout(ConvenientLayout):
         """Content of `dataset_description.json`, or `None`; made local when it is asked for."""
         relpath = f"{self._prefix}/{DESCRIPTION_NAME}".lstrip("/")
         with self.lock:
-            if find_own(self.session, [str(self._top / relpath)]):
+            if find_own(self, [str(self._top / relpath)]):
                 self._sidecars.make_local([[relpath]])
             with contextlib.suppress(MissingFileError, DamagedSidecarError):
                 return self._sidecars.read(relpath)
@@ -266,8 +259,9 @@ class CatalogueLayout(ConvenientLayout):
     @_one_at_a_time
     def labels_of(self, path: str) -> dict[str, Any]:
         """Return the entities in the path of a file, with PyBIDS's values."""
-        found = labels(self._sidecars.relpath(path), self._sidecars.base, self._names)
-        return {name: value_of(value, dtype) for name, value, dtype in sorted(found)}
+        catalogue = self.connection_manager.catalogue
+        places = catalogue.locate([path]).values()
+        return {name: one[name] for one in catalogue.labels(places) for name in sorted(one)}
 
     @_one_at_a_time
     def sidecars_of(self, path: str) -> list[str]:
@@ -285,7 +279,7 @@ class CatalogueLayout(ConvenientLayout):
     def path_of(self, path: Any) -> str:
         """Return the path of a file as the layout has it, however it is written."""
         given: str = os.fspath(getattr(path, "path", path))
-        if find_own(self.session, [given]):
+        if find_own(self, [given]):
             return given
         root = str(self._top)
         absolute: str = os.path.normpath(os.path.join(self.root, given))  # noqa: PTH118 - keeps links
@@ -297,7 +291,7 @@ class CatalogueLayout(ConvenientLayout):
             inside = os.path.relpath(os.path.realpath(folder), os.path.realpath(root))
             candidates.append(os.path.normpath(os.path.join(root, inside, name)))  # noqa: PTH118
         for layout in layouts_in_scope(self, "all"):
-            known = set(find_own(layout.session, candidates))
+            known = set(find_own(layout, candidates))
             for candidate in candidates:
                 if candidate in known:
                     return candidate
@@ -367,7 +361,8 @@ class CatalogueLayout(ConvenientLayout):
     def __repr__(self) -> str:
         """Count subjects, sessions and runs, as `bids.BIDSLayout` words it."""
         subjects, sessions, runs = (
-            count_pairs(self.session, name) for name in ("subject", "session", "run")
+            self.connection_manager.catalogue.count_pairs(name)
+            for name in ("subject", "session", "run")
         )
         return (
             f"BIDS Layout: ...{self.root[-30:]} | Subjects: {subjects} | "
@@ -406,7 +401,9 @@ class CatalogueLayout(ConvenientLayout):
             if target is not None and return_type == "dir":
                 return self._get_folders(target, queries)
             if return_type.startswith("file"):
-                return list(natural_sort([path for _, one in queries for path in paths_of(one)]))
+                return sorted_paths(queries)
+            if return_type == "object":
+                return sorted_files(queries)
             options["invalid_filters"] = "allow"  # what is unknown has been dealt with
             return list(super().get(return_type, target, **options, **ready))
 
@@ -428,7 +425,7 @@ class CatalogueLayout(ConvenientLayout):
                 invalid_filters=invalid_filters,
             )
             queries = self._file_queries(ready, scope, regex_search=regex_search)
-            return [path for _, one in queries for path in paths_of(one)]
+            return [path for one in queries for path in one.paths()]
 
     def _prepare(
         self,
@@ -477,22 +474,35 @@ class CatalogueLayout(ConvenientLayout):
 
     def _file_queries(
         self, filters: Mapping[str, Any], scope: str | list[str], *, regex_search: bool
-    ) -> list[tuple[BIDSLayout, Any]]:
+    ) -> list[FileQuery]:
         """Build the query of files for each layout in a scope."""
-        return [
-            (layout, build_file_query(layout, filters, regex_search=regex_search))
-            for layout in layouts_in_scope(self, scope)
-        ]
+        queries = []
+        for layout in layouts_in_scope(self, scope):
+            if isinstance(layout, CatalogueLayout):
+                chosen = layout.condition(filters, regex_search=regex_search)
+            else:
+                chosen = build_file_query(layout, filters, regex_search=regex_search)
+            queries.append(FileQuery(layout, chosen))
+        return queries
 
-    def _read_candidates(
-        self, queries: Iterable[tuple[BIDSLayout, Any]], *, download: bool
-    ) -> None:
+    def condition(self, filters: Mapping[str, Any], *, regex_search: bool) -> Condition:
+        """Return what the files of this layout's own dataset must fulfil."""
+        return build_condition(
+            self.connection_manager.catalogue,
+            self.session,
+            sanitize_filters(self, filters),
+            named=frozenset(self.named_entities()),
+            regex_search=regex_search,
+        )
+
+    def _read_candidates(self, queries: Iterable[FileQuery], *, download: bool) -> None:
         """Read the metadata of the files of queries; to look at values, of those that are here."""
         unread: set[str] = set()
-        for layout, query in queries:
+        for query in queries:
+            layout = query.layout
             if not isinstance(layout, CatalogueLayout):
                 continue
-            paths = paths_of(query)
+            paths = query.paths()
             if download:
                 layout.metadata.read(paths)
                 continue
@@ -506,19 +516,17 @@ class CatalogueLayout(ConvenientLayout):
                 "ds.download(extension='.json') fetches them."
             )
 
-    def _get_values(
-        self, target: str, queries: Iterable[tuple[BIDSLayout, Any]], *, of_all: bool
-    ) -> list[Any]:
+    def _get_values(self, target: str, queries: Iterable[FileQuery], *, of_all: bool) -> list[Any]:
         """List the values of an entity among the files of queries, by one statement each."""
         is_metadata = target not in self.named_entities()
         values: dict[Any, None] = {}
-        for layout, query in queries:
+        for query in queries:
             chosen = None if of_all else query
-            for row in values_of(layout.session, target, chosen, is_metadata=is_metadata):
+            for row in values_of(query.layout, target, chosen, is_metadata=is_metadata):
                 values[hashablefy(value_of(*row))] = None
         return list(natural_sort(list(values)))
 
-    def _get_folders(self, target: str, queries: Iterable[tuple[BIDSLayout, Any]]) -> list[str]:
+    def _get_folders(self, target: str, queries: Iterable[FileQuery]) -> list[str]:
         """List the folders of an entity, as those of subjects, that have a file of the queries."""
         template = self.get_entities()[target].directory
         if template is None:
@@ -529,7 +537,7 @@ class CatalogueLayout(ConvenientLayout):
         names = [part.rstrip("}") for part in template.split("{") if part]
         entities = self.get_entities()
         found = set()
-        for path in (path for _, query in queries for path in paths_of(query)):
+        for path in (path for query in queries for path in query.paths()):
             end = len(self.root) if path.startswith(self.root + os.sep) else None
             for name in names:
                 pattern = re.compile(entities[name].pattern)
@@ -541,18 +549,9 @@ class CatalogueLayout(ConvenientLayout):
 
     def _build_file_query(self, **kwargs: Any) -> Any:
         """Build the query of a layout's files, as `bids.BIDSLayout` does."""
-        # A file has an entity once, so grouping by path changes nothing but the speed.
-        query = super()._build_file_query(**kwargs).group_by(None)
-        filters = kwargs.get("filters") or {}
-        ambiguous = self.metadata.fields & self.named_entities()
-        if ambiguous & set(filters):
-            query = query.options(without_fields_of(sorted(ambiguous)))
-        if not kwargs.get("regex_search"):
-            # Numbers are compared by their value, not as text.
-            paths = narrow(self.session, filters, besides=INTEGER_ENTITIES | ambiguous)
-            if paths is not None:
-                query = query.filter(BIDSFile.path.in_(paths))
-        return query
+        regex_search = bool(kwargs.get("regex_search"))
+        condition = self.condition(kwargs.get("filters") or {}, regex_search=regex_search)
+        return select_files(self.session, condition)
 
     @_one_at_a_time
     def to_df(self, metadata: bool = False, **filters: Any) -> pd.DataFrame:
@@ -567,12 +566,16 @@ class CatalogueLayout(ConvenientLayout):
         columns: dict[str, list[Any]] = {}
         tagged: set[int] = set()
         is_text = True
-        for path, name, value in self._values_in_table(list(place), metadata=metadata):
-            if name not in columns:
-                columns[name] = [float("nan")] * len(place)
-            columns[name][place[path]] = value
-            tagged.add(place[path])
-            is_text = is_text and isinstance(value, str)
+        for layout in layouts_in_scope(self, "all"):
+            for path, values in tables_of(layout, list(place), metadata=metadata):
+                number = place[path]
+                for name, value in values.items():
+                    if name not in columns:
+                        columns[name] = [float("nan")] * len(place)
+                    columns[name][number] = value
+                    is_text = is_text and isinstance(value, str)
+                if values:
+                    tagged.add(number)
         table = pd.DataFrame(
             {name: columns[name] for name in sorted(columns)},
             index=pd.Index(list(place), name="path"),
@@ -582,16 +585,6 @@ class CatalogueLayout(ConvenientLayout):
         # Files without any entity come last, as PyBIDS appends them.
         alone = [number for path, number in place.items() if number not in tagged]
         return table.iloc[[*sorted(tagged), *alone]].reset_index()
-
-    def _values_in_table(
-        self, paths: Sequence[str], *, metadata: bool
-    ) -> Iterator[tuple[str, str, Any]]:
-        """Give path, name and value of the entities of files, and of their metadata if wanted."""
-        convert = functools.cache(value_of)  # the same few, many times
-        for layout in layouts_in_scope(self, "all"):
-            for path, name, text, dtype in tags_of(layout.session, paths, metadata=metadata):
-                # A list or dictionary may be changed by its owner.
-                yield path, name, (value_of if dtype == "json" else convert)(text, dtype)
 
     @_one_at_a_time
     def get_entities(
@@ -607,13 +600,22 @@ class CatalogueLayout(ConvenientLayout):
         return {
             entity.name: entity
             for layout in layouts
-            for entity in entities_of(layout.session, metadata=metadata)
+            for entity in entities_of(layout, metadata=metadata)
         }
 
     @_one_at_a_time
     def get_file(self, filename: Any, scope: str | list[str] = "all") -> Any:
         """Return the file of a path, as `bids.BIDSLayout.get_file`."""
-        return super().get_file(self.path_of(filename), scope=scope)
+        path = self.path_of(filename)
+        absolute = str(self._root.joinpath(path).absolute())
+        for layout in layouts_in_scope(self, scope):
+            if not isinstance(layout, CatalogueLayout):
+                found = layout.get_file(absolute, scope="self")
+            else:
+                found = next(iter(files_at(layout, [absolute])), None)
+            if found is not None:
+                return found
+        return None
 
     @_one_at_a_time
     def get_files(self, scope: str | list[str] = "all") -> Any:
@@ -627,7 +629,38 @@ class CatalogueLayout(ConvenientLayout):
         """Return the metadata of a file, as `bids.BIDSLayout.get_metadata`."""
         known = self.path_of(path)
         self.read_metadata([known])
-        return super().get_metadata(known, include_entities=include_entities, scope=scope)
+        for layout in layouts_in_scope(self, scope):
+            if isinstance(layout, CatalogueLayout):
+                fields = layout.values_of_file(known, metadata=None if include_entities else True)
+            else:
+                fields = layout.get_metadata(known, include_entities, scope="self")
+            if fields:
+                break
+        found = BIDSMetadata(known)
+        found.update(fields)
+        return found
+
+    @_one_at_a_time
+    def values_of_file(self, path: str, *, metadata: bool | None) -> dict[str, Any]:
+        """Return the entities of a file of this layout's own dataset, or its fields, or both."""
+        catalogue = self.connection_manager.catalogue
+        place = catalogue.locate([path]).get(path)
+        if place is None:
+            return {}
+        labels = {} if metadata else next(catalogue.labels([place]))
+        fields = {} if metadata is False else catalogue.fields([place]).get(place[0], {})
+        return {**labels, **fields}
+
+    @_one_at_a_time
+    def associated(self, path: str, kind: str | None, *, back: bool) -> list[Any]:
+        """Return the files that a file is linked to, or those that are linked to it."""
+        here, there = ("dst", "src") if back else ("src", "dst")
+        statement = f"SELECT DISTINCT {there} FROM associations WHERE {here} = ?"
+        rows = self.connection_manager.catalogue.rows(
+            f"{statement} AND kind = ?" if kind is not None else statement,
+            (path, kind) if kind is not None else (path,),
+        )
+        return files_at(self, [other for (other,) in rows])
 
     # Metadata.
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from confusius_datasets._layout.associations import Association, associate, intended_for
+from confusius_datasets._layout.catalogue import Condition
 from confusius_datasets._layout.database import PrivateDatabase
-from confusius_datasets._layout.pybids import Tag, natural_sort
+from confusius_datasets._layout.pybids import natural_sort
 from confusius_datasets._layout.rows import BATCH, add_associations, add_metadata, metadata_row
 from confusius_datasets._layout.sidecars import Sidecars
-from confusius_datasets._layout.statements import all_paths, find_own
 from confusius_datasets.errors import FileFormatError
 
 __all__ = ["Metadata"]
@@ -32,7 +32,6 @@ class Metadata:
         self._has_all = False
         self._is_associated = False
         self._with_targets: set[str] = set()
-        self.fields: set[str] = set()
 
     def read(self, paths: Iterable[str]) -> None:
         """Read the metadata of files, after making their sidecars local; all must be readable."""
@@ -49,7 +48,7 @@ class Metadata:
         """Read the metadata of every file of the dataset; return what could not be read."""
         if self._has_all:
             return {}
-        new = self._unknown(all_paths(self._database.session))
+        new = self._unknown(self._all_paths())
         self._sidecars.make_local(map(self._sidecars.of, new))
         failed = self._write(new)
         if not failed:
@@ -59,7 +58,7 @@ class Metadata:
 
     def read_all_local(self) -> dict[str, FileFormatError]:
         """Read the metadata of every file whose sidecars are here; return what was damaged."""
-        return {} if self._has_all else self.read_local(all_paths(self._database.session))
+        return {} if self._has_all else self.read_local(self._all_paths())
 
     def missing(self, path: str) -> list[str]:
         """List the sidecars of a file that are not on disk."""
@@ -69,7 +68,7 @@ class Metadata:
         """List the sidecars of the dataset that apply to a file and are not on disk."""
         if self._has_all or not self._sidecars.may_be_remote:
             return set()
-        paths = all_paths(self._database.session)
+        paths = self._all_paths()
         return {relpath for path in paths for relpath in self.missing(path)}
 
     def associate(self, paths: Iterable[str]) -> None:
@@ -81,17 +80,27 @@ class Metadata:
         asked = list(paths)
         self.read(asked)
         if not self._is_associated:
-            everything = natural_sort(all_paths(self._database.session))
+            everything = natural_sort(self._all_paths())
             self.read_local(everything)  # another file's damaged sidecar says nothing of this one
             self._link(associate(map(self._sidecars.relpath, everything)))
             self._is_associated = True
             asked = everything
-        fields = self._database.session.query(Tag).filter(Tag.entity_name == "IntendedFor")
-        said = {tag.file_path: tag.value for tag in fields.filter(Tag.is_metadata == True)}  # noqa: E712
+        said = self._targets(asked)
         for path in said.keys() & set(asked) - self._with_targets:
             relpath = self._sidecars.relpath(path)
             self._link(intended_for(relpath, said[path], self._prefix))
         self._with_targets |= said.keys() & set(asked)
+
+    def _targets(self, paths: Iterable[str]) -> dict[str, Any]:
+        """Return what files say with `IntendedFor`, as far as their metadata have been read."""
+        places = self._database.catalogue.locate(paths)
+        fields = self._database.catalogue.fields(places.values())
+        found = {path: fields.get(file, {}) for path, (file, _, _) in places.items()}
+        return {path: one["IntendedFor"] for path, one in found.items() if "IntendedFor" in one}
+
+    def _all_paths(self) -> list[str]:
+        catalogue = self._database.catalogue
+        return catalogue.paths(catalogue.find(Condition()))
 
     def associate_all(self) -> None:
         """Write into the database what belongs together, by every sidecar that can be read."""
@@ -103,7 +112,7 @@ class Metadata:
         if self._has_all:
             return []
         asked = [path for path in dict.fromkeys(map(str, paths)) if path not in self._known]
-        return find_own(self._database.session, asked)
+        return list(self._database.catalogue.locate(asked))
 
     def _write(self, paths: Sequence[str]) -> dict[str, FileFormatError]:
         """Write the metadata of files into the database; return why the others could not be."""
@@ -115,14 +124,16 @@ class Metadata:
                     read[path] = self._sidecars.fields_of(path)
                 except FileFormatError as error:
                     failed[path] = error
-            rows = [
-                metadata_row(path, field, value)
-                for path, fields in read.items()
-                for field, value in fields.items()
-            ]
+            places = self._database.catalogue.locate(read)
+            rows = []
+            for path, labels in zip(
+                places, self._database.catalogue.labels(places.values()), strict=True
+            ):
+                # What the name says counts, as in PyBIDS.
+                fields = {name: one for name, one in read[path].items() if name not in labels}
+                rows += [metadata_row(places[path][0], *item) for item in fields.items()]
             with self._database.writable() as connection:
                 add_metadata(connection, rows)
-            self.fields.update(row[1] for row in rows)
             self._known.update(read)
         return failed
 

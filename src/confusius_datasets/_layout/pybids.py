@@ -29,13 +29,15 @@ from bids.layout.models import (
     Tag,
     type_map,
 )
-from bids.utils import hashablefy, listify, natural_sort
-from sqlalchemy.orm import aliased, sessionmaker, with_loader_criteria
+from bids.layout.utils import BIDSMetadata
+from bids.utils import bids_sort, hashablefy, listify, natural_sort
+from sqlalchemy.orm import sessionmaker
 from sqlalchemy.pool import StaticPool
 
 __all__ = [
     "FILE_CLASSES",
     "BIDSFile",
+    "BIDSMetadata",
     "Config",
     "ConnectionManager",
     "DerivativeDatasets",
@@ -44,7 +46,7 @@ __all__ = [
     "LayoutPath",
     "StaticPool",
     "Tag",
-    "aliased",
+    "bids_sort",
     "build_file_query",
     "connection_of",
     "hashablefy",
@@ -53,11 +55,11 @@ __all__ = [
     "make_sessions",
     "natural_sort",
     "replace_connection",
+    "sanitize_filters",
     "singular",
     "tag_dtype",
     "tag_value",
     "value_of",
-    "with_loader_criteria",
 ]
 
 FILE_CLASSES: Mapping[str, Any] = {
@@ -106,6 +108,11 @@ def build_file_query(
 ) -> Any:
     """Build the query of a layout's own files."""
     return layout._build_file_query(filters=dict(filters), regex_search=regex_search)
+
+
+def sanitize_filters(layout: BIDSLayout, filters: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn the values of filters into the types of their entities, where that is possible."""
+    return dict(layout._sanitize_query_dtypes(dict(filters)))
 
 
 def make_sessions(engine: sa.Engine) -> Any:

@@ -8,12 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
-
 from confusius_datasets._cache import is_here
 from confusius_datasets._entities import applicable_sidecars
 from confusius_datasets._layout.database import PrivateDatabase
-from confusius_datasets._layout.pybids import BIDSFile
 from confusius_datasets._sidecars import merge_sidecars, read_sidecar
 
 __all__ = ["EnsureLocal", "Sidecars"]
@@ -48,7 +45,7 @@ class Sidecars:
 
     def of(self, path: str) -> list[str]:
         """List the sidecars of a file, below the root, the most specific last."""
-        return applicable_sidecars(self.relpath(path), lambda folder: self._jsons.get(folder, ()))
+        return applicable_sidecars(self.relpath(path), self._database.catalogue.json_files)
 
     def missing(self, path: str) -> list[str]:
         """List the sidecars of a file that are not on disk, though a host has them."""
@@ -81,13 +78,3 @@ class Sidecars:
     def is_local(self, relpath: str) -> bool:
         """Say whether a file is on disk."""
         return is_here(self._root / relpath)
-
-    @functools.cached_property
-    def _jsons(self) -> dict[str, list[str]]:
-        """The JSON files of this dataset by the folder they lie in."""
-        jsons: dict[str, list[str]] = {}
-        statement = sa.select(BIDSFile.path).where(BIDSFile.filename.endswith(".json"))
-        for path in self._database.session.scalars(statement):
-            relpath = self.relpath(path)
-            jsons.setdefault(relpath.rpartition("/")[0], []).append(relpath)
-        return jsons

@@ -54,7 +54,7 @@ def list_values(layout: Any, name: str) -> list[str]:
     values = {
         str(value_of(text, dtype))
         for one in layouts_in_scope(layout, "all")
-        for text, dtype in values_of(one.session, name, None, is_metadata=is_metadata)
+        for text, dtype in values_of(one, name, None, is_metadata=is_metadata)
     }
     return sorted(values)
 
@@ -79,7 +79,7 @@ def _exists(layout: Any, name: str, value: str | float) -> bool:
             wanted = int(value)
         except ValueError:
             return False
-    return any(has_value(one.session, name, wanted) for one in layouts_in_scope(layout, "all"))
+    return any(has_value(one, name, wanted) for one in layouts_in_scope(layout, "all"))
 
 
 def _word(name: str, value: object, known: list[str]) -> str:
