@@ -181,13 +181,16 @@ def walk_folder(
     start: str = "",
     descend: Callable[[str], bool] = lambda folder: True,
     into_stores: bool = False,
+    into_all: bool = False,
 ) -> Walk:
     """List the files below a root, or below one of its folders.
 
     Left out are hidden folders (ours, and `.git` and the like) and releases that another program
     keeps. Linked folders are followed, as PyBIDS does. A Zarr store counts as one file, unless its
-    parts are wanted.
+    parts are wanted. With `into_all`, only our own folder is left out, and so are links to nothing:
+    an index may have files anywhere.
     """
+    into_stores = into_stores or into_all
     releases = (root / RELEASES_INDEX).exists()
     files: set[str] = set()
     folders: dict[str, int] = {}
@@ -203,10 +206,14 @@ def walk_folder(
         for entry in entries:
             relpath = f"{folder}/{entry.name}" if folder else entry.name
             if not _is_folder(entry) or (entry.name.endswith(".zarr") and not into_stores):
-                files.add(relpath)
-            elif not (
-                entry.name.startswith(".")
-                or (releases and not folder and _RELEASE.fullmatch(entry.name))
+                if not into_all or not entry.is_symlink() or os.path.exists(entry.path):  # noqa: PTH110
+                    files.add(relpath)
+            elif entry.name != HIDDEN_FOLDER and (
+                into_all
+                or not (
+                    entry.name.startswith(".")
+                    or (releases and not folder and _RELEASE.fullmatch(entry.name))
+                )
             ):
                 below = _reals_below(entry, reals)
                 if below and descend(relpath):

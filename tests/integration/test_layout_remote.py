@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from bids.exceptions import TargetError
 
+from confusius_datasets._index import DatasetIndex, FileEntry
 from confusius_datasets._layout import CatalogueLayout, open_layout
 from confusius_datasets.errors import OfflineError, UnknownEntityError
 from trees import awkward_files, inheritance_files, plain_layout, write_tree
@@ -28,7 +29,9 @@ class Remote:
 
     def open(self) -> CatalogueLayout:
         """Open the layout."""
-        return open_layout(self.root, lambda: self.indexed, ensure_local=self._ensure_local)
+        return open_layout(
+            self.root, DatasetIndex(map(FileEntry, self.indexed)), ensure_local=self._ensure_local
+        )
 
     def _ensure_local(self, relpaths: Sequence[str]) -> None:
         """Copy files from the host."""

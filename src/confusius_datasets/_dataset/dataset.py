@@ -184,15 +184,15 @@ class BIDSDataset(Folder):
         if not self._local.has_host:
             return f"<BIDSDataset {self.dataset_name} at {self._root}, local files only>"
         try:
-            index, here = self.index, self._local.on_disk()
+            index = self.index
+            n_here, nbytes = self._local.count_here()
         except (ConfusiusDatasetsError, OSError) as error:  # a repr must not fail
             failed = f"{type(error).__name__} in its index"
             return f"<BIDSDataset {self.dataset_name} at {self._root}: {failed}>"
-        nbytes = sum(entry.size or 0 for entry in here)
-        left = len(index) - len(here)
+        left = len(index) - n_here
         rest = f"{left} files ({format_nbytes(index.nbytes - nbytes)}) left to download"
         return (
-            f"<BIDSDataset {self.dataset_name} at {self._root}: {len(here)} of {len(index)} files "
+            f"<BIDSDataset {self.dataset_name} at {self._root}: {n_here} of {len(index)} files "
             f"({format_nbytes(nbytes)} of {format_nbytes(index.nbytes)}) on disk, "
             f"{rest if left else 'nothing left to download'}>"
         )
@@ -522,14 +522,16 @@ class BIDSDataset(Folder):
         >>> int(dataset.to_df(suffix="pwd", extension=".nii.gz", task="rest")["size"].sum())
         11800360
         """
+        import pandas as pd
+
         from confusius_datasets._dataset.tables import FileTable
 
         table = FileTable(self.layout.to_df(metadata=metadata, **query))
         relpaths = [self._relpath(path) for path in table["path"]]
+        facts = self._local.describe(relpaths)
         table["path"] = relpaths
-        table["size"] = [self._local.size(relpath) for relpath in relpaths]
-        table["size"] = table["size"].astype("Int64")
-        table["on_disk"] = [self._local.is_local(relpath) for relpath in relpaths]
+        table["size"] = pd.array([size for size, _ in facts], dtype="Int64")
+        table["on_disk"] = [is_here for _, is_here in facts]
         return table[table["on_disk"]].reset_index(drop=True) if on_disk else table
 
     @completes_query

@@ -42,11 +42,20 @@ class DownloadSettings(RetryPolicy):
         object.__setattr__(self, "workers", max(self.workers, 1))  # none would wait for ever
 
 
-def plan_download(entries: Iterable[FileEntry], root: Path, *, force: bool = False) -> DownloadPlan:
-    """Decide which of some files are to be downloaded, and in which order."""
+def plan_download(
+    entries: Iterable[FileEntry], root: Path, *, force: bool = False, none_is_here: bool = False
+) -> DownloadPlan:
+    """Decide which of some files are to be downloaded, and in which order.
+
+    `none_is_here` says that somebody has looked already.
+    """
     wanted = {entry.relpath: entry for entry in entries}
-    missing = [entry for entry in wanted.values() if force or not is_here(root / entry.relpath)]
-    _check_places([entry.relpath for entry in missing], root)
+    missing = [
+        entry
+        for entry in wanted.values()
+        if force or none_is_here or not is_here(root / entry.relpath)
+    ]
+    _check_places([entry.relpath for entry in missing], root, none_is_here=none_is_here)
     missing.sort(key=_order)
     return DownloadPlan(
         root,
@@ -63,7 +72,7 @@ def _order(entry: FileEntry) -> tuple[int, int]:
     return (0, 0) if size <= SMALL_NBYTES else (1, -size)
 
 
-def _check_places(relpaths: list[str], root: Path) -> None:
+def _check_places(relpaths: list[str], root: Path, *, none_is_here: bool) -> None:
     """Refuse files that cannot be where they belong, before anything is downloaded."""
     if unfit := find_unfit_names(relpaths, windows=os.name == "nt"):
         reasons = [f"{relpath!r} {reason}" for relpath, reason in unfit.items()]
@@ -74,7 +83,8 @@ def _check_places(relpaths: list[str], root: Path) -> None:
     # Asked once for each folder: a dataset has many files in one.
     for relpath in {relpath.rpartition("/")[0]: relpath for relpath in relpaths}.values():
         resolve_below(root, relpath)
-    if folders := [relpath for relpath in relpaths if (root / relpath).is_dir()]:
+    asked = () if none_is_here else relpaths
+    if folders := [relpath for relpath in asked if (root / relpath).is_dir()]:
         raise CacheError(
             f"{root}: where {list_some(folders)} should be, there is a folder. Move it away."
         )

@@ -163,6 +163,18 @@ class DatasetIndex(Mapping[str, FileEntry]):
             if number < 0 or self._has(number)
         )
 
+    def sizes_in(self, folder: str) -> dict[str, int | None]:
+        """Return the sizes of the entries and of the Zarr stores right in a folder, by names."""
+        statement = (
+            "SELECT iif(n.prefixed, d.prefix, '') || n.text, f.size, f.rest, f.id "
+            f"{_JOIN} WHERE d.path = ?"
+        )
+        return {
+            name: size if rest is None else json.loads(rest)["size"]
+            for name, size, rest, number in self._tables.rows(statement, (folder,))
+            if number < 0 or self._has(number)
+        }
+
     def below(self, folder: str) -> list[FileEntry]:
         """List the entries in a folder, at any depth."""
         statement = (

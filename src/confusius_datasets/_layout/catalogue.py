@@ -26,8 +26,8 @@ OWN_CLASS = "catalogue_"
 MOST_NUMBERS = 10_000
 """Numbers in one statement; SQLite has a limit of its length."""
 
-FEW_NAMES = 20
-"""Files of one folder up to which each is looked up; of more, the folder is read."""
+LARGE_SHARE = 1 / 10
+"""Share of the files of a folder from which on reading it is quicker than looking each up."""
 
 FOLDERS_KEPT = 1000
 """Folders of which the JSON files are remembered."""
@@ -146,7 +146,8 @@ class Catalogue:
                 "SELECT n.text, n.prefixed, f.id, n.id FROM tables.file f "
                 "JOIN tables.name n ON n.id = f.name WHERE f.folder = ?"
             )
-            if len(wanted) > FEW_NAMES:
+            counted = "SELECT count(*) FROM tables.file WHERE folder = ?"
+            if len(wanted) > LARGE_SHARE * self.rows(counted, (folder,))[0][0]:
                 rows = self.rows(statement, (folder,))
             else:
                 rows = []

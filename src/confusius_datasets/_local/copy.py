@@ -178,15 +178,48 @@ class LocalCopy:
         path = self.root / relpath
         return path.stat().st_size if path.is_file() else None
 
-    def on_disk(self) -> list[FileEntry]:
-        """List the entries whose files are on disk."""
-        return [entry for entry in self.index.values() if self._exists(entry.relpath)]
+    def here(self) -> frozenset[str]:
+        """List everything on disk, folders too, by one walk instead of a question for each file."""
+        found = walk_folder(self.root, into_all=True)
+        return found.files | found.folders.keys()
+
+    def count_here(self) -> tuple[int, int]:
+        """Count the entries whose files are on disk, and their bytes."""
+        index, here = self.index, self.here()
+        sizes = [
+            size
+            for folder, names in _by_folder(here).items()
+            for name, size in index.sizes_in(folder).items()
+            if name in names and not name.endswith(".zarr")
+        ]
+        return len(sizes), sum(size or 0 for size in sizes)
+
+    def describe(self, relpaths: Iterable[str]) -> list[tuple[int | None, bool]]:
+        """Return the size of each file or store, and whether it is on disk."""
+        listed = list(relpaths)
+        index, here = self.index, self.here()
+        known = {
+            f"{folder}/{name}" if folder else name: size
+            for folder in _by_folder(listed)
+            for name, size in index.sizes_in(folder).items()
+        }
+        return [
+            # Of a store, all parts must be here; what the index lacks, only the disk knows.
+            (known[relpath], relpath in here)
+            if relpath in known and not relpath.endswith(".zarr")
+            else (self.size(relpath), self.is_local(relpath))
+            for relpath in listed
+        ]
 
     def missing(self, relpaths: Iterable[str] | None = None) -> list[FileEntry]:
         """List the entries, of some or of all, whose files are not on disk, in download order."""
         from confusius_datasets._download import plan_download
 
-        return list(plan_download(self._entries(relpaths), self.root).entries)
+        if relpaths is not None:
+            return list(plan_download(self._entries(relpaths), self.root).entries)
+        here = self.here()
+        missing = (entry for entry in self.index.values() if entry.relpath not in here)
+        return list(plan_download(missing, self.root, none_is_here=True).entries)
 
     def walk(self, *, into_stores: bool = False) -> Walk:
         """Walk over what is on disk, whether or not the index knows it."""
@@ -206,8 +239,9 @@ class LocalCopy:
     def _entries(self, relpaths: Iterable[str] | None) -> list[FileEntry]:
         """Return the entries of some files, or of all; what the host does not have is left out."""
         index = self.index
-        wanted = index if relpaths is None else relpaths
-        return [index[relpath] for relpath in wanted if relpath in index]
+        if relpaths is None or relpaths is index:
+            return list(index.values())
+        return [entry for entry in map(index.get, relpaths) if entry is not None]
 
     def read_remote(self, relpath: str, start: int, stop: int) -> Iterator[bytes]:
         """Give bytes of a file as its host has it; nothing is written to the disk."""
@@ -321,6 +355,15 @@ class LocalCopy:
         elif anew:
             with self._lock.get():
                 self._snapshot = replace(self._snapshot)
+
+
+def _by_folder(relpaths: Iterable[str]) -> dict[str, set[str]]:
+    """Gather the names of files by their folders."""
+    names: dict[str, set[str]] = {}
+    for relpath in relpaths:
+        folder, _, name = relpath.rpartition("/")
+        names.setdefault(folder, set()).add(name)
+    return names
 
 
 def _unlike(entry: FileEntry, version: LocalVersion | None) -> LocalVersion | None:
