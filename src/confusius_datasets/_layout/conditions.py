@@ -83,7 +83,7 @@ class _Builder:
             else:
                 tests.append(
                     f"EXISTS (SELECT 1 FROM tables.{kind}_tag t WHERE t.{kind} = files.{kind} "
-                    f"AND t.value IN ({numbers}))"
+                    f"AND +t.value IN ({numbers}))"
                 )
         if len(drivers) == 1:
             driver = f"files.{drivers[0][0]} IN ({drivers[0][1]})"

@@ -11,6 +11,7 @@ from typing import Any
 
 from confusius_datasets._layout.associations import Association, associate, intended_for
 from confusius_datasets._layout.catalogue import Condition
+from confusius_datasets._layout.conditions import build_condition
 from confusius_datasets._layout.database import PrivateDatabase
 from confusius_datasets._layout.pybids import natural_sort
 from confusius_datasets._layout.rows import BATCH, add_associations, add_metadata, metadata_row
@@ -18,6 +19,10 @@ from confusius_datasets._layout.sidecars import Sidecars
 from confusius_datasets.errors import FileFormatError
 
 __all__ = ["Metadata"]
+
+
+MOST_SUBJECTS = 20
+"""Subjects whose files are associated one after another; of more, all are at once."""
 
 
 class Metadata:
@@ -30,7 +35,7 @@ class Metadata:
         self._sidecars = files
         self._known: set[str] = set()
         self._has_all = False
-        self._is_associated = False
+        self._associated: set[str | None] = set()
         self._with_targets: set[str] = set()
 
     def read(self, paths: Iterable[str]) -> None:
@@ -79,17 +84,57 @@ class Metadata:
         """
         asked = list(paths)
         self.read(asked)
-        if not self._is_associated:
-            everything = natural_sort(self._all_paths())
-            self.read_local(everything)  # another file's damaged sidecar says nothing of this one
-            self._link(associate(map(self._sidecars.relpath, everything)))
-            self._is_associated = True
-            asked = everything
-        said = self._targets(asked)
-        for path in said.keys() & set(asked) - self._with_targets:
+        for subject in self._subjects(asked):
+            asked += self._associate_near(subject)
+        self._link_targets(asked)
+
+    def associate_all(self) -> None:
+        """Write into the database what belongs together, by every sidecar that can be read."""
+        self._link_targets(self._associate_near(None))
+
+    def _associate_near(self, subject: str | None) -> list[str]:
+        """Associate the files of a subject, or all, by their paths; return them."""
+        near = natural_sort(self._all_paths() if subject is None else self._near(subject))
+        self.read_local(near)  # another file's damaged sidecar says nothing of this one
+        self._link(associate(map(self._sidecars.relpath, near)))
+        self._associated.add(subject)
+        return list(near)
+
+    def _link_targets(self, paths: Sequence[str]) -> None:
+        """Associate files with those that they name."""
+        said = self._targets(paths)
+        for path in said.keys() & set(paths) - self._with_targets:
             relpath = self._sidecars.relpath(path)
             self._link(intended_for(relpath, said[path], self._prefix))
-        self._with_targets |= said.keys() & set(asked)
+        self._with_targets |= said.keys()
+
+    def _subjects(self, paths: Iterable[str]) -> set[str | None]:
+        """Return the subjects whose files are to be associated; `None` for the whole dataset.
+
+        What belongs to a file of a subject are files of the same one, and such as have none. But a
+        file may be named by any other with `IntendedFor`.
+        """
+        if None in self._associated:
+            return set()
+        catalogue = self._database.catalogue
+        labels = catalogue.labels(catalogue.locate(paths).values())
+        wanted = {one.get("subject") for one in labels} - self._associated
+        naming = self._sidecars.naming_subjects
+        are_apart = all(naming <= {subject} for subject in wanted)
+        is_few = len(wanted) + len(self._associated) <= MOST_SUBJECTS
+        return wanted if None not in wanted and are_apart and is_few else {None}
+
+    def _near(self, subject: str) -> list[str]:
+        """List the files of a subject, and those that have none."""
+        catalogue = self._database.catalogue
+        found = build_condition(
+            catalogue,
+            self._database.session,
+            {"subject": [subject, None]},
+            named=frozenset({"subject"}),
+            regex_search=False,
+        )
+        return catalogue.paths(catalogue.find(found))
 
     def _targets(self, paths: Iterable[str]) -> dict[str, Any]:
         """Return what files say with `IntendedFor`, as far as their metadata have been read."""
@@ -101,11 +146,6 @@ class Metadata:
     def _all_paths(self) -> list[str]:
         catalogue = self._database.catalogue
         return catalogue.paths(catalogue.find(Condition()))
-
-    def associate_all(self) -> None:
-        """Write into the database what belongs together, by every sidecar that can be read."""
-        self._is_associated = False
-        self.associate(())
 
     def _unknown(self, paths: Iterable[str]) -> list[str]:
         """Return those files of the dataset whose metadata have not been read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -9,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from confusius_datasets._cache import is_here
-from confusius_datasets._entities import applicable_sidecars
+from confusius_datasets._entities import applicable_sidecars, parse_entities
 from confusius_datasets._layout.database import PrivateDatabase
+from confusius_datasets._local import walk_folder
 from confusius_datasets._sidecars import merge_sidecars, read_sidecar
 
 __all__ = ["EnsureLocal", "Sidecars"]
@@ -70,6 +72,19 @@ class Sidecars:
             if Path(path).exists():
                 raise
             return {}
+
+    @functools.cached_property
+    def naming_subjects(self) -> frozenset[str | None]:
+        """The subjects of sidecars that were here at first and name other files."""
+        found: set[str | None] = set()
+        for relpath in walk_folder(self._root).files:
+            subject = parse_entities(relpath).get("subject") if relpath.endswith(".json") else ""
+            if subject == "" or subject in found:
+                continue
+            with contextlib.suppress(OSError):  # whoever needs it is told
+                if b"IntendedFor" in (self._root / relpath).read_bytes():
+                    found.add(subject)
+        return frozenset(found)
 
     def read(self, relpath: str) -> dict[str, Any]:
         """Read a JSON file of the dataset."""
