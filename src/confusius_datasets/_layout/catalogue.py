@@ -18,7 +18,15 @@ from typing import Any
 from confusius_datasets._entities import INTEGER_ENTITIES
 from confusius_datasets._layout.pybids import natural_sort, value_of
 
-__all__ = ["OWN_CLASS", "Catalogue", "Condition", "Place", "sort_naturally", "view_statements"]
+__all__ = [
+    "OWN_CLASS",
+    "Catalogue",
+    "Condition",
+    "Place",
+    "sort_naturally",
+    "sort_values",
+    "view_statements",
+]
 
 OWN_CLASS = "catalogue_"
 """What our classes of files are called in the database, before PyBIDS's name of the class."""
@@ -31,6 +39,9 @@ LARGE_SHARE = 1 / 10
 
 FOLDERS_KEPT = 1000
 """Folders of which the JSON files are remembered."""
+
+KEYS_KEPT = 20_000
+"""Texts whose order is remembered: folders, endings of names, values."""
 
 Place = tuple[int, int, int]
 """Numbers of a file, its folder and its name."""
@@ -326,6 +337,7 @@ class Catalogue:
         return {name for (name,) in self.rows("SELECT DISTINCT entity_name FROM metadata")}
 
 
+@functools.lru_cache(maxsize=KEYS_KEPT)
 def _natural_key(text: str) -> str:
     """Write a text so that plain order is PyBIDS's: by the values of numbers, cases alike.
 
@@ -337,6 +349,14 @@ def _natural_key(text: str) -> str:
 def _number_key(match: re.Match[str]) -> str:
     digits = match[0].lstrip("0")
     return f"\0{chr(len(digits))}{digits}"
+
+
+def sort_values(values: Iterable[Any]) -> list[Any]:
+    """Sort the values of an entity as PyBIDS does."""
+    listed = list(values)
+    if all(isinstance(value, str) and value.isascii() for value in listed):
+        return sorted(listed, key=_natural_key)
+    return list(natural_sort(listed))
 
 
 def sort_naturally(found: Iterable[tuple[Catalogue, Sequence[Place]]]) -> list[str]:

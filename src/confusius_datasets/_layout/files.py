@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from confusius_datasets._entities import DERIVATIVES, DESCRIPTION_NAME
+from confusius_datasets._entities import DERIVATIVES, DESCRIPTION_NAME, dataset_of
 from confusius_datasets._index import (
     INDEX_NAME,
     DatasetIndex,
@@ -81,7 +81,12 @@ def _unknown(index: DatasetIndex | None, files: Iterable[str]) -> list[str]:
     for folder, relpaths in by_folder.items():
         known = set(index.names_in(folder)) if index is not None else set()
         others += [one for one in relpaths if one.rpartition("/")[2] not in known]
-    return sorted(filter(_is_text, others))
+    return sorted(one for one in others if _is_text(one) and _may_matter(one))
+
+
+def _may_matter(relpath: str) -> bool:
+    """Say whether queries may see a file, or a dataset by it; the index file is none of these."""
+    return relpath.startswith(f"{DERIVATIVES}/") or dataset_of(relpath) is not None
 
 
 def _is_text(relpath: str) -> bool:

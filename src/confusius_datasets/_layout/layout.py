@@ -23,7 +23,7 @@ from confusius_datasets._cache import PerProcess
 from confusius_datasets._entities import DESCRIPTION_NAME
 from confusius_datasets._index import Tables
 from confusius_datasets._layout import bidsfiles  # noqa: F401 - SQLAlchemy knows its classes then
-from confusius_datasets._layout.catalogue import Condition
+from confusius_datasets._layout.catalogue import Condition, sort_values
 from confusius_datasets._layout.conditions import build_condition
 from confusius_datasets._layout.config import fusi_config
 from confusius_datasets._layout.conveniences import ConvenientLayout
@@ -524,7 +524,7 @@ class CatalogueLayout(ConvenientLayout):
             chosen = None if of_all else query
             for row in values_of(query.layout, target, chosen, is_metadata=is_metadata):
                 values[hashablefy(value_of(*row))] = None
-        return list(natural_sort(list(values)))
+        return sort_values(values)
 
     def _get_folders(self, target: str, queries: Iterable[FileQuery]) -> list[str]:
         """List the folders of an entity, as those of subjects, that have a file of the queries."""
