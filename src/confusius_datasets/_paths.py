@@ -133,7 +133,8 @@ def find_unfit_names(relpaths: Iterable[str], *, windows: bool) -> dict[str, str
     unfit = {}
     for relpath in relpaths:
         for name in relpath.split("/"):
-            if len(name.encode()) > LONGEST_NAME_NBYTES:
+            # A letter has 4 bytes at most, and nearly all names are short.
+            if len(name) * 4 > LONGEST_NAME_NBYTES < len(name.encode()):
                 unfit[relpath] = f"has a name of more than {LONGEST_NAME_NBYTES} bytes"
             elif windows and _WINDOWS_RESERVED.fullmatch(name):
                 unfit[relpath] = f"has the reserved name {name!r}"

@@ -4,25 +4,34 @@ Run by hand, from the project's folder::
 
     python tests/benchmarks/queries.py          # 500, 30 000 and, without PyBIDS, 100 000 files
     python tests/benchmarks/queries.py --files 500 --most-for-pybids 0
+    python tests/benchmarks/queries.py --files --million   # catalogues alone, up to a million
 
 Every tool runs in a process of its own, so that peak memory is its own, and all but PyBIDS in three
 of them, of which the best counts. bids2table is measured too where it is installed. Below each
 table stands whether the budgets for a tree of its size are met: as they stand, or for the speed of
 this machine, by what PyBIDS takes here and took where the budgets were set.
+
+After the trees come catalogues, with nothing on disk but an index of ConfUSIus's form. They are
+measured in multiples of what `json.loads` takes for the same index in the same minute.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
+import hashlib
 import json
 import logging
 import os
+import re
 import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+import timeit
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +53,39 @@ BUDGETS = {
 
 PYBIDS_S = 10.0
 """Seconds that PyBIDS took for its first answer of 30 000 files where the budgets were set."""
+
+CATALOGUES = {30_000: [False], 100_000: [False]}
+"""Sizes of catalogues, and whether the name of every recording is unlike all others."""
+
+MILLION = {1_000_000: [False, True]}
+
+JSON_S = {30_000: 0.028, 100_000: 0.1, 1_000_000: 1.35}
+"""Seconds that `json.loads` took of each index where the budgets were set."""
+
+CATALOGUE_BUDGETS: dict[tuple[int, bool], dict[str, float]] = {
+    (30_000, False): {"first answer": 0.4, MEMORY: 180, "associations": 0.05},
+    (100_000, False): {
+        "again": 0.1,
+        MEMORY: 190,
+        "selective": 0.002,
+        "half, as names": 0.12,
+        "half, as objects": 0.6,
+        "to_df": 0.6,
+        "missing": 0.3,
+    },
+    (1_000_000, False): {
+        "first answer": 8,
+        "again": 0.15,
+        MEMORY: 300,
+        "memory, again": 180,
+        "selective": 0.002,
+        "get_subjects": 0.025,
+        "repr": 0.05,
+        "database": 0.75,
+    },
+    (1_000_000, True): {"first answer": 20, "database": 2},
+}
+"""Most seconds, MB, or multiples of the index that a measure of a catalogue may take."""
 
 REPEATS = 3
 
@@ -121,8 +163,17 @@ def measure(tool: str, root: Path) -> dict[str, float]:
         timed("to_df", lambda: layout.to_df(**BROAD))
         if tool != "PyBIDS":
             timed("on metadata", lambda: layout.get(RepetitionTime=0.4, **SELECTIVE))
-    results[MEMORY] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    results[MEMORY] = _peak_mb()
     return results
+
+
+def _peak_mb() -> float:
+    """Return the most memory that this process has had."""
+    with contextlib.suppress(OSError):
+        # `getrusage` of a new process begins with what its parent had.
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(re.search(r"VmHWM:\s*(\d+)", status)[1]) / 1024  # type: ignore[index]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _import_all() -> None:
@@ -208,6 +259,104 @@ def print_budgets(n_files: int, rows: dict[str, dict[str, float]]) -> None:
         print(f"  budget {verdict}: {tool}, {name}: {_cell(name, found)} of {_cell(name, most)}")
 
 
+def write_index(root: Path, n_files: int, *, is_unique: bool) -> None:
+    """Write an index alone; its recordings are named alike, or each unlike all others."""
+
+    def named(number: int, relpath: str) -> str:
+        label = hashlib.md5(b"%d" % (number // 2), usedforsecurity=False).hexdigest()[:10]
+        return relpath.replace("_run-", f"_rec-{label}_run-") if is_unique else relpath
+
+    paths = [named(number, relpath) for number, relpath in enumerate(relpaths(n_files))]
+    document = {
+        path: {
+            "md5": hashlib.md5(path.encode(), usedforsecurity=False).hexdigest(),
+            "osf_path": f"/{hashlib.sha256(path.encode()).hexdigest()[:24]}",
+            "size": 1000 + number,
+        }
+        for number, path in enumerate(paths)
+    }
+    text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False)
+    (root / "dataset_index.json").write_text(f"{text}\n")
+
+
+def measure_catalogue(root: Path, *, is_again: bool) -> dict[str, float]:
+    """Measure a catalogue in this process; what is remembered is asked for once more."""
+    from confusius_datasets._dataset import BIDSDataset
+    from confusius_datasets.sources import DatasetSpec, OSFSource
+
+    _import_all()
+    results: dict[str, float] = {}
+
+    def timed(name: str, work: Callable[[], Any], *, repeats: int = 1) -> Any:
+        for _ in range(repeats):
+            start = time.perf_counter()
+            answer = work()
+            took = time.perf_counter() - start
+            results[name] = min(results.get(name, took), took)
+        return answer
+
+    spec = DatasetSpec(name="catalogue", folder="c", source=OSFSource("43skw", folder="c"))
+    dataset = BIDSDataset(root, spec=spec, progress=False)
+    timed("again" if is_again else "first answer", lambda: dataset.layout.get(**SELECTIVE))
+    peak = _peak_mb()
+    results["memory, again" if is_again else MEMORY] = peak
+    if not is_again:
+        return results
+    timed("selective", lambda: dataset.layout.get(subject="002", extension=".nii.gz"), repeats=5)
+    timed("get_subjects", dataset.get_subjects, repeats=3)
+    timed("repr", lambda: repr(dataset), repeats=3)
+    if len(dataset.index) <= 100_000:
+        query = {"extension": ".nii.gz"}
+        timed("half, as names", lambda: dataset.layout.get(return_type="filename", **query))
+        timed("half, as objects", lambda: dataset.layout.get(**query))
+        timed("missing", dataset.missing, repeats=2)
+        timed("to_df", dataset.to_df, repeats=2)
+        (root / "pwd.json").write_text("{}")
+        (root / "sub-002/ses-1/fusi").mkdir(parents=True)
+        image = dataset.layout.get(**SELECTIVE)[0]
+        Path(image.path.replace(".nii.gz", ".json")).write_text("{}")
+        timed("associations", image.get_associations)
+    return results
+
+
+def report_catalogue(n_files: int, *, is_unique: bool) -> None:
+    """Measure a catalogue, cold and again, and print its budgets."""
+    folder = Path(tempfile.mkdtemp(prefix="catalogue-"))
+    try:
+        write_index(folder, n_files, is_unique=is_unique)
+        index = folder / "dataset_index.json"
+        data = index.read_bytes()
+        json_s = min(timeit.repeat(functools.partial(json.loads, data), number=1, repeat=REPEATS))
+        del data
+        found: dict[str, float] = {}
+        for mode in ("cold", "again") * (1 if n_files > 100_000 else REPEATS):
+            if mode == "cold":
+                for path in (".confusius", "sub-002", "pwd.json"):
+                    shutil.rmtree(folder / path, ignore_errors=True)
+            command = [sys.executable, __file__, "--measure", mode, "--root", str(folder)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            for name, value in json.loads(done.stdout).items():
+                best = max if "memory" in name else min
+                found[name] = best(found.get(name, value), value)
+        kept = sum(path.stat().st_size for path in folder.rglob("*.sqlite"))
+        found["database"] = kept / index.stat().st_size
+    finally:
+        shutil.rmtree(folder)
+    kind = "all names unlike" if is_unique else "recordings named alike"
+    print(f"\n{n_files} files in a catalogue, {kind}; json.loads {json_s * 1000:.0f} ms")
+    slowness = json_s / JSON_S[n_files]
+    budgets = CATALOGUE_BUDGETS.get((n_files, is_unique), {})
+    for name, value in found.items():
+        most = budgets.get(name)
+        is_time = name != "database" and "memory" not in name
+        text = f"{value * 1000:.1f} ms, {value / json_s:.2f} x json.loads" if is_time else ""
+        text = text or (f"{value:.2f} x the index" if name == "database" else f"{value:.0f} MB")
+        verdict = "" if most is None else "met" if value <= most else "MISSED"
+        if verdict == "MISSED" and is_time and value <= most * slowness:
+            verdict = f"met for this machine, which is {slowness:.1f} times slower now"
+        print(f"  {name:18}{text:36}{verdict}")
+
+
 def _cell(name: str, value: float | None) -> str:
     """Write a measure with its unit."""
     if value is None:
@@ -218,16 +367,23 @@ def _cell(name: str, value: float | None) -> str:
 def main() -> None:
     """Read the arguments and run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--files", type=int, nargs="+", default=[500, 30_000, 100_000])
+    parser.add_argument("--million", action="store_true", help="catalogues of a million files, too")
+    parser.add_argument("--files", type=int, nargs="*", default=[500, 30_000, 100_000])
     parser.add_argument("--most-for-pybids", type=int, default=30_000, metavar="N")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.measure in ("cold", "again"):
+        print(json.dumps(measure_catalogue(options.root, is_again=options.measure == "again")))
+        return
     if options.measure:
         print(json.dumps(measure(options.measure, options.root)))
         return
     for n_files in options.files:
         report(n_files, most_for_pybids=options.most_for_pybids)
+    for n_files, kinds in (CATALOGUES | (MILLION if options.million else {})).items():
+        for is_unique in kinds:
+            report_catalogue(n_files, is_unique=is_unique)
 
 
 if __name__ == "__main__":

@@ -864,12 +864,15 @@ class BIDSDataset(Folder):
         """
         from confusius_datasets._dataset.tables import tabulate
 
-        relpaths = self._with_companions(self._find("missing", query)) if query else None
-        entries = self._local.missing(relpaths)
+        if query:
+            relpaths = self._with_companions(self._find("missing", query))
+            missing = [(entry.relpath, entry.size) for entry in self._local.missing(relpaths)]
+        else:
+            missing = self._local.missing_sizes()
         return tabulate(
-            [entry.relpath for entry in entries],
-            sizes=[entry.size for entry in entries],
-            on_disk=[False for _ in entries],
+            [relpath for relpath, _ in missing],
+            sizes=[size for _, size in missing],
+            on_disk=[False for _ in missing],
         )
 
     @completes_query

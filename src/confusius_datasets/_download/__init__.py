@@ -18,7 +18,13 @@ from confusius_datasets._download.events import (
     PlanStarted,
     Waiting,
 )
-from confusius_datasets._download.plan import DownloadPlan, DownloadSettings, plan_download
+from confusius_datasets._download.plan import (
+    DownloadPlan,
+    DownloadSettings,
+    check_places,
+    plan_download,
+    turn_of,
+)
 from confusius_datasets._download.run import run_plan
 from confusius_datasets._download.verify import FileStatus, verify_files
 
@@ -34,7 +40,9 @@ __all__ = [
     "PlanFinished",
     "PlanStarted",
     "Waiting",
+    "check_places",
     "plan_download",
     "run_plan",
+    "turn_of",
     "verify_files",
 ]

@@ -15,7 +15,15 @@ from confusius_datasets._sources import RetryPolicy
 from confusius_datasets._text import format_nbytes, list_some
 from confusius_datasets.errors import CacheError, NotEnoughSpaceError
 
-__all__ = ["SMALL_NBYTES", "DownloadPlan", "DownloadSettings", "check_space", "plan_download"]
+__all__ = [
+    "SMALL_NBYTES",
+    "DownloadPlan",
+    "DownloadSettings",
+    "check_places",
+    "check_space",
+    "plan_download",
+    "turn_of",
+]
 
 SMALL_NBYTES = 1 << 20
 """Files up to this size are sidecars and tables rather than recordings: they come first."""
@@ -42,21 +50,12 @@ class DownloadSettings(RetryPolicy):
         object.__setattr__(self, "workers", max(self.workers, 1))  # none would wait for ever
 
 
-def plan_download(
-    entries: Iterable[FileEntry], root: Path, *, force: bool = False, none_is_here: bool = False
-) -> DownloadPlan:
-    """Decide which of some files are to be downloaded, and in which order.
-
-    `none_is_here` says that somebody has looked already.
-    """
+def plan_download(entries: Iterable[FileEntry], root: Path, *, force: bool = False) -> DownloadPlan:
+    """Decide which of some files are to be downloaded, and in which order."""
     wanted = {entry.relpath: entry for entry in entries}
-    missing = [
-        entry
-        for entry in wanted.values()
-        if force or none_is_here or not is_here(root / entry.relpath)
-    ]
-    _check_places([entry.relpath for entry in missing], root, none_is_here=none_is_here)
-    missing.sort(key=_order)
+    missing = [entry for entry in wanted.values() if force or not is_here(root / entry.relpath)]
+    check_places([entry.relpath for entry in missing], root)
+    missing.sort(key=lambda entry: turn_of(entry.size))
     return DownloadPlan(
         root,
         tuple(missing),
@@ -66,14 +65,16 @@ def plan_download(
     )
 
 
-def _order(entry: FileEntry) -> tuple[int, int]:
+def turn_of(size: int | None) -> tuple[int, int]:
     """Order small files before large ones, and the largest of these first."""
-    size = entry.size or 0
-    return (0, 0) if size <= SMALL_NBYTES else (1, -size)
+    return (0, 0) if size is None or size <= SMALL_NBYTES else (1, -size)
 
 
-def _check_places(relpaths: list[str], root: Path, *, none_is_here: bool) -> None:
-    """Refuse files that cannot be where they belong, before anything is downloaded."""
+def check_places(relpaths: list[str], root: Path, *, none_is_here: bool = False) -> None:
+    """Refuse files that cannot be where they belong, before anything is downloaded.
+
+    `none_is_here` says that somebody has looked for them already.
+    """
     if unfit := find_unfit_names(relpaths, windows=os.name == "nt"):
         reasons = [f"{relpath!r} {reason}" for relpath, reason in unfit.items()]
         raise CacheError(

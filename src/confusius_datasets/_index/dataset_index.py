@@ -152,6 +152,11 @@ class DatasetIndex(Mapping[str, FileEntry]):
         """Bytes of all files whose size is known."""
         return self._totals[1]
 
+    def sizes(self) -> Iterator[tuple[str, int | None]]:
+        """Give the paths and sizes of all files, without making their entries."""
+        for _, relpath, size, _, _, rest in self._rows():
+            yield relpath, size if rest is None else json.loads(rest)["size"]
+
     # Files of a folder.
 
     def names_in(self, folder: str) -> list[str]:

@@ -215,11 +215,16 @@ class LocalCopy:
         """List the entries, of some or of all, whose files are not on disk, in download order."""
         from confusius_datasets._download import plan_download
 
-        if relpaths is not None:
-            return list(plan_download(self._entries(relpaths), self.root).entries)
+        return list(plan_download(self._entries(relpaths), self.root).entries)
+
+    def missing_sizes(self) -> list[tuple[str, int | None]]:
+        """List the paths and sizes of all that is not on disk, in download order."""
+        from confusius_datasets._download import check_places, turn_of
+
         here = self.here()
-        missing = (entry for entry in self.index.values() if entry.relpath not in here)
-        return list(plan_download(missing, self.root, none_is_here=True).entries)
+        missing = [item for item in self.index.sizes() if item[0] not in here]
+        check_places([relpath for relpath, _ in missing], self.root, none_is_here=True)
+        return sorted(missing, key=lambda item: turn_of(item[1]))
 
     def walk(self, *, into_stores: bool = False) -> Walk:
         """Walk over what is on disk, whether or not the index knows it."""
