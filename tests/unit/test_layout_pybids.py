@@ -16,8 +16,8 @@ from bids.layout.db import ConnectionManager
 from sqlalchemy.pool import StaticPool
 
 from confusius_datasets._layout import CatalogueLayout
+from confusius_datasets._layout.catalogue import OWN_CLASS
 from confusius_datasets._layout.pybids import FILE_CLASSES, singular, tag_dtype, tag_value, value_of
-from confusius_datasets._layout.rows import OWN_CLASS
 
 TABLES = {
     models.BIDSFile: {"path", "filename", "dirname", "is_dir", "class_"},
@@ -34,6 +34,7 @@ SIGNATURES: dict[Any, list[str]] = {
     BIDSLayout._get_fieldmaps: ["self", "path"],
     BIDSLayout._get_layouts_in_scope: ["self", "scope"],
     BIDSLayout._in_scope: ["self", "scope"],
+    BIDSLayout._sanitize_query_dtypes: ["self", "entities"],
     BIDSLayout.__getattr__: ["self", "key"],
     BIDSLayout.get_tr: ["self", "derivatives", "filters"],
     BIDSLayout.save: ["self", "database_path", "replace_connection"],

@@ -12,7 +12,7 @@ from typing import Any
 from confusius_datasets._cache import is_here
 from confusius_datasets._entities import applicable_sidecars, parse_entities
 from confusius_datasets._layout.database import PrivateDatabase
-from confusius_datasets._local import walk_folder
+from confusius_datasets._paths import walk_folder
 from confusius_datasets._sidecars import merge_sidecars, read_sidecar
 
 __all__ = ["EnsureLocal", "Sidecars"]
