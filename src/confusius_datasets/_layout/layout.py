@@ -19,10 +19,10 @@ import sqlalchemy as sa
 from bids import BIDSLayout
 from bids.exceptions import BIDSEntityError
 
+import confusius_datasets._layout.bidsfiles  # noqa: F401 - SQLAlchemy knows its classes then
 from confusius_datasets._cache import PerProcess
 from confusius_datasets._entities import DESCRIPTION_NAME
 from confusius_datasets._index import Tables
-from confusius_datasets._layout import bidsfiles  # noqa: F401 - SQLAlchemy knows its classes then
 from confusius_datasets._layout.catalogue import Condition, sort_values
 from confusius_datasets._layout.conditions import build_condition
 from confusius_datasets._layout.config import fusi_config
