@@ -6,6 +6,7 @@ import inspect
 import logging
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import xarray as xr
@@ -354,6 +355,24 @@ def test_files_on_one_grid_are_stacked_along_the_entity(sample: BIDSDataset) -> 
     assert stacked.dims[0] == "session"
     assert stacked.session.values.tolist() == ["day1", "day2"]
     xr.testing.assert_equal(stacked.sel(session="day2", drop=True), parts[1].drop_vars("session"))
+
+
+def test_poses_keep_their_affines_when_they_are_stacked(tmp_path: Path) -> None:
+    """Each file has its own, and the stack has one for each pose, in their order."""
+    turned = np.diag([-0.1, -0.1, 0.4, 1.0])
+    for pose, affine in ((10, np.diag([0.1, 0.1, 0.4, 1.0])), (2, turned)):
+        name = f"sub-1/fusi/sub-1_task-a_pose-{pose}_pwd.nii"
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        image = nibabel.Nifti1Image(np.full((3, 4, 1, 5), pose, "f4"), affine)
+        (tmp_path / name).write_bytes(image.to_bytes())
+
+    (stacked,) = open_dataset(tmp_path).load_all(task="a", stack="pose")
+
+    assert stacked.dims == ("pose", "time", "z", "y", "x")
+    assert stacked.pose.values.tolist() == [2, 10]
+    assert stacked[:, 0, 0, 0, 0].values.tolist() == [2, 10]
+    matrices = stacked.attrs["affines"]["physical_to_sform"]
+    np.testing.assert_array_equal(matrices, [np.diag([1, -1, -1, 1.0]), np.eye(4)])
 
 
 def test_files_that_disagree_are_not_stacked(sample: BIDSDataset) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from confusius_datasets._io import Matrices
 from confusius_datasets._text import did_you_mean, list_some
 from confusius_datasets.errors import ArgumentError, FileFormatError
 
@@ -15,6 +16,9 @@ __all__ = ["stack_arrays"]
 
 CUT_DIMENSIONS = ("pose", "z", "time", "y", "x")
 """Dimensions that files may be cut along, the first that fits is taken."""
+
+OWN_AFFINES = "pose"
+"""Entity whose files each have a place of their own, and so affines."""
 
 OF_ONE_FILE = frozenset({"extension"})
 """Entities that say nothing of what is recorded."""
@@ -53,6 +57,9 @@ def _stack(
     if dim is not None:
         return xr.concat(arrays, dim=dim, join="exact", combine_attrs="override")
     labels = xr.Variable((by,), [value for value, _ in members])
+    first, *others = (array.attrs for array in arrays)
+    if by == OWN_AFFINES and not all(_is_same(first, other, "affines") for other in others):
+        first["affines"] = _stack_affines(arrays, where)
     try:
         stacked = xr.concat(arrays, dim=by, join="exact", combine_attrs="override")
     except ValueError as error:
@@ -79,12 +86,24 @@ def _check_alike(arrays: Sequence[xr.DataArray], where: str, by: str) -> None:
                 f"{first.dims} and {array.dims}."
             )
         keys = first.attrs.keys() | array.attrs.keys()
+        if by == OWN_AFFINES:
+            keys -= {"affines"}
         other = [key for key in sorted(keys) if not _is_same(first.attrs, array.attrs, key)]
         if other:
             raise FileFormatError(
                 f"The files with {where} cannot be stacked along {by!r}: they differ in "
                 f"{list_some(other)}. They are not of one acquisition; load them one by one."
             )
+
+
+def _stack_affines(arrays: Sequence[xr.DataArray], where: str) -> Matrices:
+    """Put the matrices of poses together, as SCAN files have them."""
+    import numpy as np
+
+    each = [array.attrs.get("affines", {}) for array in arrays]
+    if any(affines.keys() != each[0].keys() for affines in each):
+        raise FileFormatError(f"The files with {where} have affines of different names.")
+    return Matrices({name: np.stack([affines[name] for affines in each]) for name in each[0]})
 
 
 def _is_same(first: Mapping[str, Any], other: Mapping[str, Any], key: str) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from confusius_datasets._io.colors import label_colors
 from confusius_datasets._io.files import local_path
 from confusius_datasets._io.formats import extension_of, find_format
+from confusius_datasets._io.matrices import Matrices
 from confusius_datasets._io.netcdf import NETCDF
 from confusius_datasets._io.nifti import NIFTI
 from confusius_datasets._io.saving import save
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "COORDINATE_ENTITIES",
     "LOADABLE_EXTENSIONS",
+    "Matrices",
     "first_time",
     "label_colors",
     "load",
