@@ -4,11 +4,20 @@ The build never uses the network: no intersphinx, no web fonts, and the examples
 dataset.
 """
 
+import contextlib
 import os
 import shutil
 import tempfile
 from importlib.metadata import version as installed_version
 from pathlib import Path
+
+from confusius_datasets import BIDSDataset
+
+# The keywords that sessions complete are not arguments of their own: pages show what is written,
+# and Sphinx looks for the defaults of each argument in the source.
+for method in vars(BIDSDataset).values():
+    with contextlib.suppress(TypeError):
+        vars(method).pop("__signature__", None)
 
 project = "confusius-datasets"
 author = "The confusius-datasets developers"
