@@ -189,3 +189,21 @@ def test_release_that_cannot_be_is_refused(
     with pytest.raises(OfflineError):
         fetch_nunez_elizalde_2022(version="latest", **PART)
     assert not data_dir.exists()
+
+
+@pytest.mark.parametrize("version", [None, "1.0.0"], ids=["OSF down", "S3 down"])
+def test_fetch_completes_while_the_other_host_serves(
+    s3: LocalS3, osf: LocalOSF, monkeypatch: pytest.MonkeyPatch, version: str | None
+) -> None:
+    """With the index known, either host is enough, and the index's checksums decide."""
+    # Files that only one of the hosts has, such as `code/`, are here already.
+    dataset = fetch_nunez_elizalde_2022(version=version, **PART | {"subjects": "CR022"})
+    down = "CONFUSIUS_S3_URL" if version else "CONFUSIUS_OSF_DOWNLOAD_URL"
+    monkeypatch.setenv(down, "http://127.0.0.1:9")
+    monkeypatch.setenv("CONFUSIUS_DOWNLOAD_RETRIES", "0")
+
+    fetch_nunez_elizalde_2022(version=version, **PART)
+
+    wanted = [path for path in dataset.index if "CR017" in path]
+    assert all((dataset / path).is_file() for path in wanted)
+    assert set(dataset.verify(subject="CR017").status) == {"ok"}
