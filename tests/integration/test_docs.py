@@ -68,6 +68,7 @@ def anywhere(
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_python_blocks_of_a_page_run_in_order(page: Path, anywhere: Path) -> None:
@@ -105,6 +106,7 @@ def run_statement(statement: str, names: dict[str, object]) -> str:
     return printed.getvalue() + ("" if value is None else f"{value!r}\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES[1:], ids=name_of)
 def test_shell_blocks_of_a_page_run(page: Path, anywhere: Path) -> None:
     """The commands of the guide work as printed (the README's two are run from a clean clone)."""
@@ -243,6 +245,7 @@ MODULES = sorted(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_of_docstrings_give_what_they_show(name: str, anywhere: Path) -> None:
     """Every example in a docstring is run, and gives the output that stands below it."""
@@ -256,6 +259,7 @@ def test_examples_of_docstrings_give_what_they_show(name: str, anywhere: Path) -
 EXAMPLES = sorted((PROJECT / "examples").glob("*.py"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", EXAMPLES, ids=name_of)
 def test_example_runs_whole(script: Path, anywhere: Path) -> None:
     """An example is a script that works when started, and needs no screen to do so."""
@@ -342,6 +346,7 @@ assert resampled_atlas.annotation.shape == template.shape
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", SPECIFICATION, ids=["load", "dir", "nunez", "cybis", "atlas"])
 def test_code_that_users_were_promised_runs(code: str, anywhere: Path) -> None:
     """What the page on datasets shows works with the module's name changed, and nothing else."""

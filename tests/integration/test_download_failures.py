@@ -186,6 +186,7 @@ def test_no_route_to_the_index_is_an_error_soon(
     assert time.monotonic() - begun < 4
 
 
+@pytest.mark.slow
 def test_network_that_goes_away_midway_keeps_what_came(lab: Lab) -> None:
     """Hosts that vanish in the middle are an error; finished files stay, and resuming works."""
     lab.host.bandwidth = 2e6
@@ -210,6 +211,7 @@ def test_network_that_goes_away_midway_keeps_what_came(lab: Lab) -> None:
     assert lab.tree() == lab.files
 
 
+@pytest.mark.slow
 def test_everything_on_disk_opens_no_socket(
     osf: LocalOSF, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,6 +54,7 @@ def in_a_second() -> str:
     return email.utils.formatdate(time.time() + 2, usegmt=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize(
     ("asked", "least"),
@@ -85,6 +86,7 @@ def test_retry_after_that_is_absurd_is_an_error_at_once(lab: Lab) -> None:
     assert caught.value.retry_after == pytest.approx(31536000, abs=5)
 
 
+@pytest.mark.slow
 def test_pause_that_a_host_wants_is_kept_by_all_workers(osf_lab: Lab) -> None:
     """After a 429 nobody asks that host again before the time is up."""
     osf_lab.serve(SMALL_FILES | {f"sub-99/sub-99_run-{n}_pwd.json": 10 for n in range(40)})
@@ -105,6 +107,7 @@ def test_pause_that_a_host_wants_is_kept_by_all_workers(osf_lab: Lab) -> None:
     assert "limits requests" in waits[0].reason
 
 
+@pytest.mark.slow
 def test_host_with_a_limit_gives_what_fits_and_the_next_call_goes_on(
     osf_lab: Lab, tmp_path: Path
 ) -> None:
@@ -133,6 +136,7 @@ def test_host_with_a_limit_gives_what_fits_and_the_next_call_goes_on(
     assert max(len(osf_lab.statuses(relpath)) for relpath in osf_lab.files) == 1
 
 
+@pytest.mark.slow
 def test_host_with_a_short_limit_is_waited_for(osf_lab: Lab) -> None:
     """Where the wait is bearable it is waited for, told of, and all files come."""
     osf_lab.serve({f"sub-01/sub-01_run-{number}_pwd.json": 100 for number in range(30)})
@@ -146,6 +150,7 @@ def test_host_with_a_short_limit_is_waited_for(osf_lab: Lab) -> None:
     assert waits and 0.5 < waits[0].seconds <= 3
 
 
+@pytest.mark.slow
 def test_files_under_way_are_finished_when_a_host_wants_no_more(osf_lab: Lab) -> None:
     """A limit stops what has not begun; what is being received still becomes whole."""
     osf_lab.host.bandwidth = 4e6
@@ -252,6 +257,7 @@ def test_refusal_is_an_error_without_retries(
 # Hosts that say nothing.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
     [
@@ -274,6 +280,7 @@ def test_stalled_host_is_given_up_on_and_asked_again(lab: Lab, fault: Fault) -> 
     assert len(lab.host.requests_for(NAME)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["stall", "silent"])
 def test_host_that_stays_silent_is_given_up(lab: Lab, kind: str) -> None:
     """Silence every time ends with an error in bounded time."""

@@ -46,6 +46,7 @@ def finish(process: subprocess.Popen[str]) -> None:
     assert process.returncode == 0, errors
 
 
+@pytest.mark.slow
 def test_kill_at_random_instants_leaves_whole_files_only(lab: Lab, tmp_path: Path) -> None:
     """25 kills: final paths hold whole files at every moment, and what was done is not done again.
 
@@ -82,6 +83,7 @@ def test_kill_at_random_instants_leaves_whole_files_only(lab: Lab, tmp_path: Pat
     assert sum(map(lab.sent, TREE)) < received + KILLS * 8 * MEBIBYTE / 4
 
 
+@pytest.mark.slow
 def test_kill_in_the_middle_of_a_file_keeps_its_bytes(each_lab: Lab, tmp_path: Path) -> None:
     """The next run asks for the rest of a large file, not for the whole."""
     each_lab.host.bandwidth = 4e6
@@ -104,6 +106,7 @@ def test_kill_in_the_middle_of_a_file_keeps_its_bytes(each_lab: Lab, tmp_path: P
     assert min(int(r.headers["range"][6:].partition("-")[0]) for r in following) == kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [2, 8])
 def test_processes_at_once_download_each_file_once(lab: Lab, tmp_path: Path, number: int) -> None:
     """However many processes fetch the same dataset, each file is transferred once."""
@@ -124,6 +127,7 @@ def test_processes_at_once_download_each_file_once(lab: Lab, tmp_path: Path, num
     assert lab.partials() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [2, 8])
 def test_processes_at_once_where_locks_lie_end_with_the_same_tree(
     lab: Lab, tmp_path: Path, number: int
@@ -142,6 +146,7 @@ def test_processes_at_once_where_locks_lie_end_with_the_same_tree(
     assert max(len(lab.statuses(relpath)) for relpath in TREE) > 1  # the locks did nothing
 
 
+@pytest.mark.slow
 def test_lock_of_a_killed_process_blocks_nobody(lab: Lab, tmp_path: Path) -> None:
     """A process that dies in the middle of a file leaves no lock that has to be waited for."""
     lab.serve({LARGE: MEBIBYTE})
@@ -174,6 +179,7 @@ def test_lock_that_cannot_be_had_does_not_stop_a_download(lab: Lab) -> None:
     assert lab.tree() == lab.files
 
 
+@pytest.mark.slow
 def test_waiting_process_goes_on_when_the_other_is_killed(lab: Lab, tmp_path: Path) -> None:
     """A file that another process was downloading is taken over when that one dies."""
     lab.host.bandwidth = 1e6
@@ -192,6 +198,7 @@ def test_waiting_process_goes_on_when_the_other_is_killed(lab: Lab, tmp_path: Pa
     assert lab.tree() == lab.files
 
 
+@pytest.mark.slow
 def test_interruption_stops_soon_and_says_how_far_it_came(lab: Lab, tmp_path: Path) -> None:
     """Ctrl-C ends the download within two seconds, with a message; the next call resumes."""
     lab.host.bandwidth = 1e6
@@ -218,6 +225,7 @@ def test_interruption_stops_soon_and_says_how_far_it_came(lab: Lab, tmp_path: Pa
     assert lab.sent(LARGE) < 8 * MEBIBYTE + 3 * MEBIBYTE
 
 
+@pytest.mark.slow
 def test_interruption_while_a_host_is_silent_stops_soon_too(lab: Lab, tmp_path: Path) -> None:
     """A host that does not answer does not keep an interrupted process alive."""
     lab.serve({LARGE: 1000})
@@ -235,6 +243,7 @@ def test_interruption_while_a_host_is_silent_stops_soon_too(lab: Lab, tmp_path: 
     assert "Interrupted: 0 of 1 file" in errors
 
 
+@pytest.mark.slow
 def test_many_files_need_bounded_sockets_threads_and_open_files(lab: Lab, tmp_path: Path) -> None:
     """2 500 files are fetched by a process that may have 100 files open."""
     lab.serve({f"sub-{n % 50:02d}/sub-{n % 50:02d}_run-{n}_pwd.json": 200 for n in range(2500)})
@@ -263,6 +272,7 @@ atexit.register(lambda: Path(REPORT).write_text(json.dumps(most)))
         assert lab.host.n_connections(role) <= 4 * FAST.workers
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_size_of_a_file(lab: Lab, tmp_path: Path) -> None:
     """A file of 150 MB is received by a process that may grow by 100 MB."""
     size = 150_000_000

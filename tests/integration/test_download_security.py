@@ -84,6 +84,7 @@ def test_token_goes_by_scheme_host_and_port(url: str, told: bool) -> None:
     assert "t'" not in repr(credentials)
 
 
+@pytest.mark.slow
 def test_token_of_netrc_and_cookies_are_never_sent(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -44,6 +44,7 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return write_nifti(tmp_path / f"sub-01_pwd{request.param}", _data(), sform=DIAGONAL)
 
 
+@pytest.mark.slow
 def test_chunks_are_computed_by_several_processes(client: Any, file: Path) -> None:
     """A reduction over chunks runs on the cluster, and equals that in memory."""
     array = load(file, chunks={"time": 10})
@@ -54,6 +55,7 @@ def test_chunks_are_computed_by_several_processes(client: Any, file: Path) -> No
     assert len(client.scheduler_info()["workers"]) == 3
 
 
+@pytest.mark.slow
 def test_each_worker_opens_the_file_itself(client: Any, file: Path) -> None:
     """An array sent to a worker carries no values; the worker reads them."""
     array = load(file)
@@ -74,6 +76,7 @@ def test_each_worker_opens_the_file_itself(client: Any, file: Path) -> None:
     np.testing.assert_allclose(sums, expected, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_chunks_pickle_without_a_cluster(file: Path) -> None:
     """What comes out of a pickle computes the same."""
     array = pickle.loads(pickle.dumps(load(file, chunks={"time": 7})))  # noqa: S301

@@ -38,6 +38,7 @@ def tree(folder: Path, files: dict[str, Any]) -> Path:
     )
 
 
+@pytest.mark.slow
 def test_saved_layout_has_metadata_and_associations(tmp_path: Path) -> None:
     """PyBIDS loads what was saved with nothing lost, derivatives too; the layout goes on."""
     root = write_tree(tmp_path / "tree", inheritance_files())
@@ -62,6 +63,7 @@ def test_saved_layout_has_metadata_and_associations(tmp_path: Path) -> None:
     assert statmap.get_metadata() == {"Sources": ["bids::pwd.json"]}
 
 
+@pytest.mark.slow
 def test_layout_saved_is_loaded_where_this_package_is_not_imported(tmp_path: Path) -> None:
     """The database has PyBIDS's own classes of files."""
     root = tree(tmp_path, {IMAGE: b"", "pwd.json": {"Known": 1}})

@@ -224,6 +224,7 @@ def test_sidecar_of_a_sibling_never_applies(tmp_path: Path) -> None:
         assert sidecar.filename == found.filename.replace(".nii.gz", ".json")
 
 
+@pytest.mark.slow
 def test_sidecar_with_more_entities_wins_within_a_folder(tmp_path: Path) -> None:
     """The file's own sidecar has the last word; PyBIDS goes by the order of names."""
     files, recording = awkward_files(), "sub-01/func/sub-01_task-a_run-1_recording-eye_physio"

@@ -27,6 +27,7 @@ def tree(tmp_path: Path) -> Path:
     return write_tree(tmp_path / "tree", inheritance_files())
 
 
+@pytest.mark.slow
 def test_files_outlive_their_dataset() -> None:
     """All that a file can be asked is answered when the object it came from is gone."""
     dataset = fetch_sample(progress=False)
@@ -44,6 +45,7 @@ def test_files_outlive_their_dataset() -> None:
     assert image.relpath == f"sub-mouse1/ses-day1/angio/{image.filename}"
 
 
+@pytest.mark.slow
 def test_layout_that_is_dropped_is_freed(tree: Path) -> None:
     """A session that opens one dataset after another does not grow by each of them."""
     layout = open_dataset(tree).layout
@@ -71,6 +73,7 @@ def ask(file: BIDSFile) -> tuple[object, ...]:
     )
 
 
+@pytest.mark.slow
 def test_files_can_be_used_from_many_threads(tmp_path: Path) -> None:
     """Eight threads ask the same files and their layout at once, and all get what one gets."""
     root = write_tree(tmp_path / "tree", sample_files())
@@ -88,6 +91,7 @@ def test_files_can_be_used_from_many_threads(tmp_path: Path) -> None:
             assert len(set(queried)) == len(set(tables)) == 1
 
 
+@pytest.mark.slow
 def test_dataset_and_files_work_in_another_process(tree: Path) -> None:
     """A dataset pickles, and opens its own layout; a file keeps its path and its entities."""
     dataset = open_dataset(tree)
@@ -123,6 +127,7 @@ def test_pickled_file_has_the_entities_of_its_name(tree: Path) -> None:
     assert copy.deepcopy([file])[0].get_metadata() == file.get_metadata()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 @pytest.mark.parametrize("reads_before", [False, True], ids=["fresh", "written to before"])
 def test_forked_processes_do_not_disturb_one_another(

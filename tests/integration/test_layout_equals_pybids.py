@@ -46,6 +46,13 @@ PUBLIC = (
 )
 
 
+ALL = [
+    # One tree is enough for a quick look: it has sidecars at every level and derivatives.
+    pytest.param(name, marks=[] if name == "inheritance" else pytest.mark.slow)
+    for name in (*TREES, *PUBLIC)
+]
+
+
 def error_kinds(error: Exception) -> list[str]:
     """Name the classes that an error is of, but for ours."""
     return [base.__name__ for base in type(error).__mro__ if "confusius" not in base.__module__]
@@ -131,15 +138,22 @@ class Pair:
                 assert found == expected, query
 
 
+class Pairs(dict[str, Pair]):
+    """Every tree, opened when it is first asked for; public ones where this machine has them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __missing__(self, name: str) -> Pair:
+        files = TREES[name]() if name in TREES else read_tree(PUBLIC_TREES / name)
+        self[name] = Pair(self.folder / name / "tree", files)
+        return self[name]
+
+
 @pytest.fixture(scope="module")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pair]:
-    """Open every tree once; the public ones where this machine has them."""
-    opened = {}
-    for name, make in TREES.items():
-        opened[name] = Pair(tmp_path_factory.mktemp(name) / "tree", make())
-    for name in PUBLIC:
-        opened[name] = Pair(tmp_path_factory.mktemp(name) / "tree", read_tree(PUBLIC_TREES / name))
-    return opened
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Pairs:
+    """Open each tree once."""
+    return Pairs(tmp_path_factory.mktemp("pairs"))
 
 
 QUERIES: list[dict[str, Any]] = [
@@ -265,9 +279,9 @@ QUERIES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("tree", [*TREES, *PUBLIC])
+@pytest.mark.parametrize("tree", ALL)
 @pytest.mark.parametrize("query", QUERIES, ids=str)
-def test_query_is_answered_alike(pairs: dict[str, Pair], tree: str, query: dict[str, Any]) -> None:
+def test_query_is_answered_alike(pairs: Pairs, tree: str, query: dict[str, Any]) -> None:
     """The same files in the same order, or an error of the same kind."""
     pairs[tree].compare(**query)
 
@@ -309,6 +323,7 @@ returned = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=250, suppress_health_check=list(HealthCheck))
 @given(
     tree=st.sampled_from([*TREES, *PUBLIC]),
@@ -322,7 +337,7 @@ returned = st.sampled_from(
     invalid=st.sampled_from(["error", "drop", "allow"]),
 )
 def test_any_query_is_answered_alike(
-    pairs: dict[str, Pair],
+    pairs: Pairs,
     tree: str,
     filters: dict[str, Any],
     extension: dict[str, Any],
@@ -336,8 +351,8 @@ def test_any_query_is_answered_alike(
     )
 
 
-@pytest.mark.parametrize("tree", [*TREES, *PUBLIC])
-def test_metadata_are_pybidss(pairs: dict[str, Pair], tree: str) -> None:
+@pytest.mark.parametrize("tree", ALL)
+def test_metadata_are_pybidss(pairs: Pairs, tree: str) -> None:
     """What files inherit is the same, asked of the layout and of the file."""
     pair = pairs[tree]
 
@@ -357,8 +372,8 @@ def test_metadata_are_pybidss(pairs: dict[str, Pair], tree: str) -> None:
         assert ours.relpath == theirs.relpath
 
 
-@pytest.mark.parametrize("tree", [*TREES, *PUBLIC])
-def test_entities_of_files_are_pybidss(pairs: dict[str, Pair], tree: str) -> None:
+@pytest.mark.parametrize("tree", ALL)
+def test_entities_of_files_are_pybidss(pairs: Pairs, tree: str) -> None:
     """A file has the same entities, metadata among them, whichever is looked at first."""
     pair = pairs[tree]
     layout = open_dataset(pair.root).layout
@@ -374,10 +389,8 @@ def test_entities_of_files_are_pybidss(pairs: dict[str, Pair], tree: str) -> Non
         assert all(str(ours[name]) == str(theirs.entities[name]) for name in ours)
 
 
-@pytest.mark.parametrize("tree", [*TREES, *PUBLIC])
-def test_associations_are_pybidss_and_those_of_fusi_images(
-    pairs: dict[str, Pair], tree: str
-) -> None:
+@pytest.mark.parametrize("tree", ALL)
+def test_associations_are_pybidss_and_those_of_fusi_images(pairs: Pairs, tree: str) -> None:
     """What belongs together is the same, but for recordings of fUSI, which PyBIDS leaves alone."""
     pair = pairs[tree]
 
@@ -397,7 +410,7 @@ def test_associations_are_pybidss_and_those_of_fusi_images(
                 assert kind in (None, "IntendedFor", "InformedBy")
 
 
-def test_events_belong_to_their_fusi_images(pairs: dict[str, Pair]) -> None:
+def test_events_belong_to_their_fusi_images(pairs: Pairs) -> None:
     """Events beside an image, and events in the root, describe the images of their task."""
     beside = pairs["sample"].ours.get(suffix="events", extension=".tsv", download=False)
     (root,) = pairs["inheritance"].ours.get(suffix="events", extension=".tsv")
@@ -409,8 +422,8 @@ def test_events_belong_to_their_fusi_images(pairs: dict[str, Pair]) -> None:
     assert len(root.get_associations("IntendedFor")) == 4
 
 
-@pytest.mark.parametrize("tree", [*TREES, *PUBLIC])
-def test_tables_hold_pybidss_values(pairs: dict[str, Pair], tree: str) -> None:
+@pytest.mark.parametrize("tree", ALL)
+def test_tables_hold_pybidss_values(pairs: Pairs, tree: str) -> None:
     """`to_df` of the layout is PyBIDS's, and the dataset's has two columns more."""
     pair = pairs[tree]
 
@@ -444,8 +457,8 @@ def rows_of(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return {row.pop("path"): row for row in rows}
 
 
-@pytest.mark.parametrize("tree", [*TREES, *PUBLIC])
-def test_getters_list_pybidss_values(pairs: dict[str, Pair], tree: str) -> None:
+@pytest.mark.parametrize("tree", ALL)
+def test_getters_list_pybidss_values(pairs: Pairs, tree: str) -> None:
     """`get_subjects` and the like agree, those of metadata too, and an unknown one is an error."""
     pair = pairs[tree]
     fields = sorted(pair.theirs.get_entities(metadata=True))[:5]
@@ -464,8 +477,8 @@ def test_getters_list_pybidss_values(pairs: dict[str, Pair], tree: str) -> None:
             _ = side.get_nonsense
 
 
-@pytest.mark.parametrize("tree", [*TREES, *PUBLIC])
-def test_entities_of_layouts_are_pybidss(pairs: dict[str, Pair], tree: str) -> None:
+@pytest.mark.parametrize("tree", ALL)
+def test_entities_of_layouts_are_pybidss(pairs: Pairs, tree: str) -> None:
     """The layout knows the same entities, metadata fields among them, in every scope."""
     pair = pairs[tree]
 
@@ -479,8 +492,8 @@ def test_entities_of_layouts_are_pybidss(pairs: dict[str, Pair], tree: str) -> N
                     assert getattr(ours[name], what) == getattr(entity, what)
 
 
-@pytest.mark.parametrize("tree", [*TREES, *PUBLIC])
-def test_layout_is_pybidss_in_all_else(pairs: dict[str, Pair], tree: str) -> None:
+@pytest.mark.parametrize("tree", ALL)
+def test_layout_is_pybidss_in_all_else(pairs: Pairs, tree: str) -> None:
     """Files by path, derivatives, descriptions, the repr: whatever a layout has is alike."""
     pair = pairs[tree]
     ours, theirs = open_dataset(pair.root).layout, pair.theirs
@@ -502,8 +515,8 @@ def test_layout_is_pybidss_in_all_else(pairs: dict[str, Pair], tree: str) -> Non
     assert ours.get_metadata(pair.root / "nowhere.tsv") == {}
 
 
-@pytest.mark.parametrize("tree", [*TREES, *PUBLIC])
-def test_nearest_files_are_pybidss(pairs: dict[str, Pair], tree: str) -> None:
+@pytest.mark.parametrize("tree", ALL)
+def test_nearest_files_are_pybidss(pairs: Pairs, tree: str) -> None:
     """What PyBIDS builds on its queries works alike: `get_nearest`, parsing, building of paths."""
     pair = pairs[tree]
     ours, theirs = open_dataset(pair.root).layout, pair.theirs

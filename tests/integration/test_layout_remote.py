@@ -143,6 +143,7 @@ def test_looking_downloads_nothing(remote: Remote, is_offline: bool) -> None:
     assert remote.fetched == []
 
 
+@pytest.mark.slow
 def test_getter_of_a_field_answers_from_the_sidecars_that_are_here(remote: Remote) -> None:
     """It says once how many are not; when all are here, it says nothing."""
     layout = remote.open()

@@ -295,6 +295,7 @@ def test_renewing_some_files_is_noted_when_others_fail(
     assert dataset.index[f"{folder}.json"].local is not None
 
 
+@pytest.mark.slow
 def test_refresh_by_several_processes_at_once_ends_as_by_one(osf: LocalOSF) -> None:
     """All of them succeed, and the index is whole."""
     new = "sub-CR020/sub-CR020_scans.tsv"
@@ -358,6 +359,7 @@ def test_derivative_that_a_user_adds_is_local_wherever_it_lies(
     assert [file.path for file in dataset.get(**query)] == [str(path)]
 
 
+@pytest.mark.slow
 def test_refresh_names_what_changed_and_force_renews_it(osf: LocalOSF) -> None:
     """A changed file is left alone with a warning; `download(force=True)` gets the new version."""
     name = "sub-CR020_ses-20191122_task-spontaneous_acq-slice03_pwd.json"
@@ -429,6 +431,7 @@ def test_offline_template_is_named_with_what_is_wanted_of_it(
         fetch_template_pepe_mariani_2026(refresh=True)
 
 
+@pytest.mark.slow
 def test_read_only_root_is_a_pure_reader(osf: LocalOSF, data_dir: Path) -> None:
     """With all that is asked for on disk, nothing needs to be written, not even by a refresh."""
     fetch_quick_start()
@@ -689,6 +692,7 @@ def test_cache_below_a_misleading_folder_changes_no_answer(osf: LocalOSF, tmp_pa
     assert dataset.get(datatype="angio", suffix="events", download=False) == []
 
 
+@pytest.mark.slow
 def test_dataset_pickles_and_works_in_another_process(osf: LocalOSF, tmp_path: Path) -> None:
     """A copy in another process answers, and downloads, by itself."""
     dataset = fetch_sample(download=False, progress=False)

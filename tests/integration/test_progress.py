@@ -154,6 +154,7 @@ def kernel(osf: LocalOSF, tmp_path: Path) -> Iterator[object]:
     manager.shutdown_kernel(now=True)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning", "ignore::ResourceWarning")
 def test_notebook_shows_one_bar_that_moves(kernel: object) -> None:
     """In a notebook one display is made and changed, to the last byte, and nothing is warned of."""

@@ -6,6 +6,7 @@ import hashlib
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +24,7 @@ def receive(assembly: Assembly, piece: Piece, data: bytes, nbytes: int) -> bool:
     return assembly.take(piece, given) < len(given) or piece.is_whole
 
 
+@pytest.mark.slow
 @example(  # a piece that is given back and cut again, with others behind it
     data=bytes(9) + b"\1" + bytes(7),
     steps=[(0, 1, False), (1, 1, False), (0, 1, True), (0, 2, False)],

@@ -104,6 +104,7 @@ def sidecar_trees(draw: st.DrawFn) -> list[str]:
     return sorted(relpaths)
 
 
+@pytest.mark.slow
 @given(sidecar_trees())
 def test_sidecars_of_any_file_are_those_of_the_rule(relpaths: list[str]) -> None:
     """The same sidecars in the same order as an independent statement of the rule gives."""

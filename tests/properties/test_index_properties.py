@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,6 +33,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(hostile | relpaths)
 def test_path_let_through_stays_below_the_root_everywhere(relpath: str) -> None:
     """What passes the check is below the root for POSIX and for Windows."""
@@ -50,6 +52,7 @@ def test_path_let_through_stays_below_the_root_everywhere(relpath: str) -> None:
     assert relpath.split("/") == list(windows.parts)
 
 
+@pytest.mark.slow
 @given(st.lists(entries, max_size=8))
 def test_format_then_parse_gives_the_same_index(listed: list[FileEntry]) -> None:
     """Writing and reading an index changes nothing."""
@@ -65,6 +68,7 @@ def test_format_then_parse_gives_the_same_index(listed: list[FileEntry]) -> None
     assert again == index.restricted(lambda entry: entry.relpath != "dataset_index.json")
 
 
+@pytest.mark.slow
 @given(st.dictionaries(relpaths | hostile, json_values, max_size=4))
 def test_any_json_is_read_or_refused_by_our_error(document: dict[str, object]) -> None:
     """No input leads to an error of another kind."""

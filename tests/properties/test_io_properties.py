@@ -51,6 +51,7 @@ def qforms(draw: st.DrawFn) -> Any:
     return affine
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(
     shape=shapes,
@@ -118,6 +119,7 @@ def files_and_keys(draw: st.DrawFn) -> Any:
     return shape, key if isinstance(key, tuple) else (key,)
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(
     drawn=files_and_keys(),
@@ -158,6 +160,7 @@ def test_reading_a_selection_is_selecting_from_nibabels_array(
     np.testing.assert_array_equal(found, whole[key])
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(frames=st.lists(st.integers(0, 29), min_size=1, max_size=12), near=st.integers(0, 30 * 8192))
 def test_frames_in_any_order_are_the_right_ones(
@@ -195,6 +198,7 @@ def damages(draw: st.DrawFn) -> tuple[bytes, bytes]:
     return bytes(good), bytes(content)
 
 
+@pytest.mark.slow
 @settings(max_examples=3000)
 @given(damage=damages(), compressed=st.booleans())
 def test_any_header_loads_or_is_refused(
@@ -240,6 +244,7 @@ def _template(two: bool, big: bool) -> bytes:
 _templates: dict[tuple[bool, bool], bytes] = {}
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(content=st.binary(max_size=700), compressed=st.booleans())
 def test_any_bytes_load_or_are_refused(tmp_path: Path, content: bytes, compressed: bool) -> None:
@@ -251,6 +256,7 @@ def test_any_bytes_load_or_are_refused(tmp_path: Path, content: bytes, compresse
         load(file)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(position=st.integers(0), value=st.integers(1, 255))
 @example(position=743181, value=10)  # makes a header that says less, which is warned of
@@ -288,6 +294,7 @@ fields = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=1000)
 @given(
     sidecar=st.dictionaries(fields, values | st.lists(numbers, min_size=2, max_size=2), max_size=5),

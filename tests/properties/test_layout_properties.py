@@ -89,6 +89,7 @@ def ask(layout: Any, query: dict[str, Any]) -> Any:
         return "recognized" in str(error) or "Unknown target" in str(error)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:No file at all has:UserWarning")
 @settings(max_examples=40)
 @given(files=trees())
@@ -147,6 +148,7 @@ def trees_to_load(draw: st.DrawFn) -> dict[str, bytes]:
     return files
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(files=trees_to_load())
 def test_load_and_layout_say_the_same_of_any_image(files: dict[str, bytes]) -> None:

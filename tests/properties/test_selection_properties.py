@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +32,7 @@ filters = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(filters)
 def test_selecting_twice_changes_nothing(given_filters: dict[str, list[str]]) -> None:
     """The rule looks at one file at a time; a second pass finds the same."""

@@ -303,6 +303,7 @@ def test_arguments_of_get_alone_are_refused_elsewhere(
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["get", "load", "load_all", "missing", "download", "to_df"])
 def test_fetchers_name_of_a_filter_is_refused_with_the_right_one(
     sample: BIDSDataset, method: str

@@ -74,7 +74,7 @@ def test_card_says_what_the_dataset_is_and_what_is_here(partly: BIDSDataset) -> 
     texts = shown(partly)
     files, here = partly.index, [entry for entry in partly.to_df().on_disk if entry]
 
-    assert texts[0] == partly.name
+    assert texts[0] == partly.dataset_name
     assert texts[1].startswith("licence: CC0 1.0 · host: ")
     assert texts[2] == str(partly.root)
     assert f"({len(here)} of {len(files)} files)" in texts[3]

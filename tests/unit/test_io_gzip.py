@@ -282,6 +282,7 @@ def test_many_threads_read_the_right_frames(file: Path) -> None:
         np.testing.assert_array_equal(frame, expected[time])
 
 
+@pytest.mark.slow
 def test_several_processes_build_one_index(file: Path, data_dir: Path) -> None:
     """Processes that need the index at once end with the same values and one index."""
     context = multiprocessing.get_context("spawn")

@@ -263,6 +263,7 @@ def test_file_that_shrinks_after_opening_is_named(tmp_path: Path) -> None:
         array.load()
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(offset=st.integers(4, 700), garbage=st.binary(min_size=1, max_size=8))
 def test_garbage_in_a_header_is_harmless(

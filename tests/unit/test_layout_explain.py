@@ -44,6 +44,7 @@ def test_explain_takes_the_query_as_it_was_asked(dataset: BIDSDataset) -> None:
     assert counts["together"].tolist() == [3, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("query", "message"),
     [

@@ -221,6 +221,7 @@ def test_kept_database_opens_faster_than_it_is_made(tmp_path: Path) -> None:
     assert opening() > opening()
 
 
+@pytest.mark.slow
 def test_processes_that_open_and_replace_at_once_all_get_the_answer(root: Path) -> None:
     """Databases come and go under one another, and no process sees half of one."""
     script = (
@@ -296,6 +297,7 @@ def test_folder_of_small_dataset_is_left_as_it_is(
     assert root.stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="users are changed in a process of its own")
 @pytest.mark.parametrize("has_database", [False, True], ids=["fresh", "kept"])
 def test_read_only_root_is_a_pure_reader(has_database: bool) -> None:
@@ -351,6 +353,7 @@ def answers_as_somebody(root: Path) -> bool:
     return os.waitpid(process, 0)[1] == 0
 
 
+@pytest.mark.slow
 def test_download_leaves_the_layout_and_its_database_alone(root: Path) -> None:
     """After a download, the layout at hand is the same, and another process uses the database."""
     database = kept_file(root)

@@ -112,6 +112,7 @@ def test_outlines_lie_around_the_labels(template: xr.DataArray, atlas: Atlas) ->
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mirror", ["coordinates", "transform"])
 def test_sides_follow_a_mirrored_grid(mirror: str, template: xr.DataArray) -> None:
     """Letters stand where the hemispheres are drawn, also when x runs from left to right."""

@@ -127,6 +127,7 @@ def test_pause_holds_for_the_host_that_asked() -> None:
     assert pauses.left("b") == 0
 
 
+@pytest.mark.slow
 def test_pause_of_a_host_that_does_not_say_grows_until_it_answers() -> None:
     """Refusals without a time are waited for longer each time."""
     pauses, policy = HostPauses(), RetryPolicy(backoff_s=0.001)

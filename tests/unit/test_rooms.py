@@ -192,6 +192,7 @@ def test_state_of_modules_is_what_has_a_reason() -> None:
     assert all(MUTABLE_STATE.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.name)
 def test_private_names_stay_in_their_file(path: Path) -> None:
     """Nobody imports a name with an underscore from another file of ours."""
@@ -243,6 +244,7 @@ def test_errors_are_there_without_an_import_of_their_own() -> None:
     )
 
 
+@pytest.mark.slow
 def test_type_checkers_see_the_public_names_as_they_are(tmp_path: Path) -> None:
     """Lazy names are no `Any`: an argument that does not exist is found before running."""
     code = (
