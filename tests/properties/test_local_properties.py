@@ -61,11 +61,6 @@ def wholes(names: Iterable[str]) -> set[str]:
     return {f"{name.partition('.zarr/')[0]}.zarr" if ".zarr/" in name else name for name in names}
 
 
-def below(root: Path, paths: Iterable[str]) -> list[str]:
-    """Write paths relative to a root."""
-    return [Path(path).relative_to(root).as_posix() for path in paths]
-
-
 def read_tree(root: Path) -> dict[str, bytes]:
     """Read every file below a root but for the index and what is hidden."""
     return {
@@ -261,10 +256,10 @@ class LocalCopyMachine(RuleBasedStateMachine):
     def query(self) -> None:
         """Find by a new dataset what index or disk have, by an open one all of the index."""
         table = BIDSDataset(self.root, spec=self.spec, progress=False).to_df()
-        on_disk = dict(zip(below(self.root, table.path), table.on_disk, strict=True))
+        on_disk = dict(zip(table.path, table.on_disk, strict=True))
 
         assert on_disk.keys() == wholes({*self.newest, *self.disk})
-        assert set(below(self.root, self.dataset.to_df().path)) >= wholes(self.newest)
+        assert set(self.dataset.to_df().path) >= wholes(self.newest)
         for name, is_here in on_disk.items():
             parts = {part for part in self.newest if part.startswith(f"{name}/")} or {name}
             assert is_here == all((self.root / part).exists() for part in parts)

@@ -280,12 +280,12 @@ def test_facts_come_from_the_spec_or_the_description(tmp_path: Path) -> None:
         tmp_path / "1",
         {"dataset_description.json": description},
         citation="X, Y. (2020). On a_b. https://doi.org/10/a_b",
-        licence="CC BY 4.0",
+        license="CC BY 4.0",
         url="https://example.org/a_b",
         version="1.2",
     )
     unknown = lab(tmp_path / "2", {"dataset_description.json": description})
-    silent = (unknown.citation, unknown.license, unknown.url, unknown.bibtex, unknown.version)
+    silent = (unknown.citation, unknown.license, unknown.url, unknown.bibtex)
     unknown.download()
 
     assert (known.license, known.url, known.version) == (
@@ -298,7 +298,7 @@ def test_facts_come_from_the_spec_or_the_description(tmp_path: Path) -> None:
         "  note = {X, Y. (2020). On a\\_b. \\url{https://doi.org/10/a_b}},\n"
         "  url = {https://example.org/a_b},\n}"
     )
-    assert silent == ("", "", "", "", "")
+    assert silent == ("", "", "", "")
     assert (unknown.citation, unknown.license, unknown.url) == (
         "A, B. d. doi:1/2",
         "CC0",
