@@ -275,6 +275,7 @@ def test_example_runs_whole(script: Path, anywhere: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_example_writes_its_figure_where_it_is_told(anywhere: Path) -> None:
     """With the name of a file, the analysis needs no screen and leaves a picture."""
     command = [sys.executable, "-W", "error", str(PROJECT / "examples" / "sample_analysis.py")]
