@@ -311,6 +311,7 @@ def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"confusius-datasets {__version__}\n"
 
 
+@pytest.mark.slow
 def test_demo_tells_its_steps_and_draws_its_figure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -328,6 +329,7 @@ def test_demo_tells_its_steps_and_draws_its_figure(
     assert said.rstrip().endswith(str(figure))
 
 
+@pytest.mark.slow
 def test_demo_may_be_given_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What was downloaded the first time is not said to be missing."""
     words = ["demo", "--output", str(tmp_path / "figure.png")]
@@ -344,6 +346,7 @@ def test_demo_may_be_given_again(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "not on disk yet" not in said
 
 
+@pytest.mark.slow
 def test_demo_shows_what_its_calls_give(
     tmp_path: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -416,6 +419,7 @@ COMMAND = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", [["list"], ["demo"], ["fetch", "sample", "--no-download"]], ids=lambda words: words[0]
 )
@@ -433,6 +437,7 @@ def test_reader_that_stops_reading_ends_the_command(words: list[str], tmp_path: 
     assert process.returncode == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_output_that_cannot_be_written_is_one_line() -> None:
     """A full disk behind `>` is said once, and not traced back."""
@@ -445,6 +450,7 @@ def test_output_that_cannot_be_written_is_one_line() -> None:
     assert done.stderr == "confusius-datasets: [Errno 28] No space left on device\n"
 
 
+@pytest.mark.slow
 def test_progress_is_told_in_lines_without_a_terminal(tmp_path: Path) -> None:
     """A job's log shows that a download began and ended, unless it is to be quiet."""
     words = ["fetch", "sample", "--subjects", "mouse1", "--data-dir"]
@@ -464,6 +470,7 @@ def test_progress_is_told_in_lines_without_a_terminal(tmp_path: Path) -> None:
     assert quiet.stderr == ""
 
 
+@pytest.mark.slow
 def test_interruption_is_said_once(osf: LocalOSF) -> None:
     """Ctrl-C ends a download with status 130 and no traceback, saying what was kept."""
     name = "pepe-mariani-2026-fusi-template.nii.gz"

@@ -279,6 +279,7 @@ QUERIES: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tree", ALL)
 @pytest.mark.parametrize("query", QUERIES, ids=str)
 def test_query_is_answered_alike(pairs: Pairs, tree: str, query: dict[str, Any]) -> None:
@@ -389,6 +390,7 @@ def test_entities_of_files_are_pybidss(pairs: Pairs, tree: str) -> None:
         assert all(str(ours[name]) == str(theirs.entities[name]) for name in ours)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tree", ALL)
 def test_associations_are_pybidss_and_those_of_fusi_images(pairs: Pairs, tree: str) -> None:
     """What belongs together is the same, but for recordings of fUSI, which PyBIDS leaves alone."""
@@ -457,6 +459,7 @@ def rows_of(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return {row.pop("path"): row for row in rows}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tree", ALL)
 def test_getters_list_pybidss_values(pairs: Pairs, tree: str) -> None:
     """`get_subjects` and the like agree, those of metadata too, and an unknown one is an error."""

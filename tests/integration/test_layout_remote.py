@@ -219,6 +219,7 @@ def test_targets_in_remote_sidecars_count_for_the_files_asked_about(awkward: Rem
     assert not any(relpath.endswith(".nii.gz") for relpath in awkward.fetched)
 
 
+@pytest.mark.slow
 def test_download_changes_neither_layout_nor_answers(remote: Remote) -> None:
     """A file that arrives was known before: the same objects answer, and nothing is read again."""
     layout = remote.open()

@@ -103,6 +103,7 @@ def install_package(folder: Path, share: Path, *, value: str = "our_lab:SPEC") -
     (info / "entry_points.txt").write_text(f"[confusius_datasets.datasets]\nour-lab = {value}\n")
 
 
+@pytest.mark.slow
 def test_installed_package_brings_its_datasets(share: Path, tmp_path: Path, data_dir: Path) -> None:
     """An entry point is enough for every session, and for the command line."""
     packages = tmp_path / "packages"

@@ -102,6 +102,7 @@ def test_walk_that_was_broken_off_goes_on(known: LocalOSF, tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_walk_is_paced_without_a_token(osf: LocalOSF) -> None:
     """A host that limits listings as OSF does refuses none of a walk."""
     serve_without_index(osf, {"a/x": b"1", "b/x": b"2", "c/x": b"3"})

@@ -156,6 +156,7 @@ def use(atlas: Atlas) -> None:
         atlas.get_mesh(key)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # BrainGlobe's readers warn of what they do not know
 def test_damaged_atlas_is_an_error_of_ours_or_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

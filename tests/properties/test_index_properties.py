@@ -87,6 +87,7 @@ def test_any_bytes_are_read_or_refused_by_our_error(data: bytes) -> None:
         assert "x" in str(error)
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(st.sampled_from("abcdef"), checksums),
     st.dictionaries(st.sampled_from("abcdef"), checksums),

@@ -72,6 +72,7 @@ def entries_of(index: DatasetIndex) -> dict[str, FileEntry]:
     return {relpath: index[relpath] for relpath in index}
 
 
+@pytest.mark.slow
 @given(st.lists(entries, max_size=12))
 def test_index_holds_exactly_what_was_put_in(listed: list[FileEntry]) -> None:
     """Whatever an entry has comes back, by path, in order, and in parts; bad paths are refused."""
@@ -102,6 +103,7 @@ def test_index_holds_exactly_what_was_put_in(listed: list[FileEntry]) -> None:
         assert [entry.relpath for entry in index.below(folder)] == (below if folder else here)
 
 
+@pytest.mark.slow
 @given(st.lists(entries, max_size=8), st.lists(entries, max_size=8), st.sets(relpaths))
 def test_updated_and_changed_agree_with_dictionaries(
     old: list[FileEntry], new: list[FileEntry], others: set[str]
@@ -139,6 +141,7 @@ def labels_in_tables(index: DatasetIndex) -> dict[str, tuple[str | None, dict[st
     return {name: (dataset, found.get(number, {})) for number, name, dataset in files}
 
 
+@pytest.mark.slow
 @given(st.lists(relpaths, max_size=12))
 def test_entities_of_folders_and_names_are_those_of_paths(listed: list[str]) -> None:
     """A folder's entities and a name's make up what the parser finds in the path as a whole."""

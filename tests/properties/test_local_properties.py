@@ -282,6 +282,7 @@ class LocalCopyMachine(RuleBasedStateMachine):
         assert missing == self.newest.keys() - self.disk.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_local_copy_is_as_the_model_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """Random histories of a folder and its host end as those of a dictionary."""

@@ -131,6 +131,7 @@ def assert_same_attributes(again: dict[Any, Any], attrs: dict[Any, Any]) -> None
             assert again[key] == value
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(made=files(), extension=st.sampled_from([".nii", ".nii.gz"]), chunked=st.booleans())
 def test_nifti_gives_back_what_load_gave(
@@ -151,6 +152,7 @@ def test_nifti_gives_back_what_load_gave(
             np.testing.assert_allclose(image.header.get_sform(), original, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(made=files(), extension=st.sampled_from([".zarr", ".nc"]), chunked=st.booleans())
 def test_stores_give_back_exactly_what_load_gave(

@@ -175,6 +175,7 @@ def test_plot_of_coverage_has_a_cell_for_each_pair(partly: BIDSDataset) -> None:
     matplotlib.pyplot.close(panel.figure)
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -46,6 +46,7 @@ def lab(folder: Path, files: dict[str, str], **facts: str) -> BIDSDataset:
 # Participants.
 
 
+@pytest.mark.slow
 def test_participants_have_subjects_as_queries_name_them(sample: BIDSDataset) -> None:
     """The table came with the index, and its subjects go into a query."""
     table = sample.participants

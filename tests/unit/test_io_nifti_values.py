@@ -266,6 +266,7 @@ def test_isel_reads_the_same_values_as_indexing_the_whole(
         np.testing.assert_array_equal(found.values, whole.isel(selection).values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("byteorder", ["<", ">"])
 def test_load_plain_file_that_threads_share_equals_nibabel(tmp_path: Path, byteorder: str) -> None:
     """A file is read in parts once it is large; their seams are not to be seen."""

@@ -273,6 +273,7 @@ print(load(sys.argv[1]).values.shape)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="locks of files are others on Windows")
 def test_file_that_cannot_be_locked_is_read(tmp_path: Path) -> None:
     """Reading takes no lock: many network file systems have none, and others may hold one."""

@@ -34,6 +34,7 @@ def family(layout: Any) -> dict[str, Any]:
     return {one.root: one for one in (layout, *layout.derivatives.values())}
 
 
+@pytest.mark.slow
 def test_tables_of_pybids_hold_the_same_rows(root: Path) -> None:
     """Whoever asks a layout's session finds PyBIDS's tables: files, and tags with metadata."""
     ours, theirs = open_dataset(root).layout, plain_layout(root)
@@ -98,6 +99,7 @@ def test_every_form_of_statement_gives_the_same_files(
     assert any(expected[1:])
 
 
+@pytest.mark.slow
 def test_associations_of_one_subject_are_those_of_the_whole(root: Path) -> None:
     """Only the files near to one are looked at, and nothing that belongs to it is missed."""
     whole = open_dataset(root).layout

@@ -163,6 +163,7 @@ def point_elsewhere(folder: Path) -> None:
     (folder / "signature.json").write_text(json.dumps(document))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "harm",
     [
