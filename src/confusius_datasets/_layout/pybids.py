@@ -30,9 +30,18 @@ from bids.layout.models import (
     type_map,
 )
 from bids.layout.utils import BIDSMetadata
-from bids.utils import bids_sort, hashablefy, listify, natural_sort
+from bids.utils import hashablefy, listify, natural_sort
 from sqlalchemy.orm import sessionmaker
 from sqlalchemy.pool import StaticPool
+
+try:
+    from bids.utils import bids_sort
+except ImportError:  # PyBIDS before 0.22 gives entities in the order of its database
+
+    def bids_sort(unsorted: dict[str, Any]) -> dict[str, Any]:
+        """Leave entities in their order."""
+        return unsorted
+
 
 __all__ = [
     "FILE_CLASSES",
