@@ -137,6 +137,10 @@ class DatasetIndexError(ConfusiusDatasetsError, ValueError):
     """An index is damaged, of an unknown form, or says something impossible."""
 
 
+class DoubtfulRowsError(Exception):
+    """Paths are out of order, or not obviously fit to stand beside each other."""
+
+
 class UnsafePathError(DatasetIndexError):
     """An entry of an index, if followed, would be written outside the root."""
 

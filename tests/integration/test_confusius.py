@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from builders import counting, write_nifti
 from confusius_datasets import load, to_confusius
 from confusius_datasets.errors import MissingDependencyError
-from nifti_files import counting, write_nifti
 
 PYTHONS = [path for path in os.environ.get("CONFUSIUS_PYTHONS", "").split(os.pathsep) if path]
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from builders import DIAGONAL, write_nifti
 from confusius_datasets._io import load
-from nifti_files import DIAGONAL, write_nifti
 
 pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")

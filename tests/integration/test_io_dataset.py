@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from builders import affine_of, counting, write_nifti
 from confusius_datasets import BIDSDataset, load, open_dataset
-from nifti_files import affine_of, counting, write_nifti
 
 SHAPE = (5, 4, 1, 6)
 SLICES = ["slice01", "slice02", "slice03"]

@@ -6,10 +6,10 @@ import gzip
 import json
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
 
+from builders import nifti_bytes
 from confusius_datasets import BIDSDataset
 from confusius_datasets._spec import DatasetSpec
 from confusius_datasets.errors import (
@@ -32,8 +32,7 @@ SIDECAR = {
 def recording(shape: tuple[int, ...] = (64, 48, 1, 300)) -> bytes:
     """Make a recording of four megabytes that hardly compresses."""
     values = np.random.default_rng(1).random(shape, dtype=np.float32)
-    image = nibabel.Nifti1Image(values, np.diag([0.1, 0.1, 0.4, 1]))
-    return bytes(image.to_bytes())
+    return nifti_bytes(values, np.diag([0.1, 0.1, 0.4, 1]))
 
 
 def serve(lab: Lab, files: dict[str, bytes]) -> BIDSDataset:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from pathlib import Path
 
@@ -10,9 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from builders import entry_of
 from confusius_datasets._download.assembly import Assembly, Piece
 from confusius_datasets._download.partial import PartialFile
-from confusius_datasets._index import Checksum, FileEntry
 
 STEPS = st.lists(st.tuples(st.integers(0, 3), st.integers(1, 20), st.booleans()), max_size=80)
 """Who receives, how many bytes, and whether it then gives up."""
@@ -39,8 +38,7 @@ def test_pieces_in_any_order_make_the_file(
 
     What is on disk is a beginning of the whole at every moment, and its hash is right.
     """
-    digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    entry = FileEntry("a", len(data), (Checksum("md5", digest),))
+    entry = entry_of("a", data)
     with (
         tempfile.TemporaryDirectory() as folder,
         PartialFile(Path(folder), entry) as partial,

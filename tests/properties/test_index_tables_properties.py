@@ -15,7 +15,6 @@ from confusius_datasets._entities import dataset_of, described_folders, parse_en
 from confusius_datasets._index import (
     Checksum,
     DatasetIndex,
-    DoubtfulRowsError,
     FileEntry,
     LocalVersion,
     TableWriter,
@@ -24,7 +23,7 @@ from confusius_datasets._index import (
 from confusius_datasets._paths import check_coexistence, check_relpath
 from confusius_datasets._sources import records
 from confusius_datasets._sources.osf import OSF_FORMAT
-from confusius_datasets.errors import DatasetIndexError
+from confusius_datasets.errors import DatasetIndexError, DoubtfulRowsError
 
 FOLDERS = ["sub-01", "sub-1", "Sub-01", "ses-a", "fusi", "func", "x_from-a", "b.zarr", "0", "code"]
 FOLDERS += ["derivatives", "glm", "sourcedata", ".git", "sub-02_ses-x", "task-rest", "desc-m", "y"]

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from builders import DIAGONAL, counting, write_nifti
 from confusius_datasets._io import load
 from confusius_datasets._io.bytes import readers, seek_index
 from confusius_datasets._io.nifti import array as nifti_array
 from confusius_datasets._io.nifti.fields import TIMING_FIELDS
 from confusius_datasets._io.nifti.geometry import decompose
 from confusius_datasets.errors import FileFormatError
-from nifti_files import DIAGONAL, counting, write_nifti
 
 shapes = st.lists(st.integers(1, 5), min_size=3, max_size=5).map(tuple)
 entries = st.floats(-10, 10, width=32).map(lambda value: round(value, 3))

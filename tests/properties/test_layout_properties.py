@@ -8,12 +8,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import nibabel
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders import nifti_bytes
 from confusius_datasets import Query, load, open_dataset
 from rules import by_folder, linked_otherwise, sidecars_by_rule, without_differences
 from trees import plain_layout, write_tree
@@ -130,7 +129,7 @@ FIELDS_OF_OURS = ["First", "Second", "Third"]
 @st.composite
 def trees_to_load(draw: st.DrawFn) -> dict[str, bytes]:
     """Draw a tree of images and sidecars whose fields tell which of them applied."""
-    image = gzip.compress(nibabel.Nifti1Image(np.zeros((1, 1, 1), "f4"), np.eye(4)).to_bytes())
+    image = gzip.compress(nifti_bytes())
     files: dict[str, bytes] = {}
     datasets = draw(st.lists(st.sampled_from(["", "nested/", "derivatives/one/"]), min_size=1))
     for place in ["", *datasets]:

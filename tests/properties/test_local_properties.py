@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import signal
@@ -23,8 +22,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from builders import entry_of
 from confusius_datasets import BIDSDataset
-from confusius_datasets._index import Checksum, DatasetIndex, FileEntry
+from confusius_datasets._index import DatasetIndex
 from confusius_datasets._local import LocalCopy
 from confusius_datasets.errors import CacheError, DownloadError, SourceError
 from confusius_datasets.sources import DatasetSpec, DirectorySource
@@ -48,12 +48,6 @@ CONTENTS = [b"{}", b"[]", b'{"a": 1}' + b" " * 3000]
 relpaths = st.sampled_from(RELPATHS)
 some_relpaths = st.lists(relpaths, min_size=1, max_size=4, unique=True)
 contents = st.sampled_from(CONTENTS)
-
-
-def entry_of(relpath: str, content: bytes) -> FileEntry:
-    """Describe a file as a host does."""
-    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    return FileEntry(relpath, len(content), (Checksum("md5", md5),))
 
 
 def wholes(names: Iterable[str]) -> set[str]:

@@ -13,8 +13,8 @@ import xarray as xr
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from builders import counting, write_nifti
 from confusius_datasets import load, save
-from nifti_files import counting, write_nifti
 
 DTYPES = ("u1", "i1", "u2", "i2", "i4", "u4", "i8", "u8", "f4", "f8", "c8", "c16")
 

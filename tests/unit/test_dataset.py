@@ -9,11 +9,10 @@ import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import nibabel
-import numpy as np
 import pandas as pd
 import pytest
 
+from builders import nifti_bytes
 from confusius_datasets import BIDSDataset, fetch_sample, open_dataset
 from confusius_datasets._catalog import SAMPLE
 from confusius_datasets._sources import DirectorySource, OSFSource
@@ -361,12 +360,6 @@ def test_empty_list_of_values_is_an_error_in_every_method(sample: BIDSDataset, m
         getattr(sample, method)(subject=[])
 
 
-def image_bytes() -> bytes:
-    """Make a small image."""
-    image = nibabel.Nifti1Image(np.zeros((2, 2, 1), "f4"), np.eye(4))
-    return image.to_bytes()
-
-
 @pytest.mark.parametrize(
     "names",
     [
@@ -381,7 +374,7 @@ def test_files_that_no_entity_tells_apart_are_named_by_their_paths(
     """The message shows a call by the path."""
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(image_bytes())
+        (tmp_path / name).write_bytes(nifti_bytes())
     dataset = open_dataset(tmp_path)
 
     with pytest.raises(AmbiguousMatchError) as caught:

@@ -6,11 +6,11 @@ import inspect
 import logging
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
 import xarray as xr
 
+from builders import nifti_bytes
 from confusius_datasets import BIDSDataset, cache_info, fetch_sample, open_dataset
 from confusius_datasets._sources import DirectorySource
 from confusius_datasets._spec import DatasetSpec
@@ -364,8 +364,7 @@ def test_poses_keep_their_affines_when_they_are_stacked(tmp_path: Path) -> None:
     for pose, affine in ((10, np.diag([0.1, 0.1, 0.4, 1.0])), (2, turned)):
         name = f"sub-1/fusi/sub-1_task-a_pose-{pose}_pwd.nii"
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        image = nibabel.Nifti1Image(np.full((3, 4, 1, 5), pose, "f4"), affine)
-        (tmp_path / name).write_bytes(image.to_bytes())
+        (tmp_path / name).write_bytes(nifti_bytes(np.full((3, 4, 1, 5), pose, "f4"), affine))
 
     (stacked,) = open_dataset(tmp_path).load_all(task="a", stack="pose")
 

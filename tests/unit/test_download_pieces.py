@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from builders import entry_of
 from confusius_datasets._cache import LockState
 from confusius_datasets._download import verify_files
 from confusius_datasets._download.partial import (
@@ -26,7 +27,7 @@ from confusius_datasets._download.partial import (
 from confusius_datasets._download.plan import SMALL_NBYTES
 from confusius_datasets._download.run import FileLocks, lock_name
 from confusius_datasets._download.wording import word_disk, word_failures, word_mismatch
-from confusius_datasets._index import Checksum, FileEntry, LocalVersion, new_hash
+from confusius_datasets._index import FileEntry, LocalVersion, new_hash
 from confusius_datasets.errors import (
     CacheError,
     ChecksumError,
@@ -39,8 +40,7 @@ DATA = bytes(range(256)) * 40
 
 def describe(data: bytes, relpath: str = "sub-01/a.nii.gz", *, checksum: bool = True) -> FileEntry:
     """Make the entry of some bytes."""
-    digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    return FileEntry(relpath, len(data), (Checksum("md5", digest),) if checksum else ())
+    return entry_of(relpath, data, checksum=checksum)
 
 
 def leave(folder: Path, entry: FileEntry, data: bytes) -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from builders import make_entry
 from confusius_datasets._download import plan_download
 from confusius_datasets._download.plan import SMALL_NBYTES
 from confusius_datasets._index import FileEntry
@@ -15,7 +16,7 @@ from confusius_datasets.errors import CacheError
 
 def entry(relpath: str, size: int | None = 10) -> FileEntry:
     """Make an entry without checksum."""
-    return FileEntry(relpath, size)
+    return make_entry(relpath, size, md5=None)
 
 
 def test_plan_has_what_is_missing_once(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from builders import MD5
+from builders import make_entry as entry
 from confusius_datasets._index import Checksum, DatasetIndex, FileEntry, LocalVersion
 from confusius_datasets._paths import check_relpath, resolve_below
 from confusius_datasets._sources import OSFSource, read_index_file, write_index_file
@@ -18,16 +20,8 @@ from confusius_datasets._sources.records import JsonFormat
 from confusius_datasets._text import format_nbytes
 from confusius_datasets.errors import DatasetIndexError, UnsafePathError
 
-MD5 = "90bc4b3d7b4bd1b0e8e7a1f8a2b3c4d5"
 OTHER = "f" * 32
 SOURCE = OSFSource("43skw", "small-bids")
-
-
-def entry(relpath: str, *, size: int | None = 1, md5: str | None = MD5) -> FileEntry:
-    """Make an entry."""
-    return FileEntry(
-        relpath, size, (Checksum("md5", md5),) if md5 else (), locators={"osf": "/abc"}
-    )
 
 
 def test_from_json_reads_the_schema_with_and_without_md5() -> None:

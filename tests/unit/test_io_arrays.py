@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from builders import DIAGONAL, counting, write_nifti
 from confusius_datasets._io import load
 from confusius_datasets._io.matrices import Matrices
 from confusius_datasets.errors import FileFormatError, MissingFileError
-from nifti_files import DIAGONAL, counting, write_nifti
 from scan_files import scan_v1_content, scan_v2_bytes, write_hdf5
 
 N_T = 6

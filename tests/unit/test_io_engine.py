@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from builders import DIAGONAL, counting, write_nifti
 from confusius_datasets._io import (
     FORMATS,
     LOADABLE_EXTENSIONS,
@@ -28,7 +29,6 @@ from confusius_datasets.errors import (
     MissingDependencyError,
     MissingFileError,
 )
-from nifti_files import DIAGONAL, counting, write_nifti
 
 SHAPE = (5, 4, 3, 6)
 

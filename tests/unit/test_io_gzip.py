@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from builders import DIAGONAL, sum_backwards, write_nifti
 from confusius_datasets._io import load
 from confusius_datasets._io.bytes import gzip_stream, readers, seek_index
 from confusius_datasets._io.bytes.readers import Way, choose_way, shared_reader
 from confusius_datasets._io.engine import ConfusiusNiftiBackend
 from confusius_datasets._io.versions import FileVersion
 from confusius_datasets.errors import FileFormatError
-from nifti_files import DIAGONAL, sum_backwards, write_nifti
 
 SHAPE = (32, 32, 4, 60)
 FRAME = 32 * 32 * 4 * 4

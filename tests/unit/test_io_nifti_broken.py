@@ -11,9 +11,9 @@ import nibabel
 import numpy as np
 import pytest
 
+from builders import DIAGONAL, counting, write_nifti
 from confusius_datasets._io import load
 from confusius_datasets.errors import FileFormatError, MissingFileError
-from nifti_files import DIAGONAL, counting, write_nifti
 
 SHAPE = (5, 4, 3, 6)
 

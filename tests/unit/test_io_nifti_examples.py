@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from builders import DIAGONAL, affine_of, counting, write_nifti
 from confusius_datasets._io import load
-from nifti_files import DIAGONAL, affine_of, counting, write_nifti
 
 ORIGIN = (1.0, 2.0, 3.0)
 QUARTER_TURN = affine_of([[0, -0.25, 0], [0.125, 0, 0], [0, 0, 0.5]], ORIGIN)

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from builders import DIAGONAL, affine_of, counting, write_nifti
 from confusius_datasets._io import load
 from confusius_datasets._io.bytes.readers import PART, PlainReader
 from confusius_datasets._io.nifti import array as nifti_array
 from confusius_datasets.errors import FileFormatError
-from nifti_files import DIAGONAL, affine_of, counting, write_nifti
 
 TYPES = ["u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8", "c8", "c16"]
 SHAPE = (5, 4, 3, 6)

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from builders import DIAGONAL, counting, write_nifti
 from confusius_datasets import load, save
 from confusius_datasets._io.saving import nifti
 from confusius_datasets.errors import ArgumentError, FileFormatError, MissingDependencyError
-from nifti_files import DIAGONAL, counting, write_nifti
 
 EXTENSIONS = (".nii", ".nii.gz", ".zarr", ".nc")
 

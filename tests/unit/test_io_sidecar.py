@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from builders import DIAGONAL, counting, write_nifti
 from confusius_datasets._io import load
 from confusius_datasets._io.nifti.attributes import attribute_name
 from confusius_datasets._io.nifti.fields import KNOWN_FIELDS, problems_of
 from confusius_datasets.errors import FileFormatError
-from nifti_files import DIAGONAL, counting, write_nifti
 
 SHAPE = (3, 2, 4, 4)
 

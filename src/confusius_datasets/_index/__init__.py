@@ -25,14 +25,13 @@ from confusius_datasets._index.entries import (
 )
 from confusius_datasets._index.kept import FillTables, KeptTables, make_tables
 from confusius_datasets._index.tables import Connection, Tables
-from confusius_datasets._index.writer import DoubtfulRowsError, FileRow, TableWriter
+from confusius_datasets._index.writer import FileRow, TableWriter
 
 __all__ = [
     "INDEX_NAME",
     "Checksum",
     "Connection",
     "DatasetIndex",
-    "DoubtfulRowsError",
     "FileEntry",
     "FileRow",
     "FillTables",

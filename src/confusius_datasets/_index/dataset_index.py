@@ -34,12 +34,11 @@ from confusius_datasets._index.kept import make_tables
 from confusius_datasets._index.tables import Tables
 from confusius_datasets._index.writer import (
     LARGEST_INTEGER,
-    DoubtfulRowsError,
     FileRow,
     TableWriter,
 )
 from confusius_datasets._paths import check_coexistence, check_relpath
-from confusius_datasets.errors import UnsafePathError
+from confusius_datasets.errors import DoubtfulRowsError, UnsafePathError
 
 __all__ = ["DatasetIndex", "check_paths", "lock_index", "row_of", "write_entries"]
 

@@ -15,8 +15,9 @@ from confusius_datasets._entities import (
     parse_entities,
 )
 from confusius_datasets._paths import check_relpath, fold
+from confusius_datasets.errors import DoubtfulRowsError
 
-__all__ = ["LARGEST_INTEGER", "DoubtfulRowsError", "FileRow", "TableWriter"]
+__all__ = ["LARGEST_INTEGER", "FileRow", "TableWriter"]
 
 FileRow = tuple[str, int | None, bytes | None, str | None, str | None]
 """Path, size, md5, locator, and the rest of an entry as JSON."""
@@ -34,10 +35,6 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_+.-]*")
 _SUBJECT = re.compile(r"(?:^|/)(sub-[A-Za-z0-9+]+)(?:/(ses-[A-Za-z0-9+]+))?(?=/|$)")
 _ACROSS = re.compile(r"xfm|(?:from|to|mode)-|[\\\x00-\x1f]")
 """What may make an entity of a folder and a name together, or stands for a separator."""
-
-
-class DoubtfulRowsError(Exception):
-    """Paths are out of order, or not obviously fit to stand beside each other."""
 
 
 @dataclass(slots=True)

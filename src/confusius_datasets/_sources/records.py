@@ -23,7 +23,6 @@ from confusius_datasets._index import (
     INDEX_NAME,
     Checksum,
     DatasetIndex,
-    DoubtfulRowsError,
     FileEntry,
     FileRow,
     FillTables,
@@ -37,7 +36,7 @@ from confusius_datasets._index import (
 from confusius_datasets._paths import INDEX_NAMES, check_relpath
 from confusius_datasets._sources.protocol import Source
 from confusius_datasets._text import quote_short
-from confusius_datasets.errors import DatasetIndexError, UnsafePathError
+from confusius_datasets.errors import DatasetIndexError, DoubtfulRowsError, UnsafePathError
 
 __all__ = [
     "DIGEST_LENGTHS",

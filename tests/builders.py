@@ -1,8 +1,9 @@
-"""Small NIfTI files for the tests of loading, written with nibabel."""
+"""Entries of indexes and NIfTI files, made for tests; the one place that makes them."""
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,30 @@ from typing import Any
 import nibabel
 import numpy as np
 from numpy.typing import NDArray
+
+from confusius_datasets._index import Checksum, FileEntry
+
+MD5 = "90bc4b3d7b4bd1b0e8e7a1f8a2b3c4d5"
+"""Checksum of an entry that stands for no file."""
+
+
+def make_entry(relpath: str, size: int | None = 1, *, md5: str | None = MD5) -> FileEntry:
+    """Make an entry as OSF lists it, of a file that there need not be."""
+    checksums = (Checksum("md5", md5),) if md5 else ()
+    return FileEntry(relpath, size, checksums, locators={"osf": "/abc"})
+
+
+def entry_of(relpath: str, content: bytes, *, checksum: bool = True) -> FileEntry:
+    """Describe a file's content as a host does."""
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    return FileEntry(relpath, len(content), (Checksum("md5", md5),) if checksum else ())
+
+
+def nifti_bytes(values: NDArray[Any] | None = None, affine: NDArray[Any] | None = None) -> bytes:
+    """Make a plain NIfTI file; a tiny one of zeros where nothing is said."""
+    values = np.zeros((2, 2, 1), "f4") if values is None else values
+    image = nibabel.Nifti1Image(values, np.eye(4) if affine is None else affine)
+    return bytes(image.to_bytes())
 
 
 def affine_of(linear: Any, origin: Any = (0.0, 0.0, 0.0)) -> NDArray[np.float64]:
