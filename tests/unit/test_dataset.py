@@ -360,6 +360,22 @@ def test_empty_list_of_values_is_an_error_in_every_method(sample: BIDSDataset, m
         getattr(sample, method)(subject=[])
 
 
+@pytest.mark.parametrize(("has", "asked"), [("susi", "angio"), ("angio", "susi")])
+def test_structural_images_are_found_by_the_name_of_either_draft(
+    has: str, asked: str, tmp_path: Path
+) -> None:
+    """Releases call the datatype susi, and trees on OSF angio: the answer is the tree's."""
+    (tmp_path / "sub-01" / has).mkdir(parents=True)
+    (tmp_path / "sub-01" / has / "sub-01_pwd.nii").write_bytes(nifti_bytes())
+    dataset = open_dataset(tmp_path)
+
+    for ask in (dataset.get, dataset.load_all, dataset.to_df, dataset.missing):
+        with pytest.warns(UserWarning, match=f"it is called '{has}' here"):
+            found = ask(datatype=asked, suffix="pwd")
+        assert len(found) == (0 if ask == dataset.missing else 1)
+    assert len(dataset.get(datatype=has)) == 1
+
+
 @pytest.mark.parametrize(
     "names",
     [

@@ -24,8 +24,9 @@ from confusius_datasets._entities import parse_entities
 from confusius_datasets._index import DatasetIndex, FileEntry
 from confusius_datasets._local import LocalCopy, Snapshot
 from confusius_datasets._paths import INDEX_NAMES
+from confusius_datasets._selection import OTHER_DATATYPE
 from confusius_datasets._spec import DatasetSpec
-from confusius_datasets._text import format_nbytes, list_some
+from confusius_datasets._text import format_nbytes, list_some, warn_user
 from confusius_datasets.errors import (
     AmbiguousMatchError,
     ArgumentError,
@@ -438,7 +439,7 @@ class BIDSDataset(Folder):
             "scope": scope,
             "regex_search": regex_search,
             "invalid_filters": invalid_filters,
-            **filters,
+            **self._as_named_here(filters),
         }
         found = self.layout.get(return_type=return_type, target=target, **query)
         if on_disk:
@@ -446,6 +447,21 @@ class BIDSDataset(Folder):
         if download and return_type not in ("id", "dir"):
             self._ensure_local(self._with_companions(found), progress, notice=True)
         return list(found)
+
+    def _as_named_here(self, query: dict[str, Any]) -> dict[str, Any]:
+        """Ask for `susi` where a dataset has that instead of `angio`, or the other way round.
+
+        Drafts of fUSI-BIDS renamed the datatype: releases have the one, trees on OSF the other.
+        """
+        asked = query.get("datatype")
+        other = OTHER_DATATYPE.get(asked) if isinstance(asked, str) else None
+        if other is None:
+            return query
+        has = self.layout.get(return_type="id", target="datatype")
+        if asked in has or other not in has:
+            return query
+        warn_user(f"{self.dataset_name} has no datatype={asked!r}: it is called {other!r} here.")
+        return {**query, "datatype": other}
 
     def _keep_local(
         self, found: list[Any], return_type: str, target: str | None, query: dict[str, Any]
@@ -526,7 +542,7 @@ class BIDSDataset(Folder):
 
         from confusius_datasets._dataset.tables import FileTable
 
-        table = FileTable(self.layout.to_df(metadata=metadata, **query))
+        table = FileTable(self.layout.to_df(metadata=metadata, **self._as_named_here(query)))
         relpaths = [self._relpath(path) for path in table["path"]]
         facts = self._local.describe(relpaths)
         table["path"] = relpaths
@@ -1066,6 +1082,7 @@ class BIDSDataset(Folder):
             )
         from confusius_datasets._layout import find_unknown_values
 
+        query = self._as_named_here(query)
         # An answer of no files is PyBIDS's; here, where files are meant, a typo must not pass.
         if unknown := find_unknown_values(self.layout, query):
             raise UnknownLabelError(f"{method}: {' '.join(unknown)}")
