@@ -249,3 +249,63 @@ def test_options_of_open_zarr_are_applied(tmp_path: Path) -> None:
     assert [*load(path, create_default_indexes=False, **options).xindexes] == []
     assert load(path, chunks={"time": 2}, **options).chunks == ((2,), (3,), (4,))
     np.testing.assert_array_equal(load(path, **options), recording())
+
+
+@pytest.mark.parametrize("where", ["time", "pwd"])
+@pytest.mark.parametrize(
+    "codecs",
+    [
+        {"compressor": {"id": "pickle"}},
+        {"filters": [{"id": "delta", "dtype": "<f8"}, {"id": "pickle"}]},
+        {"dtype": "|O", "filters": [{"id": "msgpack2"}], "compressor": {"id": "zstd"}},
+        {"compressor": {"id": "something-new"}},
+    ],
+    ids=lambda codecs: str(next(iter(codecs))),
+)
+def test_store_that_names_a_codec_which_may_run_code_is_refused(
+    codecs: dict[str, Any], where: str, tmp_path: Path
+) -> None:
+    """Nothing of such a store is decoded, neither its values nor a coordinate."""
+    path = save(recording(), tmp_path / "a.zarr")
+    metadata = path / where / ".zarray"
+    metadata.write_text(json.dumps(json.loads(metadata.read_text()) | codecs))
+    (path / ".zmetadata").unlink()
+
+    with pytest.raises(FileFormatError, match="which may run code, so it was not opened"):
+        load(path)
+
+
+def test_codec_in_consolidated_or_nested_metadata_is_found(tmp_path: Path) -> None:
+    """Metadata in one file count as those beside the arrays, and so do codecs within codecs."""
+    path = save(recording(), tmp_path / "a.zarr")
+    document = json.loads((path / ".zmetadata").read_text())
+    document["metadata"]["pwd/.zarray"]["compressor"] = {"id": "pickle"}
+    (path / ".zmetadata").write_text(json.dumps(document))
+    sharded = save(recording(), tmp_path / "b.zarr", version=3)
+    array = json.loads((sharded / "pwd" / "zarr.json").read_text())
+    inner = {
+        "name": "sharding_indexed",
+        "configuration": {"codecs": [{"name": "numcodecs.pickle"}]},
+    }
+    array["codecs"] = [inner]
+    (sharded / "pwd" / "zarr.json").write_text(json.dumps(array))
+
+    for store in (path, sharded):
+        with pytest.raises(FileFormatError, match="codec 'pickle', which may run code"):
+            load(store)
+
+
+def test_attributes_may_be_called_as_codecs_are(tmp_path: Path) -> None:
+    """Attributes are the user's own, whatever they are called."""
+    array = recording().assign_attrs(filters=["pickle"], compressor="none")
+
+    assert load(save(array, tmp_path / "a.zarr")).attrs["filters"] == ["pickle"]
+
+
+def test_metadata_nested_without_end_are_an_error_of_ours(tmp_path: Path) -> None:
+    """A damaged store is named, however it is damaged."""
+    path = save(recording(), tmp_path / "a.zarr", version=3)
+    (path / "pwd" / "zarr.json").write_text("[" * 100_000)
+
+    with pytest.raises(FileFormatError, match=r"its pwd/zarr\.json is not valid JSON"):
+        load(path)

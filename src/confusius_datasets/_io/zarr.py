@@ -6,7 +6,7 @@ import importlib.util
 import inspect
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from confusius_datasets._io.lazy import LazyArray, Positions, as_slice
 from confusius_datasets._io.matrices import Matrices
 from confusius_datasets._io.prepared import Prepared
 from confusius_datasets._io.versions import Origin
-from confusius_datasets._text import did_you_mean, list_some, warn_user
+from confusius_datasets._text import did_you_mean, list_some, quote_short, warn_user
 from confusius_datasets.errors import (
     FileFormatError,
     MissingDependencyError,
@@ -43,6 +43,19 @@ MOST_CHUNKS = 10_000_000
 LONGEST_COORDINATE = 1 << 28
 """Coordinates are read when a store is opened: a longer one is a damaged `shape`."""
 
+
+SAFE_CODECS = frozenset(
+    {
+        *("blosc", "bz2", "gzip", "lz4", "lzma", "zlib", "zstd"),
+        *("astype", "bitround", "delta", "fixedscaleoffset", "packbits", "quantize", "shuffle"),
+        *("adler32", "crc32", "crc32c", "fletcher32", "jenkins_lookup3"),
+        *("bytes", "sharding_indexed", "transpose", "vlen-bytes", "vlen-utf8"),
+    }
+)
+"""Codecs that do nothing but compute. Others may run what a store says: `pickle` does."""
+
+CODEC_KEYS = ("codecs", "compressor", "compressors", "filters", "index_codecs")
+"""Keys of Zarr metadata, of format 2 or 3, below which codecs are named."""
 
 CHUNK_OPTIONS = ("overwrite_encoded_chunks", "chunked_array_type", "from_array_kwargs")
 """Options of `xarray.open_zarr` that are about Dask chunks, which are made at last."""
@@ -77,7 +90,9 @@ def prepare_zarr(path: Path, *, variable: str | None = None, **options: Any) -> 
         raise TypeError(f"xarray.open_zarr has no argument {unknown[0]!r}.")
     chunking = {name: options.pop(name) for name in CHUNK_OPTIONS if name in options}
     with file_errors(path):
-        opened = Origin.of(path, _metadata_files(path, options.get("group")))
+        metadata = _metadata_files(path, options.get("group"))
+        opened = Origin.of(path, metadata)
+        _check_codecs(metadata, path)
     dataset = _open_dataset(path, options)
     array = dataset[_choose(dataset, variable, path)]
     # Each read compares what is left here: not the other arrays of a large store.
@@ -98,6 +113,48 @@ def prepare_zarr(path: Path, *, variable: str | None = None, **options: Any) -> 
         chunk_options=chunking,
         indexed=options.get("create_default_indexes", True),
     )
+
+
+def _check_codecs(metadata: Iterable[Path], path: Path) -> None:
+    """Refuse a store that names a codec which is not known to be safe, before any is used."""
+    for file in metadata:
+        try:
+            names = sorted(set(_codecs_in(json.loads(file.read_bytes()))) - SAFE_CODECS)
+        except (ValueError, RecursionError) as error:
+            raise FileFormatError(
+                f"{path}: not a Zarr store that xarray can open: its "
+                f"{file.relative_to(path).as_posix()} is not valid JSON: {error}. Fetch or copy it "
+                "again."
+            ) from error
+        if names:
+            raise FileFormatError(
+                f"{path}: the store uses the codec {quote_short(names[0])}, which may run code, so "
+                "it was not opened. If you trust where it is from, write it anew with a codec such "
+                "as zstd."
+            )
+
+
+def _codecs_in(document: Any) -> Iterator[str]:
+    """Give the names of all codecs in metadata; attributes are the user's, and say nothing."""
+    if isinstance(document, list):
+        for item in document:
+            yield from _codecs_in(item)
+    elif isinstance(document, dict):
+        for key, value in document.items():
+            if key == "attributes" or key.endswith(".zattrs"):
+                continue
+            if key in CODEC_KEYS:
+                yield from _names_of(value)
+            yield from _codecs_in(value)
+
+
+def _names_of(codecs: Any) -> Iterator[str]:
+    """Give the names of one codec or of a list; those of `numcodecs` without its prefix."""
+    for codec in codecs if isinstance(codecs, list) else [codecs]:
+        if isinstance(codec, dict):
+            codec = codec.get("id", codec.get("name"))
+        if codec is not None:
+            yield str(codec).removeprefix("numcodecs.")
 
 
 def _open_dataset(path: Path, options: Mapping[str, Any]) -> xr.Dataset:
