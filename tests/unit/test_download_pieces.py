@@ -339,3 +339,33 @@ def test_locks_of_small_files_are_shared_within_a_plan_only(tmp_path: Path) -> N
     assert lock_name(describe(b"x" * (SMALL_NBYTES + 1), "a")) != lock_name(
         describe(b"x" * (SMALL_NBYTES + 1), "b")
     )
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such links and pipes")
+@pytest.mark.parametrize("planted", ["link", "hard link", "pipe", "folder", "too long"])
+def test_what_somebody_planted_is_no_leftover(planted: str, tmp_path: Path) -> None:
+    """In a shared cache, nothing is written through a link, or read from a pipe for ever."""
+    victim = tmp_path / "thesis.txt"
+    victim.write_text("years of work")
+    folder = tmp_path / "partial"
+    folder.mkdir()
+    path = leave(folder, describe(DATA), DATA[:20])
+    content = path.read_bytes()
+    path.unlink()
+    {
+        "link": lambda: path.symlink_to(victim),
+        "hard link": lambda: path.hardlink_to(victim),
+        "pipe": lambda: os.mkfifo(path),
+        "folder": lambda: path.mkdir(),
+        "too long": lambda: path.write_bytes(content + DATA),
+    }[planted]()
+
+    with PartialFile(folder, describe(DATA)) as partial:
+        resumed = partial.resumed
+        partial.write(DATA)
+        partial.check()
+        partial.place(tmp_path / "root")
+
+    assert not resumed
+    assert (tmp_path / "root" / "sub-01" / "a.nii.gz").read_bytes() == DATA
+    assert victim.read_text() == "years of work"

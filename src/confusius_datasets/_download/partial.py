@@ -15,17 +15,21 @@ import base64
 import binascii
 import contextlib
 import enum
+import errno
 import functools
 import hashlib
+import io
 import os
 import queue
 import socket
+import stat
 import sys
 import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from confusius_datasets._cache import current_umask, hidden_folder
 from confusius_datasets._download.wording import word_mismatch
@@ -88,7 +92,9 @@ def find_leftovers(folder: Path, entries: Iterable[FileEntry]) -> dict[str, int]
         for item in listing:
             file, _, content = item.name.partition(".")[0].partition("-")
             with contextlib.suppress(OSError):
-                found.setdefault(file, []).append((content, item.stat().st_size))
+                status = item.stat(follow_symlinks=False)
+                if _is_ours(status):
+                    found.setdefault(file, []).append((content, status.st_size))
     if not found:
         return {}
     usable = {
@@ -119,7 +125,7 @@ class PartialFile:
         self.path = self._path_for(_name_content(entry, None))
         _writing.add(self._writer)
         claimed = self._claim() if leftover else None
-        self._file = self.path.open("ab")
+        self._file = _open_plain(self.path, "ab")
         if claimed is not None:
             self._adopt(claimed)
         self._hash = self._hash_beside(self._hash)
@@ -158,7 +164,7 @@ class PartialFile:
         with contextlib.suppress(FileNotFoundError):  # somebody clears the folder
             self.path.replace(renamed)
         self.path = renamed
-        self._file = self.path.open("ab")
+        self._file = _open_plain(self.path, "ab")
 
     def note_checksum(self, checksum: Checksum | None) -> None:
         """Note what the host says the whole hashes to, where the index says nothing."""
@@ -268,7 +274,9 @@ class PartialFile:
             with contextlib.suppress(OSError):  # another process was faster
                 if state is _WriterState.LIVE:
                     continue
-                if not usable or claimed:
+                status = path.lstat()
+                too_long = status.st_size > (self._entry.size or status.st_size)
+                if not usable or claimed or too_long or not _is_ours(status):
                     path.unlink()
                 elif state is _WriterState.DEAD:
                     self.path = path.rename(self._path_for(content))
@@ -285,14 +293,16 @@ class PartialFile:
         if self._hash is None:
             self.position = self.path.stat().st_size
             return
-        for block in read_blocks(self.path):
-            self._hash.update(block)
-            self.position += len(block)
+        with _open_plain(self.path, "rb") as file:
+            for block in _blocks_of(file):
+                self._hash.update(block)
+                self.position += len(block)
 
     def _adopt(self, claimed: Path) -> None:
         """Copy a leftover whose writer may not be dead, and clear it away."""
-        for block in read_blocks(claimed):
-            self.write(block)
+        with _open_plain(claimed, "rb") as file:
+            for block in _blocks_of(file):
+                self.write(block)
         claimed.unlink(missing_ok=True)
 
 
@@ -342,11 +352,46 @@ class BackgroundHash:
             self._waiting.task_done()
 
 
+def _is_ours(status: os.stat_result) -> bool:
+    """Say whether something in the folder of partial files can be one that we left there.
+
+    In a shared cache, others may plant a link to a file of ours, or a pipe that never ends.
+    """
+    mine = not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
+    return mine and _is_plain(status)
+
+
+def _is_plain(status: os.stat_result) -> bool:
+    """Say whether something is a plain file that has no other name."""
+    return stat.S_ISREG(status.st_mode) and status.st_nlink <= 1
+
+
+def _open_plain(path: Path, mode: str) -> BinaryIO:
+    """Open a partial file, and nothing that somebody put in its place since it was looked at."""
+    return cast("BinaryIO", open(path, mode, opener=_descriptor_of))
+
+
+def _descriptor_of(path: str, flags: int) -> int:
+    """Open a plain file without following links; an error for everything else."""
+    # To open a pipe would wait for whoever is at its other end.
+    safely = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    descriptor = os.open(path, flags | safely, 0o666)
+    # Whose it is, is not asked: on some network file systems our own files are another user's.
+    if _is_plain(os.fstat(descriptor)):
+        return descriptor
+    os.close(descriptor)
+    raise FileExistsError(errno.EEXIST, "somebody else put something in its place", path)
+
+
 def read_blocks(path: Path) -> Iterator[bytes]:
     """Give the bytes of a file."""
     with path.open("rb", buffering=0) as file:
-        while block := file.read(BLOCK_NBYTES):
-            yield block
+        yield from _blocks_of(file)
+
+
+def _blocks_of(file: BinaryIO | io.FileIO) -> Iterator[bytes]:
+    while block := file.read(BLOCK_NBYTES):
+        yield block
 
 
 def _name_file(entry: FileEntry) -> str:
