@@ -136,7 +136,17 @@ def test_processes_at_once_where_locks_lie_end_with_the_same_tree(
     lab.serve(TREE)
     lab.host.latency_s = 0.01
     listing = lab.write_listing(tmp_path / "listing.json")
-    processes = [start_fetching(lab, listing, setup=FLOCK_FOR_EVERYBODY) for _ in range(number)]
+    processes = [
+        start_fetching(lab, listing, setup=FLOCK_FOR_EVERYBODY, wait="sys.stdin.readline()")
+        for _ in range(number)
+    ]
+    for process in processes:  # so that they begin together, however busy the machine is
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
 
     for process in processes:
         finish(process)
