@@ -44,6 +44,9 @@ OFFLINE_VARIABLE = "CONFUSIUS_OFFLINE"
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 """What counts as true in an environment variable, in any case."""
 
+FALSE_WORDS = frozenset({"", "0", "false", "no", "off"})
+"""What counts as false."""
+
 
 def cache_folder(data_dir: str | os.PathLike[str] | None = None) -> Path:
     """Say which folder holds the datasets, without touching the disk."""
@@ -114,8 +117,16 @@ def get_datasets_dir(data_dir: str | os.PathLike[str] | None = None) -> Path:
 
 
 def is_offline() -> bool:
-    """Say whether `CONFUSIUS_OFFLINE` forbids the network."""
-    return os.environ.get(OFFLINE_VARIABLE, "").strip().casefold() in TRUE_WORDS
+    """Say whether `CONFUSIUS_OFFLINE` forbids the network; a word it does not know is an error."""
+    text = os.environ.get(OFFLINE_VARIABLE, "")
+    word = text.strip().casefold()
+    if word not in TRUE_WORDS | FALSE_WORDS:
+        # To take a typing error for "online" would send requests that somebody forbade.
+        raise SettingError(
+            f"{OFFLINE_VARIABLE}={text!r} must be one of 1, true, yes, on, 0, false, no, off. "
+            "Change or unset it."
+        )
+    return word in TRUE_WORDS
 
 
 def is_here(path: Path) -> bool:

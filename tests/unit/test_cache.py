@@ -155,6 +155,17 @@ def test_offline_switch_reads_the_usual_words(
     assert is_offline() is offline
 
 
+@pytest.mark.parametrize("value", ["ture", "2", "offline"])
+def test_offline_switch_that_is_misspelt_is_an_error(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who forbids the network and mistypes it must not be online."""
+    monkeypatch.setenv("CONFUSIUS_OFFLINE", value)
+
+    with pytest.raises(SettingError, match=f"CONFUSIUS_OFFLINE='{value}' must be one of 1, true"):
+        is_offline()
+
+
 def test_write_atomic_honours_the_umask(tmp_path: Path) -> None:
     """A file in a shared cache is as readable as the umask says, not private."""
     path = tmp_path / "deep" / "file.json"
