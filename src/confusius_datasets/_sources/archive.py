@@ -19,10 +19,10 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, ClassVar, NamedTuple, Self
 
 from confusius_datasets._index import Checksum, DatasetIndex, FileEntry
+from confusius_datasets._sources.closing import Closing
 from confusius_datasets._sources.http import HttpClient
 from confusius_datasets._sources.memory import MemoryStream
 from confusius_datasets._sources.protocol import ByteStream, Source
@@ -486,7 +486,7 @@ def _check_header(source: ArchiveSource, member: _Member, held: bytes, url: str 
 
 
 @dataclass
-class _MemberStream:
+class _MemberStream(Closing):
     """Bytes of one member as they arrive; unpacked on the way if they are packed."""
 
     source: ArchiveSource
@@ -525,17 +525,6 @@ class _MemberStream:
         if self.ahead:
             yield self.ahead
         yield from self.data
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Free the connection."""

@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, ClassVar, Self
+from typing import BinaryIO, ClassVar
 
 from confusius_datasets._index import INDEX_NAME, Checksum, DatasetIndex, FileEntry
 from confusius_datasets._paths import INDEX_NAMES, resolve_below, walk_folder
+from confusius_datasets._sources.closing import Closing
 from confusius_datasets._sources.http import HttpClient
 from confusius_datasets._sources.osf import OSF_FORMAT
 from confusius_datasets._sources.ranges import WHOLE, ByteRange, slice_of
@@ -80,7 +80,7 @@ class DirectorySource:
 
 
 @dataclass
-class DirectoryStream:
+class DirectoryStream(Closing):
     """Bytes of one file of a folder."""
 
     file: BinaryIO
@@ -106,17 +106,6 @@ class DirectoryStream:
                 return
             self.left -= len(piece)
             yield piece
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file."""

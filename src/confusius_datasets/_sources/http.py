@@ -21,11 +21,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from confusius_datasets._cache import PerProcess, is_offline
 from confusius_datasets._index import Checksum
+from confusius_datasets._sources.closing import Closing
 from confusius_datasets._sources.http_errors import (
     NO_HINTS,
     HostHints,
@@ -418,7 +418,7 @@ def get_client() -> HttpClient:
 
 
 @dataclass(slots=True)
-class HttpStream:
+class HttpStream(Closing):
     """Bytes of one file as they arrive; a context manager that frees the connection."""
 
     response: requests.Response
@@ -481,17 +481,6 @@ class HttpStream:
                 yield piece
         except library_errors() as error:
             raise translate(error, self.response.url) from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Free the connection; it is kept if the body was read to its end."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 
 from confusius_datasets._index import Checksum
+from confusius_datasets._sources.closing import Closing
 
 __all__ = ["MemoryStream"]
 
@@ -16,7 +15,7 @@ PIECE_NBYTES = 1 << 18
 
 
 @dataclass
-class MemoryStream:
+class MemoryStream(Closing):
     """Bytes of one file that was made, or has been read."""
 
     content: bytes = field(repr=False)
@@ -30,17 +29,6 @@ class MemoryStream:
     def __iter__(self) -> Iterator[bytes]:
         for offset in range(0, len(self.content), PIECE_NBYTES):
             yield self.content[offset : offset + PIECE_NBYTES]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let go of the bytes."""

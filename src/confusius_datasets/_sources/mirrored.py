@@ -15,12 +15,11 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from confusius_datasets._cache import hidden_folder, write_atomic
 from confusius_datasets._index import Checksum, DatasetIndex, FileEntry
 from confusius_datasets._sources.calls import begin_call
+from confusius_datasets._sources.closing import Closing
 from confusius_datasets._sources.http import HttpClient
 from confusius_datasets._sources.protocol import ByteStream, Source
 from confusius_datasets._sources.ranges import WHOLE, ByteRange
@@ -286,7 +285,7 @@ def _variables(source: Source) -> tuple[str, ...]:
 
 
 @dataclass
-class _UntaggedStream:
+class _UntaggedStream(Closing):
     """A stream of one of several hosts: its entity tag means nothing to the others."""
 
     stream: ByteStream
@@ -315,17 +314,6 @@ class _UntaggedStream:
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self.stream)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Free the connection."""
