@@ -330,7 +330,7 @@ class BIDSDataset(Folder):
         return open_layout(
             self._root,
             snapshot.index if self._local.has_host else None,
-            ensure_local=self._ensure_local,
+            ensure_local=self._ensure_local if self._local.has_host else None,
         )
 
     def refresh(self) -> list[str]:
@@ -454,14 +454,19 @@ class BIDSDataset(Folder):
         Drafts of fUSI-BIDS renamed the datatype: releases have the one, trees on OSF the other.
         """
         asked = query.get("datatype")
-        other = OTHER_DATATYPE.get(asked) if isinstance(asked, str) else None
-        if other is None:
+        labels = list(asked) if isinstance(asked, list | tuple) else [asked]
+        known = [label for label in labels if isinstance(label, str) and label in OTHER_DATATYPE]
+        if not known:
             return query
         has = self.layout.get(return_type="id", target="datatype")
-        if asked in has or other not in has:
-            return query
-        warn_user(f"{self.dataset_name} has no datatype={asked!r}: it is called {other!r} here.")
-        return {**query, "datatype": other}
+        for label in known:
+            other = OTHER_DATATYPE[label]
+            if label not in has and other in has:
+                warn_user(
+                    f"{self.dataset_name} has no datatype={label!r}: it is called {other!r} here."
+                )
+                labels[labels.index(label)] = other
+        return {**query, "datatype": labels if isinstance(asked, list | tuple) else labels[0]}
 
     def _keep_local(
         self, found: list[Any], return_type: str, target: str | None, query: dict[str, Any]
