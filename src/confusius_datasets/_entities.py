@@ -18,11 +18,14 @@ __all__ = [
     "DESCRIPTION_NAME",
     "FUSI_ENTITIES",
     "INTEGER_ENTITIES",
+    "EntityParser",
     "applicable_sidecars",
     "dataset_of",
     "dataset_prefix",
     "described_folders",
     "inherited_files",
+    "is_entangled",
+    "leading_entities",
     "parse_entities",
 ]
 
@@ -62,6 +65,13 @@ CONFIGURATION = "layout_config.json"
 
 _LEFT_OUT = re.compile(r"^/(code|models|sourcedata|stimuli)|/\.")
 """What queries leave out: four kinds of folders in a dataset's root, and whatever is hidden."""
+
+_REPEATED = re.compile(r"(?:^|/)(sub-[A-Za-z0-9+]+)(?:/(ses-[A-Za-z0-9+]+))?(?=/|$)")
+_ACROSS = re.compile(r"xfm|(?:from|to|mode)-|[\\\x00-\x1f]")
+"""What may make an entity of a folder and a name together, or stands for a separator."""
+
+PARTS_KEPT = 20_000
+"""Folders, and endings of names, whose entities are remembered."""
 
 PATHS_KEPT = 8192
 """Names whose parts are remembered: a sidecar is compared with every file of its folder."""
@@ -172,6 +182,58 @@ def _end_of(path: str) -> dict[str, str]:
     if is_plain and "\\" not in path and "\n" not in path:
         return {"suffix": suffix, "extension": path[dot:]}
     return {name: match[1] for name, search in _OF_NAMES if (match := search(path, last))}
+
+
+def leading_entities(folder: str) -> str:
+    """Return what names of files repeat of their folder, such as `sub-01_ses-2_`."""
+    repeated = _REPEATED.search(folder)
+    return "".join(f"{part}_" for part in repeated.groups() if part) if repeated else ""
+
+
+def is_entangled(relpath: str) -> bool:
+    """Say whether a folder and a name may make an entity together that neither has alone."""
+    return _ACROSS.search(relpath) is not None or (
+        relpath[-10:-4] == "_scans" and relpath.endswith("tsv")
+    )
+
+
+class EntityParser:
+    """Parses many paths: each folder once, and each ending of a name that is in many folders.
+
+    Recordings made alike have names that differ only in what they repeat of their folders.
+    """
+
+    def __init__(self) -> None:
+        self._folders = functools.lru_cache(PARTS_KEPT)(self._parse_folder)
+        self._names = functools.lru_cache(PARTS_KEPT)(self._parse_name)
+
+    def cut(self, relpath: str) -> tuple[Mapping[str, str], Mapping[str, str]]:
+        """Return the entities of a path's folder and of its name.
+
+        Where both have one, the folder's counts: it comes first in the path. Paths with the same
+        folder, or the same ending, have the same mappings.
+        """
+        folder, _, name = relpath.rpartition("/")
+        of_folder, prefix = self._folders(folder)
+        short = name[len(prefix) :] if prefix and name.startswith(prefix) else ""
+        # After a name that begins with a dot, there is no telling it from an extension alone.
+        of_name = self._names(name if short[:1] in "." else short)
+        if of_folder is None or of_name is None:
+            return {}, parse_entities(relpath)
+        return of_folder, of_name
+
+    def parse(self, relpath: str) -> dict[str, str]:
+        """Read the entities of a path, as `parse_entities`."""
+        of_folder, of_name = self.cut(relpath)
+        return {**of_name, **of_folder}
+
+    def _parse_folder(self, folder: str) -> tuple[Mapping[str, str] | None, str]:
+        if is_entangled(folder):
+            return None, ""
+        return parse_entities(f"{folder}/") if folder else {}, leading_entities(folder)
+
+    def _parse_name(self, name: str) -> Mapping[str, str] | None:
+        return None if is_entangled(name) else parse_entities(name)
 
 
 def dataset_prefix(relpath: str, described: Container[str] = ()) -> str:

@@ -7,7 +7,12 @@ from bids.layout.models import Config
 from hypothesis import given
 from hypothesis import strategies as st
 
-from confusius_datasets._entities import INTEGER_ENTITIES, applicable_sidecars, parse_entities
+from confusius_datasets._entities import (
+    INTEGER_ENTITIES,
+    EntityParser,
+    applicable_sidecars,
+    parse_entities,
+)
 from confusius_datasets._layout.config import fusi_config
 from rules import by_folder, sidecars_by_rule
 from trees import INHERITING, replica_tree
@@ -42,6 +47,14 @@ names = st.builds(
 )
 odd = st.text(alphabet="sub-_/.01ab\\+\né²", max_size=30)
 paths = st.builds(lambda parts, name: "/".join([*parts, name]), folders, names) | odd
+repeating = st.builds(
+    "{0}{1}/{2}{3}".format,
+    st.sampled_from(["", "derivatives/a/", "sub-from-1/"]),
+    st.sampled_from(["sub-01/ses-x", "sub-01/ses-x/fusi", "sub-01/fusi", "ses-x/sub-01"]),
+    st.sampled_from(["sub-01_ses-x_", "sub-01_", "ses-x_", "sub-011_"]),
+    names,
+)
+"""Paths whose names begin with what their folders say, or with something like it."""
 
 
 def by_pybids(relpath: str) -> dict[str, str]:
@@ -61,6 +74,16 @@ def test_paths_of_the_public_datasets_are_read_as_pybids_reads_them(name: str) -
     """The names that exist are read alike, too."""
     for relpath in [*replica_tree(name), *INHERITING]:
         assert parse_entities(relpath) == by_pybids(relpath), relpath
+
+
+@pytest.mark.slow
+@given(st.lists(paths | repeating, max_size=8))
+def test_paths_with_parts_in_common_are_read_as_each_alone(relpaths: list[str]) -> None:
+    """What is remembered of folders and names gives the same entities as the whole path."""
+    parser = EntityParser()
+
+    for relpath in relpaths * 2:
+        assert parser.parse(relpath) == parse_entities(relpath)
 
 
 def test_numbers_are_those_of_the_configuration() -> None:

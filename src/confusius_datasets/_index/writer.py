@@ -12,6 +12,8 @@ from confusius_datasets._entities import (
     DESCRIPTION_NAME,
     dataset_of,
     dataset_prefix,
+    is_entangled,
+    leading_entities,
     parse_entities,
 )
 from confusius_datasets._paths import check_relpath, fold
@@ -32,9 +34,6 @@ MOST_NAMES = 300_000
 """Names that are remembered; where more differ, few of them come again."""
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_+.-]*")
-_SUBJECT = re.compile(r"(?:^|/)(sub-[A-Za-z0-9+]+)(?:/(ses-[A-Za-z0-9+]+))?(?=/|$)")
-_ACROSS = re.compile(r"xfm|(?:from|to|mode)-|[\\\x00-\x1f]")
-"""What may make an entity of a folder and a name together, or stands for a separator."""
 
 
 @dataclass(slots=True)
@@ -207,17 +206,16 @@ class TableWriter:
         if store or (path not in ("", prefix) and dataset_of(f"{path}/x", self._described) is None):
             return _Folder(path, None, f"{head}.zarr" if store else "", "", {}, ({}, {}))
         labels = parse_entities(f"{path}/") if path else {}
-        repeated = _SUBJECT.search(path)
         # Where folder and name may make an entity together, no other folder shares the names.
         group: object = path
-        if not _ACROSS.search(path) and path != DERIVATIVES:
+        if not is_entangled(path) and path != DERIVATIVES:
             # In the root of a dataset, some names are left out that are found elsewhere.
             group = (dataset, path in ("", prefix), frozenset(labels))
         return _Folder(
             path,
             dataset,
             "",
-            "".join(f"{part}_" for part in repeated.groups() if part) if repeated else "",
+            leading_entities(path),
             labels,
             self._groups.setdefault(group, ({}, {})),
         )
@@ -266,7 +264,7 @@ class TableWriter:
             return row, name
         # After a name that begins with a dot, there is no telling it from an extension alone.
         is_short = bool(prefix) and text.startswith(prefix) and text[len(prefix) :][:1] not in "."
-        if (text.endswith("tsv") and "scans" in text) or _ACROSS.search(relpath):
+        if is_entangled(relpath):
             name = self._new_name(text, 0)
             labels = parse_entities(relpath)
         else:
