@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from confusius_datasets._index import DatasetIndex
+from confusius_datasets._layout.columns import Labels, spread
 from confusius_datasets._layout.config import is_getter
 from confusius_datasets._layout.explain import explain, explain_empty, explain_several
 from confusius_datasets._layout.files import open_tables
@@ -19,12 +20,14 @@ from confusius_datasets._layout.typos import find_unknown_values
 
 __all__ = [
     "CatalogueLayout",
+    "Labels",
     "explain",
     "explain_empty",
     "explain_several",
     "find_unknown_values",
     "is_getter",
     "open_layout",
+    "spread",
 ]
 
 

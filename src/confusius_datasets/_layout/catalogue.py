@@ -13,9 +13,13 @@ import re
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
+import numpy as np
+
 from confusius_datasets._entities import INTEGER_ENTITIES
+from confusius_datasets._layout.columns import Labels
 from confusius_datasets._layout.pybids import natural_sort, value_of
 
 __all__ = [
@@ -129,7 +133,12 @@ class Catalogue:
 
     def find(self, condition: Condition) -> list[Place]:
         """Find files."""
-        statement = f"SELECT id, folder, name FROM files WHERE {condition.sql}"
+        # The view `files` would look at each name as well.
+        statement = (
+            "SELECT files.id, files.folder, files.name FROM tables.file files CROSS JOIN "
+            f"tables.folder d ON d.id = files.folder AND d.dataset = {self.dataset} "
+            f"WHERE {condition.sql}"
+        )
         return self.rows(statement, condition.values)
 
     def locate(self, paths: Iterable[str]) -> dict[str, Place]:
@@ -169,31 +178,43 @@ class Catalogue:
             for text, prefixed, file, number in rows:
                 yield (prefix + text if prefixed else text), (file, folder, number)
 
-    def paths(self, places: Iterable[Place]) -> list[str]:
+    def paths(self, places: Sequence[Place]) -> list[str]:
         """Return the paths of files, in their order."""
-        listed = list(places)
-        starts = self._folder_texts({folder for _, folder, _ in listed})
-        names = self._name_texts({name for *_, name in listed})
-        return [
-            (starts[folder][0] if not names[name][1] else starts[folder][1]) + names[name][0]
-            for _, folder, name in listed
-        ]
+        starts, names = self._texts(places)
+        return [starts[folder][names[name][1]] + names[name][0] for _, folder, name in places]
 
-    def sort_keys(self, places: Sequence[Place]) -> list[str] | None:
-        """Return texts in whose order PyBIDS sorts files; `None` where only PyBIDS itself knows."""
-        starts = self._folder_texts({folder for _, folder, _ in places})
-        names = self._name_texts({name for *_, name in places})
-        texts = [*(text for start in starts.values() for text in start)]
-        texts += [text for text, _ in names.values()]
+    def with_sort_keys(self, places: Sequence[Place]) -> list[tuple[str, str]] | None:
+        """Return paths after texts in whose order PyBIDS sorts; `None` where only it knows."""
+        starts, names = self._texts(places)
         size = len(self.base)
-        if not all(text[size if text.startswith(self.base) else 0 :].isascii() for text in texts):
+        below = [text[size:] for start in starts.values() for text in start]
+        if not all(text.isascii() for text in (*below, *(text for text, _ in names.values()))):
             return None
-        keys = {
-            number: (_natural_key(plain[size:]), _natural_key(prefixed[size:]))
-            for number, (plain, prefixed) in starts.items()
+        # By the number of the folder, once without and once with its prefix.
+        keyed = [
+            {
+                number: (_natural_key(start[short][size:]), start[short])
+                for number, start in starts.items()
+            }
+            for short in (0, 1)
+        ]
+        endings = {
+            number: (keyed[short], _natural_key(text), text)
+            for number, (text, short) in names.items()
         }
-        name_keys = {number: (_natural_key(text), short) for number, (text, short) in names.items()}
-        return [keys[folder][name_keys[name][1]] + name_keys[name][0] for _, folder, name in places]
+        found = []
+        for _, folder, name in places:
+            of_folders, key, text = endings[name]
+            folder_key, start = of_folders[folder]
+            found.append((folder_key + key, start + text))
+        return found
+
+    def _texts(
+        self, places: Sequence[Place]
+    ) -> tuple[dict[int, tuple[str, str]], dict[int, tuple[str, int]]]:
+        """Return what paths begin with, by their folders, and how they end, by their names."""
+        folders, names = set(map(itemgetter(1), places)), set(map(itemgetter(2), places))
+        return self._folder_texts(folders), self._name_texts(names)
 
     def _folder_texts(self, numbers: Collection[int]) -> dict[int, tuple[str, str]]:
         """Return what paths in folders begin with, without and with the folder's prefix."""
@@ -245,7 +266,10 @@ class Catalogue:
         else:
             select = f"{select} {where}"
         dtype = "int" if entity in INTEGER_ENTITIES else "str"
-        return [(self.label(entity, text), dtype) for (text,) in self.rows(select, parameters)]
+        found = self.rows(select, parameters)
+        if entity != "scans":  # all others are as they are
+            return [(text, dtype) for (text,) in found]
+        return [(self.label(entity, text), dtype) for (text,) in found]
 
     def label(self, entity: str, text: str) -> str:
         """Return a value as PyBIDS's database has it; that of `scans` is a path."""
@@ -282,6 +306,15 @@ class Catalogue:
         )
         values = {"dataset": self.dataset, "entity": entity}
         return int(self.rows(f"SELECT count(*) FROM ({pairs})", values)[0][0])
+
+    def numbered_labels(self, places: Sequence[Place]) -> list[Labels]:
+        """Return the entities in the paths of files: those of folders, and those of names."""
+        found: list[Labels] = []
+        for kind, part in (("folder", 1), ("name", 2)):
+            numbers, codes = np.unique([place[part] for place in places], return_inverse=True)
+            labels = self._labels_of(kind, numbers.tolist())
+            found.append((codes.tolist(), [labels.get(number, {}) for number in numbers.tolist()]))
+        return found
 
     def labels(self, places: Iterable[Place]) -> Iterator[dict[str, Any]]:
         """Give the entities in the paths of files, with PyBIDS's values."""
@@ -359,15 +392,14 @@ def sort_values(values: Iterable[Any]) -> list[Any]:
     return list(natural_sort(listed))
 
 
-def sort_naturally(found: Iterable[tuple[Catalogue, Sequence[Place]]]) -> list[str]:
+def sort_naturally(found: Sequence[tuple[Catalogue, Sequence[Place]]]) -> list[str]:
     """Return the paths of files of several datasets of one root, as PyBIDS sorts them."""
     pairs: list[tuple[str, str]] = []
     for catalogue, places in found:
-        keys = catalogue.sort_keys(places)
-        paths = catalogue.paths(places)
-        if keys is None:
+        keyed = catalogue.with_sort_keys(places)
+        if keyed is None:
             everything = [path for one, listed in found for path in one.paths(listed)]
             return list(natural_sort(sorted(everything)))
-        pairs += zip(keys, paths, strict=True)
+        pairs += keyed
     pairs.sort()
     return [path for _, path in pairs]

@@ -56,9 +56,9 @@ from confusius_datasets._layout.statements import (
     select_files,
     sorted_files,
     sorted_paths,
-    tables_of,
     values_of,
 )
+from confusius_datasets._layout.tabulating import find_files, tabulate_files
 from confusius_datasets._layout.typos import find_unknown_values
 from confusius_datasets._text import count_files, warn_user
 from confusius_datasets.errors import (
@@ -390,12 +390,7 @@ class CatalogueLayout(ConvenientLayout):
         with self._asking(), _naming_patterns(filters, regex_search=regex_search):
             if RESERVED & set(filters):
                 return list(super().get(return_type, target, **options, **filters))
-            check_choice("invalid_filters", invalid_filters, INVALID_FILTERS)
-            ready = self._prepare(filters, target=target, **options)
-            options_and_values = {**options, **ready}
-            if not self._is_quiet and (unknown := find_unknown_values(self, options_and_values)):
-                warn_user("".join(f"{text[:1].upper()}{text[1:]}\n" for text in unknown).rstrip())
-            queries = self._file_queries(ready, scope, regex_search=regex_search)
+            ready, queries = self._find(target=target, **options, **filters)
             if target is not None and return_type == "id":
                 return self._get_values(target, queries, of_all=not ready)
             if target is not None and return_type == "dir":
@@ -406,6 +401,27 @@ class CatalogueLayout(ConvenientLayout):
                 return sorted_files(queries)
             options["invalid_filters"] = "allow"  # what is unknown has been dealt with
             return list(super().get(return_type, target, **options, **ready))
+
+    def _find(
+        self,
+        return_type: str = "object",
+        target: str | None = None,
+        scope: str | list[str] = "all",
+        regex_search: bool = False,
+        invalid_filters: str = "error",
+        **filters: Any,
+    ) -> tuple[dict[str, Any], list[FileQuery]]:
+        """Bring filters into PyBIDS's form, warn of unknown values, and build the queries."""
+        check_choice("invalid_filters", invalid_filters, INVALID_FILTERS)
+        options: dict[str, Any] = {
+            "scope": scope,
+            "regex_search": regex_search,
+            "invalid_filters": invalid_filters,
+        }
+        ready = self._prepare(filters, target=target, **options)
+        if not self._is_quiet and (unknown := find_unknown_values(self, {**options, **ready})):
+            warn_user("".join(f"{text[:1].upper()}{text[1:]}\n" for text in unknown).rstrip())
+        return ready, self._file_queries(ready, scope, regex_search=regex_search)
 
     @_one_at_a_time
     def find_paths(
@@ -556,35 +572,14 @@ class CatalogueLayout(ConvenientLayout):
     @_one_at_a_time
     def to_df(self, metadata: bool = False, **filters: Any) -> pd.DataFrame:
         """Tabulate files, as `bids.BIDSLayout.to_df`, those of derivatives with their entities."""
-        import pandas as pd
-
-        paths = self.get(**{**filters, "return_type": "filename"})
+        options = {"regex_search": False, **filters, "return_type": "filename"}
+        with self._asking(), _naming_patterns(filters, regex_search=options["regex_search"]):
+            if RESERVED & set(filters):
+                self.get(**options)  # which says what is wrong
+            found = find_files(self._find(**options)[1])
         if metadata:
-            self.read_metadata(paths)
-        # Column by column, as PyBIDS's list of all values takes ten times the memory.
-        place = {path: number for number, path in enumerate(sorted(set(paths)))}
-        columns: dict[str, list[Any]] = {}
-        tagged: set[int] = set()
-        is_text = True
-        for layout in layouts_in_scope(self, "all"):
-            for path, values in tables_of(layout, list(place), metadata=metadata):
-                number = place[path]
-                for name, value in values.items():
-                    if name not in columns:
-                        columns[name] = [float("nan")] * len(place)
-                    columns[name][number] = value
-                    is_text = is_text and isinstance(value, str)
-                if values:
-                    tagged.add(number)
-        table = pd.DataFrame(
-            {name: columns[name] for name in sorted(columns)},
-            index=pd.Index(list(place), name="path"),
-            dtype=None if is_text else object,
-        )
-        table.columns.name = "entity"
-        # Files without any entity come last, as PyBIDS appends them.
-        alone = [number for path, number in place.items() if number not in tagged]
-        return table.iloc[[*sorted(tagged), *alone]].reset_index()
+            self.read_metadata([path for one in found for path in one.paths])
+        return tabulate_files(found, layouts_in_scope(self, "all"), metadata=metadata)
 
     @_one_at_a_time
     def get_entities(
