@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from confusius_datasets._entities import parse_entities
+from confusius_datasets._entities import EntityParser, parse_entities
 from confusius_datasets._index import DatasetIndex
 from confusius_datasets._text import did_you_mean, list_some
 from confusius_datasets.errors import FilterError, UnknownLabelError
@@ -35,6 +35,9 @@ OTHER_DATATYPE = MappingProxyType({"angio": "susi", "susi": "angio"})
 
 Naming = Callable[[str], str | None]
 """Which of a root's datasets a file belongs to, as `dataset_name` says it for most."""
+
+Parse = Callable[[str], Mapping[str, str]]
+"""Reads the entities of a path."""
 
 FILTER_ENTITIES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -93,34 +96,53 @@ def select(
         if filter_name in FILTER_ENTITIES  # others are for the predicate alone
     }
     if keep is not None:
-        index = index.restricted(lambda entry: keep(entry.relpath, filters))
+        index = index.restricted(lambda relpath: keep(relpath, filters))
     if not wanted:
         return index
-    values = {relpath: filterable_entities(relpath, naming=naming) for relpath in index}
+    parse = EntityParser().parse
+    known_labels = _known_labels(index, wanted, naming, parse)
     for filter_name in filters:
         entity = _entity(filter_name)
-        known = {found[entity] for found in values.values() if entity in found}
+        if entity not in wanted:
+            continue
+        known = known_labels[entity]
         if entity == "datatype":
             wanted[entity] = frozenset(
                 label if label in known else OTHER_DATATYPE.get(label, label)
                 for label in wanted[entity]
             )
-        for label in sorted(wanted.get(entity, frozenset()) - known):
+        for label in sorted(wanted[entity] - known):
             raise _unknown(filter_name, label, sorted(known), name)
-    return index.restricted(
-        lambda entry: all(
-            values[entry.relpath].get(entity) is None or values[entry.relpath][entity] in labels
-            for entity, labels in wanted.items()
+
+    def is_selected(relpath: str) -> bool:
+        found = filterable_entities(relpath, naming=naming, parse=parse)
+        return all(
+            entity not in found or found[entity] in labels for entity, labels in wanted.items()
         )
-    )
+
+    return index.restricted(is_selected)
 
 
-def filterable_entities(relpath: str, *, naming: Naming = dataset_name) -> dict[str, str]:
+def _known_labels(
+    index: Iterable[str], entities: Iterable[str], naming: Naming, parse: Parse
+) -> dict[str, set[str]]:
+    """Collect the labels of some entities; paths are parsed twice rather than all remembered."""
+    known: dict[str, set[str]] = {entity: set() for entity in entities}
+    for relpath in index:
+        found = filterable_entities(relpath, naming=naming, parse=parse)
+        for entity in known.keys() & found.keys():
+            known[entity].add(found[entity])
+    return known
+
+
+def filterable_entities(
+    relpath: str, *, naming: Naming = dataset_name, parse: Parse = parse_entities
+) -> dict[str, str]:
     """Return what filters are matched with."""
     dataset = naming(relpath)
     if dataset is None:
         return {}
-    entities = {**parse_entities(relpath), "dataset": dataset}
+    entities = {**parse(relpath), "dataset": dataset}
     if "subject" not in entities:
         # A folder `angio` that no subject owns is not a datatype: `derivatives/Params/angio`.
         entities.pop("datatype", None)
@@ -136,7 +158,8 @@ def labels_of(
 ) -> set[str]:
     """Collect the labels of a filter, of files that have the entities of some other filters too."""
     needed = {_entity(name) for name in (filter_name, *with_all) if name in FILTER_ENTITIES}
-    each = (filterable_entities(relpath, naming=naming) for relpath in index)
+    parse = EntityParser().parse
+    each = (filterable_entities(relpath, naming=naming, parse=parse) for relpath in index)
     return {entities[_entity(filter_name)] for entities in each if needed <= entities.keys()}
 
 

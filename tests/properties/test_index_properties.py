@@ -65,7 +65,7 @@ def test_format_then_parse_gives_the_same_index(listed: list[FileEntry]) -> None
 
     again = OSF_FORMAT.read(OSF_FORMAT.format(index), "x")
 
-    assert again == index.restricted(lambda entry: entry.relpath != "dataset_index.json")
+    assert again == index.restricted(lambda relpath: relpath != "dataset_index.json")
 
 
 @pytest.mark.slow

@@ -91,10 +91,13 @@ def test_index_holds_exactly_what_was_put_in(listed: list[FileEntry]) -> None:
     assert entries_of(index) == expected
     assert len(index) == len(expected)
     assert index.nbytes == sum(entry.size or 0 for entry in listed)
-    part = index.restricted(lambda entry: entry.size is None)
+    part = index.restricted(lambda path: expected[path].size is None)
     assert entries_of(part) == {p: e for p, e in expected.items() if e.size is None}
     assert all((path in part) == (expected[path].size is None) for path in expected)
     assert part == DatasetIndex(part.values())
+    assert list(index.entries([*expected, "none"])) == list(expected.values())
+    assert list(part.entries(expected)) == list(part.entries(part)) == list(part.values())
+    assert list(index.entries(part)) == list(part.values())
     for folder in {path.rpartition("/")[0] for path in paths}:
         here = [path for path in expected if path.rpartition("/")[0] == folder]
         assert set(here) <= {f"{folder}/{name}".lstrip("/") for name in index.names_in(folder)}

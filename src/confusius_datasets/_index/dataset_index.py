@@ -45,13 +45,14 @@ __all__ = ["DatasetIndex", "check_paths", "lock_index", "row_of", "write_entries
 MANY = 20_000
 """Entries of which an index is in a file rather than in memory."""
 
+FEW = 4
+"""Files of a folder up to which each is looked up by itself."""
+
 BATCH = 2_000
 """Rows that are read at a time, so that memory does not grow with the dataset."""
 
-_COLUMNS = (
-    "SELECT f.id, d.path || iif(d.path = '', '', '/') || iif(n.prefixed, d.prefix, '') || n.text, "
-    "f.size, f.md5, f.locator, f.rest"
-)
+_PATH = "d.path || iif(d.path = '', '', '/') || iif(n.prefixed, d.prefix, '') || n.text"
+_COLUMNS = f"SELECT f.id, {_PATH}, f.size, f.md5, f.locator, f.rest"
 _JOIN = "FROM file f JOIN folder d ON d.id = f.folder JOIN name n ON n.id = f.name"
 
 
@@ -89,20 +90,17 @@ class DatasetIndex(Mapping[str, FileEntry]):
         index._open(tables)
         return index
 
-    def _open(self, tables: Tables, numbers: Sequence[int] | None = None) -> None:
+    def _open(self, tables: Tables) -> None:
         self._tables = tables
         self._host = str(tables.fact("host") or "")
-        # Of a part of an index, the numbers of its rows, in order.
-        self._numbers = numbers
-        if numbers is None:
-            self._totals = int(tables.fact("n_files")), int(tables.fact("nbytes"))
-        else:
-            self._totals = len(numbers), sum(entry.size or 0 for entry in self.values())
+        self._numbers: Sequence[int] | None = None
+        self._totals = int(tables.fact("n_files")), int(tables.fact("nbytes"))
 
-    def _part(self, numbers: Iterable[int]) -> DatasetIndex:
-        """Return the index of some of the rows, given in order."""
-        part = type(self).__new__(type(self))
-        part._open(self._tables, array("Q", numbers))
+    def _part(self, numbers: Sequence[int], nbytes: int) -> DatasetIndex:
+        """Return the index of some of the rows, by their numbers in order."""
+        part = type(self).of_tables(self._tables)
+        part._numbers = numbers
+        part._totals = len(numbers), nbytes
         return part
 
     @classmethod
@@ -153,8 +151,21 @@ class DatasetIndex(Mapping[str, FileEntry]):
 
     def sizes(self) -> Iterator[tuple[str, int | None]]:
         """Give the paths and sizes of all files, without making their entries."""
-        for _, relpath, size, _, _, rest in self._rows():
-            yield relpath, size if rest is None else json.loads(rest)["size"]
+        return ((relpath, size) for _, relpath, size in self._sized_rows())
+
+    def entries(self, relpaths: Iterable[str]) -> Iterator[FileEntry]:
+        """Give the entries of some paths, one after another; what is not listed is left out."""
+        if isinstance(relpaths, DatasetIndex) and relpaths._tables is self._tables:
+            yield from relpaths.values()
+            return
+        for folder, group in itertools.groupby(relpaths, lambda path: path.rpartition("/")[0]):
+            listed = list(group)
+            if len(listed) < FEW:
+                yield from (entry for entry in map(self.get, listed) if entry is not None)
+                continue
+            rows = self._tables.rows(f"{_COLUMNS} {_JOIN} WHERE d.path = ?", (folder,))
+            found = {row[1]: row for row in rows if self._has(row[0])}
+            yield from (self._entry(found[path]) for path in listed if path in found)
 
     # Files of a folder.
 
@@ -196,9 +207,14 @@ class DatasetIndex(Mapping[str, FileEntry]):
 
     # Other indexes.
 
-    def restricted(self, keep: Callable[[FileEntry], bool]) -> DatasetIndex:
-        """Return the entries for which `keep` is true."""
-        return self._part(row[0] for row in self._rows() if keep(self._entry(row)))
+    def restricted(self, keep: Callable[[str], bool]) -> DatasetIndex:
+        """Return the entries for whose paths `keep` is true."""
+        numbers, nbytes = array("Q"), 0
+        for number, relpath, size in self._sized_rows():
+            if keep(relpath):
+                numbers.append(number)
+                nbytes += size or 0
+        return self._part(numbers, nbytes)
 
     def merged(
         self,
@@ -254,18 +270,23 @@ class DatasetIndex(Mapping[str, FileEntry]):
 
     # Rows.
 
-    def _rows(self) -> Iterator[tuple[Any, ...]]:
-        """Give the rows in order, a batch at a time."""
+    def _sized_rows(self) -> Iterator[tuple[int, str, int | None]]:
+        """Give numbers, paths and sizes in order."""
+        for number, relpath, size, rest in self._rows(f"SELECT f.id, {_PATH}, f.size, f.rest"):
+            yield number, relpath, size if rest is None else json.loads(rest)["size"]
+
+    def _rows(self, select: str = _COLUMNS) -> Iterator[tuple[Any, ...]]:
+        """Give the rows in order, a batch at a time; the number comes first in each."""
         if self._numbers is not None:
             for begin in range(0, len(self._numbers), BATCH):
                 numbers = self._numbers[begin : begin + BATCH]
                 marks = ", ".join("?" * len(numbers))
                 yield from self._tables.rows(
-                    f"{_COLUMNS} {_JOIN} WHERE f.id IN ({marks}) ORDER BY f.id", numbers
+                    f"{select} {_JOIN} WHERE f.id IN ({marks}) ORDER BY f.id", numbers
                 )
             return
         last = 0
-        statement = f"{_COLUMNS} {_JOIN} WHERE f.id > ? ORDER BY f.id LIMIT {BATCH}"
+        statement = f"{select} {_JOIN} WHERE f.id > ? ORDER BY f.id LIMIT {BATCH}"
         while rows := self._tables.rows(statement, (last,)):
             yield from rows
             last = rows[-1][0]
