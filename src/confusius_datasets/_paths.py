@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -131,8 +132,10 @@ def _folders(relpaths: Iterable[str]) -> set[str]:
 def find_unfit_names(relpaths: Iterable[str], *, windows: bool) -> dict[str, str]:
     """Find paths that a file system cannot have, each with the reason."""
     unfit = {}
+    fit: set[str] = set()  # folders are those of many files
     for relpath in relpaths:
-        for name in relpath.split("/"):
+        folder, _, last = relpath.rpartition("/")
+        for name in (last,) if folder in fit else relpath.split("/"):
             # A letter has 4 bytes at most, and nearly all names are short.
             if len(name) * 4 > LONGEST_NAME_NBYTES < len(name.encode()):
                 unfit[relpath] = f"has a name of more than {LONGEST_NAME_NBYTES} bytes"
@@ -140,6 +143,8 @@ def find_unfit_names(relpaths: Iterable[str], *, windows: bool) -> dict[str, str
                 unfit[relpath] = f"has the reserved name {name!r}"
             elif windows and _WINDOWS_REFUSED.search(name):
                 unfit[relpath] = f"has the name {name!r} that Windows refuses"
+        if relpath not in unfit:
+            fit.add(folder)
     return unfit
 
 
@@ -162,7 +167,11 @@ def _may_lead_away(root: Path, relpath: str) -> bool:
     folder = os.fspath(root)
     for name in relpath.split("/")[:-1]:
         folder = f"{folder}/{name}"
-        if os.path.islink(folder):  # noqa: PTH114 - thousands of files, and `Path` is slow
+        try:
+            status = os.lstat(folder)
+        except OSError:
+            return False  # nothing is below what does not exist
+        if stat.S_ISLNK(status.st_mode):
             return True
     return False
 

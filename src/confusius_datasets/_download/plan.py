@@ -52,10 +52,11 @@ class DownloadSettings(RetryPolicy):
 
 def plan_download(entries: Iterable[FileEntry], root: Path, *, force: bool = False) -> DownloadPlan:
     """Decide which of some files are to be downloaded, and in which order."""
-    wanted = {entry.relpath: entry for entry in entries}
-    missing = [entry for entry in wanted.values() if force or not is_here(root / entry.relpath)]
-    check_places([entry.relpath for entry in missing], root)
-    missing.sort(key=lambda entry: turn_of(entry.size))
+    found = {
+        entry.relpath: entry for entry in entries if force or not is_here(root / entry.relpath)
+    }
+    check_places(list(found), root)
+    missing = sorted(found.values(), key=lambda entry: turn_of(entry.size))
     return DownloadPlan(
         root,
         tuple(missing),

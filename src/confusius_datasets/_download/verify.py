@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import enum
+from collections import deque
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from confusius_datasets._download.partial import read_blocks
 from confusius_datasets._index import Checksum, FileEntry, new_hash
 
 __all__ = ["FileStatus", "verify_files"]
+
+
+AT_ONCE = 100
+"""Files that wait to be hashed; of more, not even the entries are held."""
 
 
 class FileStatus(enum.StrEnum):
@@ -27,10 +32,24 @@ def verify_files(
     entries: Iterable[FileEntry], root: Path, *, workers: int = 4
 ) -> dict[str, FileStatus]:
     """Hash files on disk again and compare them with what the index says."""
-    listed = list(entries)
+    statuses: dict[str, FileStatus] = {}
+    waiting: deque[tuple[str, Future[FileStatus]]] = deque()
+
+    def take_first() -> None:
+        relpath, status = waiting.popleft()
+        statuses[relpath] = status.result()
+
     with ThreadPoolExecutor(workers, thread_name_prefix="verify") as pool:
-        statuses = pool.map(lambda entry: _verify(entry, root / entry.relpath), listed)
-        return {entry.relpath: status for entry, status in zip(listed, statuses, strict=True)}
+        for entry in entries:
+            path = root / entry.relpath
+            statuses[entry.relpath] = FileStatus.MISSING  # it has its place in the order now
+            if path.exists():
+                waiting.append((entry.relpath, pool.submit(_verify, entry, path)))
+            if len(waiting) > AT_ONCE:
+                take_first()
+        while waiting:
+            take_first()
+    return statuses
 
 
 def _verify(entry: FileEntry, path: Path) -> FileStatus:

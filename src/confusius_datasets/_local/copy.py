@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from confusius_datasets._cache import PerProcess, hidden_folder, is_here, is_offline
 from confusius_datasets._index import DatasetIndex, FileEntry, LocalVersion, lock_index
-from confusius_datasets._local.snapshot import Snapshot, Stamp
+from confusius_datasets._local.snapshot import FOLDERS_KEPT, Snapshot, Stamp
 from confusius_datasets._paths import INDEX_NAMES, Walk, resolve_below, walk_folder
 from confusius_datasets._sources import FromTo, get_client, read_index_file, write_index_file
 from confusius_datasets._text import count_files, list_some, warn_user
@@ -196,20 +197,20 @@ class LocalCopy:
 
     def describe(self, relpaths: Iterable[str]) -> list[tuple[int | None, bool]]:
         """Return the size of each file or store, and whether it is on disk."""
-        listed = list(relpaths)
-        index, here = self.index, self.here()
-        known = {
-            f"{folder}/{name}" if folder else name: size
-            for folder in _by_folder(listed)
-            for name, size in index.sizes_in(folder).items()
-        }
-        return [
+        here = self.here()
+        sizes_in = lru_cache(FOLDERS_KEPT)(self.index.sizes_in)
+        facts = []
+        for relpath in relpaths:
+            folder, _, name = relpath.rpartition("/")
+            sizes = sizes_in(folder)
             # Of a store, all parts must be here; what the index lacks, only the disk knows.
-            (known[relpath], relpath in here)
-            if relpath in known and not relpath.endswith(".zarr")
-            else (self.size(relpath), self.is_local(relpath))
-            for relpath in listed
-        ]
+            is_plain = name in sizes and not name.endswith(".zarr")
+            facts.append(
+                (sizes[name], relpath in here)
+                if is_plain
+                else (self.size(relpath), self.is_local(relpath))
+            )
+        return facts
 
     def missing(self, relpaths: Iterable[str] | None = None) -> list[FileEntry]:
         """List the entries, of some or of all, whose files are not on disk, in download order."""
@@ -241,12 +242,10 @@ class LocalCopy:
             statuses |= dict.fromkeys(strangers, FileStatus.NOT_IN_INDEX)
         return statuses
 
-    def _entries(self, relpaths: Iterable[str] | None) -> list[FileEntry]:
-        """Return the entries of some files, or of all; what the host does not have is left out."""
+    def _entries(self, relpaths: Iterable[str] | None) -> Iterator[FileEntry]:
+        """Give the entries of some files, or of all; what the host does not have is left out."""
         index = self.index
-        if relpaths is None or relpaths is index:
-            return list(index.values())
-        return [entry for entry in map(index.get, relpaths) if entry is not None]
+        return index.entries(index if relpaths is None else relpaths)
 
     def read_remote(self, relpath: str, start: int, stop: int) -> Iterator[bytes]:
         """Give bytes of a file as its host has it; nothing is written to the disk."""

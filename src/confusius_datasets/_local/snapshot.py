@@ -9,10 +9,10 @@ from functools import cached_property, lru_cache
 from confusius_datasets._entities import applicable_sidecars
 from confusius_datasets._index import DatasetIndex
 
-__all__ = ["Snapshot", "Stamp"]
+__all__ = ["FOLDERS_KEPT", "Snapshot", "Stamp"]
 
 FOLDERS_KEPT = 1000
-"""Folders whose JSON files are remembered."""
+"""Folders of which the files are remembered."""
 
 Stamp = tuple[int, int, int] | None
 """Time, size and inode of an index file; `None` where there is no file."""
