@@ -548,7 +548,7 @@ class BIDSDataset(Folder):
         from confusius_datasets._dataset.tables import FileTable
 
         table = FileTable(self.layout.to_df(metadata=metadata, **self._as_named_here(query)))
-        relpaths = [self._relpath(path) for path in table["path"]]
+        relpaths = self._relpaths(table["path"].tolist())
         facts = self._local.describe(relpaths)
         table["path"] = relpaths
         table["size"] = pd.array([size for size, _ in facts], dtype="Int64")
@@ -993,7 +993,7 @@ class BIDSDataset(Folder):
             statuses |= self._local.verify(corrupt)
         return tabulate(
             list(statuses),
-            sizes=map(self._local.size, statuses),
+            sizes=[size for size, _ in self._local.describe(statuses)],
             on_disk=[status is not FileStatus.MISSING for status in statuses.values()],
             status=map(str, statuses.values()),
         )
@@ -1031,9 +1031,7 @@ class BIDSDataset(Folder):
         >>> len(dataset.evict(subject="mouse1", task="checkerboard", extension=".nii.gz"))
         4
         """
-        relpaths = (
-            list(map(self._relpath, self._find("evict", query))) if query else list(self.index)
-        )
+        relpaths = map(self._relpath, self._find("evict", query)) if query else iter(self.index)
         return [self._root / relpath for relpath in self._local.evict(relpaths, force=force)]
 
     # The steps of the above.
@@ -1043,8 +1041,11 @@ class BIDSDataset(Folder):
 
         A layout may have been given a derivative that is not in the root.
         """
-        path, base = os.fspath(file), os.path.join(self._root, "")  # noqa: PTH118 - thousands
-        return path.removeprefix(base).replace(os.sep, "/")
+        return self._relpaths([os.fspath(file)])[0]
+
+    def _relpaths(self, paths: Iterable[str]) -> list[str]:
+        base = os.path.join(self._root, "")  # noqa: PTH118 - text, with the separator at its end
+        return [path.removeprefix(base).replace(os.sep, "/") for path in paths]
 
     def _is_indexed(self, relpath: str) -> bool:
         """Say whether the host has a file, or parts of a store."""
@@ -1070,7 +1071,7 @@ class BIDSDataset(Folder):
         `notice` says that a query asked for them, and not a call that is named after downloads.
         """
         shown = self._progress if progress is None else progress
-        wanted = list(relpaths)
+        wanted = relpaths if isinstance(relpaths, DatasetIndex) else list(relpaths)
         missing = self._local.missing(wanted)
         if not force:
             wanted = [entry.relpath for entry in missing]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from confusius_datasets._entities import INTEGER_ENTITIES, parse_entities
+from confusius_datasets._entities import INTEGER_ENTITIES, EntityParser
 from confusius_datasets._text import count_files, format_nbytes
+
+if TYPE_CHECKING:
+    from confusius_datasets._layout import Labels
 
 __all__ = ["FileTable", "tabulate"]
 
@@ -55,25 +58,50 @@ def tabulate(
     **columns: Iterable[str],
 ) -> FileTable:
     """Make a table of files, with the entities that are in their paths."""
-    entities = [_entities_of(relpath) for relpath in relpaths]
-    names = sorted({name for each in entities for name in each})
+    from confusius_datasets._layout import spread
+
     table: dict[str, Any] = {"path": pd.Series(relpaths, dtype="str")}
-    for name in names:
-        table[name] = pd.Series([each.get(name, float("nan")) for each in entities], dtype=object)
+    for name, values in sorted(spread(_labels_of(relpaths), len(relpaths)).items()):
+        table[name] = pd.Series(values, dtype=object)
     table["size"] = pd.Series(list(sizes), dtype="Int64")
     table["on_disk"] = pd.Series(list(on_disk), dtype=bool)
-    for name, values in columns.items():
-        table[name] = pd.Series(list(values), dtype="str")
+    for name, texts in columns.items():
+        table[name] = pd.Series(list(texts), dtype="str")
     return FileTable(table)
 
 
-def _entities_of(relpath: str) -> Mapping[str, Any]:
-    """Read the entities of a file, with PyBIDS's values; a part of a Zarr store has the store's."""
+class _Numbered:
+    """Labels by numbers, those that many files share once."""
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self.labels: list[Mapping[str, Any]] = []
+        self._known: dict[int, tuple[int, object]] = {}
+
+    def add(self, labels: Mapping[str, str]) -> None:
+        """Note that these are the labels of the next file."""
+        known = self._known.get(id(labels))
+        if known is None:
+            # The labels are kept along, or another mapping could get their id.
+            known = self._known[id(labels)] = (len(self.labels), labels)
+            self.labels.append({name: _value(name, label) for name, label in labels.items()})
+        self.numbers.append(known[0])
+
+
+def _labels_of(relpaths: Iterable[str]) -> list[Labels]:
+    """Give the entities of files, numbered; a part of a Zarr store has the store's."""
+    folders, names = _Numbered(), _Numbered()
+    cut = EntityParser().cut
+    for relpath in relpaths:
+        head, part, _ = relpath.partition(".zarr/")
+        of_folder, of_name = cut(f"{head}.zarr" if part else relpath)
+        folders.add(of_folder)
+        names.add(of_name)
+    return [(folders.numbers, folders.labels), (names.numbers, names.labels)]
+
+
+def _value(name: str, label: str) -> Any:
+    """Return a label as PyBIDS has it."""
     from bids.layout.utils import PaddedInt
 
-    head, part, _ = relpath.partition(".zarr/")
-    labels = parse_entities(f"{head}.zarr" if part else relpath)
-    return {
-        name: PaddedInt(label) if name in INTEGER_ENTITIES else label
-        for name, label in labels.items()
-    }
+    return PaddedInt(label) if name in INTEGER_ENTITIES else label
