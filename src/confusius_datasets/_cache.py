@@ -12,7 +12,7 @@ import os
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -144,8 +144,11 @@ def lock_folder(root: Path) -> Path:
     return hidden_folder(root) / "locks"
 
 
-def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Put bytes at a path so that every reader sees the old file or the new one, never a part."""
+def write_atomic(path: Path, data: bytes | Iterable[bytes], *, durable: bool = True) -> None:
+    """Put bytes at a path so that every reader sees the old file or the new one, never a part.
+
+    What is large comes in pieces.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -153,7 +156,7 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
         raise _unwritable(path, error) from error
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            file.writelines([data] if isinstance(data, bytes) else data)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import json
 import os
 import re
@@ -55,6 +56,9 @@ LARGEST_SIZE = 2**63
 
 PIECE_NBYTES = 1 << 20
 """Bytes of an index that are read at a time."""
+
+PIECE_ENTRIES = 2_000
+"""Entries of an index that are written at a time."""
 
 WORTH_KEEPING_NBYTES = 1_000_000
 """Size of an index, of some five thousand files, from which on reading it anew takes longer than
@@ -121,11 +125,23 @@ def write_index_file(source: Source, root: Path, index: DatasetIndex) -> None:
     So a refresh that finds nothing new works in a read-only folder too, and what was made from
     the index stays younger than it.
     """
-    path, data = root / source.index_name, source.format_index(index)
-    with contextlib.suppress(OSError):
-        if path.read_bytes() == data:
-            return
-    write_atomic(path, data)
+    path = root / source.index_name
+    form = getattr(source, "index_format", None)
+
+    def pieces() -> Iterable[bytes]:
+        return form.pieces(index) if isinstance(form, JsonFormat) else [source.format_index(index)]
+
+    if not _has_content(path, pieces()):
+        write_atomic(path, pieces())
+
+
+def _has_content(path: Path, pieces: Iterable[bytes]) -> bool:
+    """Say whether a file holds some bytes and no others."""
+    try:
+        with path.open("rb") as file:
+            return all(file.read(len(piece)) == piece for piece in pieces) and not file.read(1)
+    except OSError:
+        return False
 
 
 def make_index(entries: Iterable[FileEntry], origin: str) -> DatasetIndex:
@@ -160,9 +176,8 @@ class JsonFormat:
         """Read and check an index; the entry of the index itself is left out."""
         if isinstance(data, bytes) and len(data) > PIECE_NBYTES:
             pieces = (data[at : at + PIECE_NBYTES] for at in range(0, len(data), PIECE_NBYTES))
-            listed = list(pieces)
             with contextlib.suppress(DoubtfulRowsError, DatasetIndexError):
-                fill = functools.partial(self.fill, blocks=listed)
+                fill = functools.partial(self.fill, blocks=pieces)
                 return DatasetIndex.of_tables(make_tables(fill, is_large=True))
         return self.parse(parse_json_object(data, origin), origin)
 
@@ -229,9 +244,18 @@ class JsonFormat:
 
     def format(self, index: DatasetIndex) -> bytes:
         """Write an index as UTF-8 JSON with sorted keys, an indent of two and a final newline."""
-        document = self.describe(index)
-        text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False)
-        return f"{text}\n".encode()
+        return b"".join(self.pieces(index))
+
+    def pieces(self, index: DatasetIndex) -> Iterator[bytes]:
+        """Give what `format` writes, piece by piece."""
+        entries = iter(index.values())
+        before = ""
+        while some := list(itertools.islice(entries, PIECE_ENTRIES)):
+            document = {entry.relpath: self._format_entry(entry) for entry in some}
+            text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False)
+            yield (before + text[1:-2] if before else text[:-2]).encode()
+            before = ","
+        yield b"\n}\n" if before else b"{}\n"
 
     def _parse_entry(self, relpath: str, record: object, origin: str) -> FileEntry:
         """Read one entry, and refuse what is not of the schema."""
