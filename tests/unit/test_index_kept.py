@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import sqlite3
@@ -20,6 +21,7 @@ import pytest
 from confusius_datasets._index import Checksum, DatasetIndex, FileEntry
 from confusius_datasets._sources import OSFSource, read_index_file, records, write_index_file
 from confusius_datasets.errors import DatasetIndexError
+from killing import count_calls, measure_s, run_for, run_to_call
 
 SOURCE = OSFSource("43skw", "x")
 
@@ -305,6 +307,34 @@ def test_processes_that_read_and_replace_at_once_all_get_the_answer(root: Path) 
 
     assert (killed, errors) == ({None}, "")
     assert read_index_file(SOURCE, root) == make_index(50, run=2)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("by", ["calls", "time"])
+def test_process_killed_at_any_instant_leaves_right_answers(root: Path, by: str, seed: int) -> None:
+    """Whatever others left half written, the next one gets what the index file says."""
+    chance, n_killed = random.Random(seed), 0
+    both = make_index(400), make_index(400, run=2)
+
+    def replace(number: int) -> None:
+        write_index_file(SOURCE, root, both[number % 2])
+        assert len(list(read_index_file(SOURCE, root))) == 400
+
+    n_calls, seconds = count_calls(lambda: replace(0)), measure_s(lambda: replace(1))
+
+    for number in range(30):
+        # Both stay lower than what a whole turn takes, so that all are killed on their way.
+        if by == "calls":
+            n_killed += run_to_call(lambda: replace(number), chance.randrange(1, n_calls))  # noqa: B023
+        else:
+            n_killed += run_for(lambda: replace(number), chance.uniform(0, seconds))  # noqa: B023
+        if chance.random() < 0.5:  # or more is left behind
+            said = SOURCE.read_index((root / "dataset_index.json").read_bytes(), "x")
+            assert said in both
+            assert read_index_file(SOURCE, root) == said
+    assert n_killed > 20 or by == "time"
 
 
 def test_leftovers_of_a_killed_process_are_removed(root: Path) -> None:

@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import pickle
+import random
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import pytest
 from confusius_datasets import Query, open_dataset
 from confusius_datasets._index import DatasetIndex, FileEntry
 from confusius_datasets._layout import files, open_layout
+from killing import count_calls, measure_s, run_for, run_to_call
 from trees import inheritance_files, write_tree
 
 INDEXED = ["dataset_description.json", "sub-01/fusi/sub-01_task-rest_pwd.nii.gz"]
@@ -246,6 +248,33 @@ def test_processes_that_open_and_replace_at_once_all_get_the_answer(root: Path) 
     for worker in workers:
         _, errors = worker.communicate(timeout=100)
         assert worker.returncode == 0, errors
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.parametrize("by", ["calls", "time"])
+def test_process_killed_at_any_instant_leaves_right_answers(root: Path, by: str) -> None:
+    """Whatever others left half written, a layout has the files that are on disk."""
+    chance, n_killed = random.Random(0), 0
+
+    def add_and_open(number: int) -> None:
+        folder = root / f"sub-x{number}"
+        folder.mkdir()
+        (folder / f"sub-x{number}_pwd.nii.gz").touch()
+        subjects(root, INDEX)
+
+    n_calls = count_calls(lambda: add_and_open(0))
+    seconds = measure_s(lambda: add_and_open(1))
+
+    for number in range(2, 27):
+        if by == "calls":
+            n_killed += run_to_call(lambda: add_and_open(number), chance.randrange(1, n_calls))  # noqa: B023
+        else:
+            n_killed += run_for(lambda: add_and_open(number), chance.uniform(0, seconds))  # noqa: B023
+        if chance.random() < 0.5:  # or more is left behind
+            here = {path.name[4:] for path in root.glob("sub-*") if any(path.rglob("*.*"))}
+            assert set(subjects(root, INDEX)) == here
+    assert n_killed > 15 or by == "time"
 
 
 def test_dataset_of_local_files_pickles(root: Path) -> None:
