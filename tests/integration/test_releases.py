@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pickle
 import urllib.parse
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from confusius_datasets import (
 )
 from confusius_datasets.errors import ArgumentError, OfflineError, SourceError
 from confusius_datasets.testing import LocalOSF, LocalS3
+from downloads import heeding_permissions
 from releases import released
 from replicas import NUNEZ_PATHS, huang_template_image, replica_files
 
@@ -106,8 +108,8 @@ def test_latest_is_the_selected_release_until_a_refresh(s3: LocalS3, data_dir: P
     assert asked(s3).count("last_versions.conf") == 2
 
 
-def test_release_that_confusius_has_downloaded_is_used(s3: LocalS3, data_dir: Path) -> None:
-    """Its index beside the version's folder is enough, with no byte again."""
+def download_as_confusius(data_dir: Path) -> Path:
+    """Put a release where ConfUSIus 0.8 puts it, with its index beside it; return its folder."""
     root = data_dir / FOLDER / "1.0.0"
     for relpath, data in FILES.items():
         (root / relpath).parent.mkdir(parents=True, exist_ok=True)
@@ -120,8 +122,14 @@ def test_release_that_confusius_has_downloaded_is_used(s3: LocalS3, data_dir: Pa
         }
         for relpath, data in FILES.items()
     }
-    written = json.dumps(index, indent=2) + "\n"
-    (data_dir / FOLDER / "s3_index.json").write_text(written)
+    (data_dir / FOLDER / "s3_index.json").write_text(json.dumps(index, indent=2) + "\n")
+    return root
+
+
+def test_release_that_confusius_has_downloaded_is_used(s3: LocalS3, data_dir: Path) -> None:
+    """Its index beside the version's folder is enough, with no byte again."""
+    root = download_as_confusius(data_dir)
+    written = (data_dir / FOLDER / "s3_index.json").read_text()
 
     for version in ("latest", "1.0.0"):
         dataset = fetch_nunez_elizalde_2022(version=version, **PART)
@@ -130,6 +138,43 @@ def test_release_that_confusius_has_downloaded_is_used(s3: LocalS3, data_dir: Pa
 
     assert s3.requests == []
     assert (data_dir / FOLDER / "s3_index.json").read_text() == written
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_release_of_confusius_on_a_read_only_disk_is_used_as_it_is(
+    s3: LocalS3, data_dir: Path
+) -> None:
+    """No byte comes, and none is written: the index beside the folder is read where it is."""
+    root = download_as_confusius(data_dir)
+    folders = [data_dir, *(path for path in data_dir.rglob("*") if path.is_dir())]
+    before = sorted(data_dir.rglob("*"))
+    for folder in folders:
+        folder.chmod(0o555)
+
+    with heeding_permissions():
+        for version in ("latest", "1.0.0"):
+            dataset = fetch_nunez_elizalde_2022(version=version, **PART)
+            assert (dataset.root, dataset.version) == (root, "1.0.0")
+        copy = pickle.loads(pickle.dumps(dataset))  # noqa: S301 - our own bytes
+        assert copy.load(subject="CR017", session="20191113", datatype="susi").ndim == 3
+        assert set(dataset.verify().status) == {"ok"}
+        assert open_dataset("nunez-elizalde-2022@1.0.0") == dataset
+
+    assert s3.requests == []
+    for folder in folders:
+        folder.chmod(0o755)
+    assert sorted(data_dir.rglob("*")) == before
+
+
+def test_index_of_another_release_beside_a_folder_is_not_taken(s3: LocalS3, data_dir: Path) -> None:
+    """Of a release that ConfUSIus has not selected, the manifest is asked for."""
+    download_as_confusius(data_dir)
+    s3.add_release(FOLDER, "1.1.0", FILES | {"NEWS": b"more"})
+
+    dataset = fetch_nunez_elizalde_2022(version="1.1.0", download=False, progress=False)
+
+    assert "NEWS" in dataset.index
+    assert asked(s3)[0] == "manifest.json"
 
 
 def test_tree_of_osf_leaves_releases_out(s3: LocalS3, osf: LocalOSF, data_dir: Path) -> None:

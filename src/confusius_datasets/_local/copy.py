@@ -13,7 +13,13 @@ from confusius_datasets._cache import PerProcess, hidden_folder, is_here, is_off
 from confusius_datasets._index import DatasetIndex, FileEntry, LocalVersion, lock_index
 from confusius_datasets._local.snapshot import FOLDERS_KEPT, Snapshot, Stamp
 from confusius_datasets._paths import INDEX_NAMES, Walk, resolve_below, walk_folder
-from confusius_datasets._sources import FromTo, get_client, read_index_file, write_index_file
+from confusius_datasets._sources import (
+    FromTo,
+    find_index_file,
+    get_client,
+    read_index_file,
+    write_index_file,
+)
 from confusius_datasets._text import count_files, list_some, warn_user
 from confusius_datasets.errors import CacheError, DatasetIndexError, MissingFileError, OfflineError
 
@@ -64,7 +70,7 @@ class LocalCopy:
         return self.snapshot.index
 
     def _index_path(self, source: Source) -> Path:
-        return self.root / source.index_name
+        return find_index_file(source, self.root)
 
     def _stamp(self) -> Stamp:
         """Tell one version of the index file from another; each is a new file, renamed."""

@@ -19,7 +19,11 @@ from confusius_datasets._sources.openneuro import OpenNeuroSource
 from confusius_datasets._sources.osf import OSFSource
 from confusius_datasets._sources.protocol import ByteStream, Source
 from confusius_datasets._sources.ranges import WHOLE, ByteRange, From, FromTo, Last
-from confusius_datasets._sources.records import read_index_file, write_index_file
+from confusius_datasets._sources.records import (
+    find_index_file,
+    read_index_file,
+    write_index_file,
+)
 from confusius_datasets._sources.retry import RetryPolicy, retry
 from confusius_datasets._sources.s3 import S3Source
 from confusius_datasets._sources.sample import SampleSource
@@ -47,6 +51,7 @@ __all__ = [
     "SourceCall",
     "ZenodoSource",
     "begin_call",
+    "find_index_file",
     "get_client",
     "is_address",
     "list_forms",

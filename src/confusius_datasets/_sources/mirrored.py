@@ -71,6 +71,12 @@ class MirroredSource:
         """Those of the first host."""
         return _variables(self.first)
 
+    def find_index_beside(self, root: Path) -> Path | None:
+        """Return the index beside a root, if the first host has such."""
+        find = getattr(self.first, "find_index_beside", None)
+        found: Path | None = find(root) if find else None
+        return found
+
     def list_files(self, client: HttpClient) -> DatasetIndex:
         """List the files of the first host."""
         return self.first.list_files(client)

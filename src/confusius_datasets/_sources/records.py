@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from confusius_datasets._cache import write_atomic
+from confusius_datasets._cache import is_here, write_atomic
 from confusius_datasets._index import (
     INDEX_NAME,
     Checksum,
@@ -42,6 +42,7 @@ from confusius_datasets.errors import DatasetIndexError, DoubtfulRowsError, Unsa
 __all__ = [
     "DIGEST_LENGTHS",
     "JsonFormat",
+    "find_index_file",
     "make_index",
     "parse_json_object",
     "read_index_file",
@@ -67,12 +68,23 @@ opening what was made of it."""
 Record = Mapping[str, object]
 
 
+def find_index_file(source: Source, root: Path) -> Path:
+    """Return where the index in a root is, or would be.
+
+    That of a release may lie beside its folder, where ConfUSIus has put it.
+    """
+    path = root / source.index_name
+    find_beside = getattr(source, "find_index_beside", None)
+    beside: Path | None = find_beside(root) if find_beside and not is_here(path) else None
+    return beside or path
+
+
 def read_index_file(source: Source, root: Path) -> DatasetIndex:
     """Read the index in a root, or raise `FileNotFoundError`.
 
     A large one is read once: what was made of it is kept, and used while the file is the same.
     """
-    path = root / source.index_name
+    path = find_index_file(source, root)
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
         kept = KeptTables(root, "index")

@@ -12,6 +12,7 @@ import re
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from confusius_datasets._index import DatasetIndex, FileEntry
@@ -41,9 +42,13 @@ S3_INDEX_NAME = "s3_index.json"
 
 LARGEST_CATALOGUE_NBYTES = 1 << 20
 
+HEAD_NBYTES = 1 << 16
+"""Bytes of an index that have its first entry in them."""
+
 S3_FORMAT = JsonFormat(host="s3", locator_key="version")
 
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_FIRST_URL = re.compile(r'\s*\{\s*"(?:[^"\\]|\\.)*"\s*:\s*\{[^{}]*?"url"\s*:\s*"([^"]*)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,23 @@ class S3Source:
     def index_name(self) -> str:
         """Name of its index file: a release has its own, hidden; the one beside it is shared."""
         return f"{HIDDEN_FOLDER}/{S3_INDEX_NAME}" if self.version else S3_INDEX_NAME
+
+    def find_index_beside(self, root: Path) -> Path | None:
+        """Return the index beside the folder of a release, if it is the one of that release.
+
+        A folder that cannot be written to has no index of its own.
+        """
+        path = root.parent / S3_INDEX_NAME
+        try:
+            with path.open("rb") as file:
+                head = file.read(HEAD_NBYTES).decode(errors="replace")
+        except OSError:
+            return None
+        # All its addresses are of one release, so that the first one tells it.
+        match = _FIRST_URL.match(head)
+        if self.version is None or match is None:
+            return None
+        return path if f"/{self._prefix(self.version)}/" in match[1] else None
 
     def list_files(self, client: HttpClient) -> DatasetIndex:
         """Get the manifest of the release; without a version, of the newest one."""
