@@ -21,9 +21,9 @@ from confusius_datasets.testing import Fault, LocalDataverse, LocalOSF
 
 
 def test_list_prints_the_table(capsys: pytest.CaptureFixture[str]) -> None:
-    """`list` is the table of datasets."""
+    """`list` is the table of datasets, by the names that every other command takes."""
     assert main(["list"]) == 0
-    assert "fetch_nunez_elizalde_2022" in capsys.readouterr().out
+    assert "│ nunez-elizalde-2022 " in capsys.readouterr().out
 
 
 def test_fetch_downloads_what_filters_select(
@@ -152,10 +152,10 @@ def test_list_tells_part_from_whole(data_dir: Path, capsys: pytest.CaptureFixtur
     run("fetch sample --quiet", capsys)
     whole = run("list", capsys)
 
-    assert re.search(r"│ fetch_sample +│ 24\.08 MB │ +50 % │", table)
-    assert re.search(r"│ fetch_khallaf_2026 +│ 19\.49 GB │ +- │", table)
+    assert re.search(r"│ sample +│ 24\.08 MB │ +50 % │", table)
+    assert re.search(r"│ khallaf-2026 +│ 19\.49 GB │ +- │", table)
     assert 0 < part["sample"]["nbytes_on_disk"] < part["sample"]["nbytes"]
-    assert re.search(r"│ fetch_sample .*│ +100 % │", whole)
+    assert re.search(r"│ sample .*│ +100 % │", whole)
 
 
 def test_dry_run_gets_the_index_and_says_what_would_come(

@@ -64,12 +64,12 @@ def list_all(options: argparse.Namespace) -> int:
     if options.json:
         return _print_json(rows)
     table = Table(title="Available Datasets")
-    table.add_column("Fetch function", overflow="fold")
+    table.add_column("Name", overflow="fold")  # what every other command takes
     table.add_column("Size", justify="right", no_wrap=True)
     table.add_column("On disk", justify="right", no_wrap=True)
     for row in rows:
         size = format_nbytes(row["nbytes"]) if row["nbytes"] else "?"
-        table.add_row(row["fetcher"] or row["name"], size, _word_share(row))
+        table.add_row(row["name"], size, _word_share(row))
     Console().print(table)
     return 0
 
