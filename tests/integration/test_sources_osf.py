@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from confusius_datasets._download import plan_download, run_plan
+from confusius_datasets._download import BytesReceived, plan_download, run_plan
 from confusius_datasets._index import Checksum
 from confusius_datasets._sources import HttpClient, OSFSource, get_client
 from confusius_datasets._sources.http import Credentials
@@ -202,6 +202,46 @@ def test_name_of_the_object_is_the_check_where_the_index_has_no_hash(
 
     assert (tmp_path / "y.nii").read_bytes() == data[::-1]
     assert not (tmp_path / "x.nii").exists()
+
+
+@pytest.mark.parametrize("keeps_versions", [True, False])
+@pytest.mark.parametrize("expires", [True, False])
+@pytest.mark.parametrize("etags", [True, False])
+def test_file_that_is_replaced_midway_is_one_version_or_the_other(
+    osf: LocalOSF, tmp_path: Path, *, keeps_versions: bool, expires: bool, etags: bool
+) -> None:
+    """Without a hash in the index, what is put together hashes to the name of one object.
+
+    The store may still give the old object under the old address, or forget it; and a new address
+    names the new one.
+    """
+    old, new = bytes(range(256)) * 1000, bytes(range(255, -1, -1)) * 1000
+    osf.keeps_versions, osf.etags = keeps_versions, etags
+    osf.add_dataset(PROJECT, FOLDER, {"x.nii": old}, md5=False)
+    source = OSFSource(PROJECT, FOLDER)
+    index = source.list_files(get_client())
+    osf.fail("x.nii", Fault("drop", after=100_000))
+    replaced = False
+
+    def replace_once(event: object) -> None:
+        nonlocal replaced
+        if isinstance(event, BytesReceived) and not replaced:
+            replaced = True
+            osf.replace(PROJECT, FOLDER, "x.nii", new)
+            if expires:
+                osf.expire_signatures()
+
+    run_plan(
+        plan_download(index.values(), tmp_path),
+        source,
+        get_client(),
+        settings=FAST,
+        on_event=replace_once,
+    )
+
+    # Bytes are old only where the address of the old object was still good for the rest of it.
+    expected = old if keeps_versions and not expires else new
+    assert (tmp_path / "x.nii").read_bytes() == expected
 
 
 @pytest.mark.parametrize(
