@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from confusius_datasets import fetch_dataset, fetch_nunez_elizalde_2022, fetch_sample, open_dataset
+from confusius_datasets._spec import spec_at
 from confusius_datasets.errors import (
     ArgumentError,
     CacheError,
@@ -245,6 +246,9 @@ def test_folder_of_ones_own_has_no_remote_side(tmp_path: Path) -> None:
         ("osf:", ArgumentError, "expected osf:PROJECT"),
         ("https://lab.example/data/", ArgumentError, "expected https://HOST/FOLDER/FILE"),
         ("https://me:secret@lab.example/manifest.json", ArgumentError, "without a password"),
+        ("https://lab.example:port/manifest.json", ArgumentError, "expected https://HOST"),
+        ("dataverse:lab.example/doi:10.1/x@../../y", ArgumentError, "expected dataverse:HOST"),
+        ("openneuro:ds000246@1/2", ArgumentError, "expected .*'1.0.1'"),
         ("nunez-elizalde-2002", UnknownDatasetError, "Did you mean 'nunez-elizalde-2022'"),
         ("no/such/folder", UnknownDatasetError, "There is no folder .*an address is osf:PROJECT"),
     ],
@@ -257,6 +261,35 @@ def test_wrong_address_is_an_error_that_shows_the_forms(
         with pytest.raises(error, match=message):
             function(where)
     assert not data_dir.exists()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "dataverse:lab.example/doi:10.1/x@:draft",
+        'osf:ab3de/a/../b?c*"<>|:d. ',
+        "openneuro:ds000246@..",
+        f"https://lab.example/{'ü' * 300}/manifest.json",
+        f"https://lab.example/{'x' * 300}/manifest.json",
+        f"https://lab.example/{'x' * 301}/manifest.json",
+    ],
+)
+def test_folder_of_an_address_can_be_had_on_every_system(address: str) -> None:
+    """One folder below that of the scheme, whose name Windows takes too."""
+    scheme, name = spec_at(address).folder.split("/")
+
+    assert scheme == address.partition(":")[0]
+    assert not set(name) & set('<>:"/\\|?*')
+    assert name == name.strip(". ") and len(name.encode()) <= 255
+
+
+def test_long_addresses_that_begin_alike_have_folders_of_their_own() -> None:
+    """What is cut off is told apart by a hash."""
+    folders = {
+        spec_at(f"https://lab.example/{'x' * 300}/{end}/manifest.json").folder for end in "ab"
+    }
+
+    assert len(folders) == 2
 
 
 def test_address_without_versions_refuses_one(web: LocalWeb) -> None:

@@ -5,6 +5,7 @@ The schemes themselves stand beside their sources; here is their list.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 
@@ -30,8 +31,8 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(.*)", re.DOTALL)
 
 _UNFIT = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')
 
-LONGEST_FOLDER = 200
-"""Characters of a folder's name, with room for what file systems add."""
+LONGEST_NAME_NBYTES = 200
+"""Bytes of a folder's name, of the 255 that file systems have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +75,19 @@ def parse_address(text: str, version: str | None = None) -> Address:
         hint = f" ({error})" if str(error) else ""
         raise ArgumentError(f"{text!r} is not an address{hint}: expected {scheme.form}.") from None
     suffix = f"@{version}" if version else ""
-    name = _UNFIT.sub("_", identifier).strip("._ ")[:LONGEST_FOLDER]
-    return Address(
-        f"{scheme.name}:{identifier}{suffix}", source, f"{scheme.name}/{name}{suffix}", version
-    )
+    folder = f"{scheme.name}/{_name_folder(identifier + suffix)}"
+    return Address(f"{scheme.name}:{identifier}{suffix}", source, folder, version)
+
+
+def _name_folder(identifier: str) -> str:
+    """Make the name of a folder that every system can have out of an identifier."""
+    name = _UNFIT.sub("_", identifier).strip("._ ")
+    if len(name.encode()) <= LONGEST_NAME_NBYTES:
+        return name
+    # Two long ones that begin alike must not meet in one folder.
+    digest = hashlib.sha1(identifier.encode(), usedforsecurity=False).hexdigest()[:12]
+    kept = name.encode()[: LONGEST_NAME_NBYTES - len(digest) - 1].decode(errors="ignore")
+    return f"{kept}_{digest}"
 
 
 def list_forms() -> str:

@@ -154,11 +154,13 @@ def _describe(record: Any, url: str) -> FileEntry:
 
 _ADDRESS = re.compile(r"([A-Za-z0-9.-]+)/((?:doi|hdl):[^/]+(?:/[^/]+)+?)(?:/([^/]+\.zip))?")
 
+_VERSION = re.compile(r"\d+(?:\.\d+)?|:(?:draft|latest|latest-published)")
+
 
 def _read_address(rest: str, version: str | None) -> tuple[str, Source]:
     """Read the address of a dataset on an installation, or of an archive in it."""
     match = _ADDRESS.fullmatch(rest)
-    if match is None:
+    if match is None or not _VERSION.fullmatch(version or "1.0"):
         raise ValueError
     server, pid, archive = match.groups()
     source = DataverseSource(f"https://{server.lower()}", pid, version or ":latest-published")

@@ -78,7 +78,8 @@ def quote_relpath(relpath: str) -> str:
 def _read_address(name: str, rest: str, version: str | None) -> tuple[str, Source]:
     """Read the address of a list, or of an archive."""
     parts = urllib.parse.urlsplit(f"{name}:{rest}")
-    if parts.username is not None or not parts.hostname:
+    # A port that is none is an error of `urlsplit`, once it is asked for.
+    if parts.username is not None or not parts.hostname or parts.port == 0:
         raise ValueError("a server's name, without a password, is needed")
     source = ManifestSource(f"{name}:{rest}")
     file = urllib.parse.unquote(parts.path.rpartition("/")[2])
