@@ -252,7 +252,7 @@ def _remember_origin(spec: DatasetSpec, root: Path) -> None:
 
 
 def _known_origin(root: Path) -> str | None:
-    """Return what a root remembers, if that can be believed."""
+    """Return what a root remembers, if that can be read."""
     try:
         return read_origin(root)
     except CacheError:

@@ -28,7 +28,7 @@ from confusius_datasets._catalog import (
 from confusius_datasets._dataset import BIDSDataset
 from confusius_datasets._fetch import Labels, check_labels, fetch, fetcher, plan
 from confusius_datasets._index import FileEntry
-from confusius_datasets._local import LocalCopy, read_origin
+from confusius_datasets._local import LocalCopy, recall_origin
 from confusius_datasets._paths import HIDDEN_FOLDER, INDEX_NAMES, absolute_path, check_relpath
 from confusius_datasets._selection import labels_of
 from confusius_datasets._spec import DatasetSpec, is_address, list_forms, spec_at
@@ -398,7 +398,7 @@ def locate(where: str | os.PathLike[str], *, version: str | None = None) -> Plac
     root = absolute_path(where)
     if version is not None:
         raise ArgumentError(f"{root} is a folder, and has the version it has. Leave version out.")
-    origin = read_origin(root)
+    origin = recall_origin(root)
     return Place(None if origin is None else _recall(root, origin), root)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -78,23 +79,40 @@ def test_folder_remembers_its_address(web: LocalWeb, monkeypatch: pytest.MonkeyP
     assert len(web.requests) == seen + 1
 
 
+def pretend_another_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process be another user's than the one who wrote what is on disk."""
+    other = os.geteuid() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: other)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="users of POSIX")
 def test_address_that_another_user_wrote_is_an_error_that_names_it(
     web: LocalWeb, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who may write into a shared folder does not choose from where others download."""
-    root = open_dataset(address_of(web), progress=False).root
-    origin = root / ".confusius" / "origin"
-    origin.write_text("https://evil.example/manifest.json")
-    fstat = os.fstat
+    address = address_of(web)
+    dataset = open_dataset(address, progress=False)
+    pretend_another_user(monkeypatch)
 
-    def fstat_of_another(descriptor: int) -> os.stat_result:
-        status = list(fstat(descriptor))
-        status[4] += 1
-        return os.stat_result(status)
+    with pytest.raises(CacheError, match=rf"'{re.escape(address)}', but another user wrote it"):
+        open_dataset(dataset.root)
+    assert open_dataset(address, progress=False) == dataset
 
-    monkeypatch.setattr(os, "fstat", fstat_of_another)
-    with pytest.raises(CacheError, match=r"'https://evil\.example/manifest\.json'.*another user"):
-        open_dataset(root)
+    # Nor is it another dataset's folder only because somebody else made it.
+    (dataset.root / ".confusius" / "origin").write_text("osf:ab3de")
+    with pytest.raises(CacheError, match="holds osf:ab3de"):
+        open_dataset(address, progress=False)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="users of POSIX")
+def test_name_that_another_user_wrote_is_the_dataset_of_that_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A lab's shared folder of a public dataset is opened by its path."""
+    dataset = fetch_sample(subjects="mouse1", tasks="rest", progress=False)
+    pretend_another_user(monkeypatch)
+
+    assert open_dataset(dataset.root) == dataset
 
 
 def test_folder_of_another_dataset_is_not_written_into(web: LocalWeb) -> None:

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from confusius_datasets._local.copy import LocalCopy
-from confusius_datasets._local.origin import read_origin, write_origin
+from confusius_datasets._local.origin import read_origin, recall_origin, write_origin
 from confusius_datasets._local.releases import (
     select_release,
     selected_version,
@@ -20,6 +20,7 @@ __all__ = [
     "LocalCopy",
     "Snapshot",
     "read_origin",
+    "recall_origin",
     "select_release",
     "selected_version",
     "take_over_release",

@@ -7,9 +7,10 @@ import os
 from pathlib import Path
 
 from confusius_datasets._cache import hidden_folder, write_atomic
+from confusius_datasets._sources import is_address
 from confusius_datasets.errors import CacheError
 
-__all__ = ["read_origin", "write_origin"]
+__all__ = ["read_origin", "recall_origin", "write_origin"]
 
 ORIGIN_NAME = "origin"
 """File in the hidden folder that holds the name or the address, and nothing else."""
@@ -18,25 +19,37 @@ LONGEST_ORIGIN = 4096
 
 
 def read_origin(root: Path) -> str | None:
-    """Return what a root remembers; what another user wrote there is an error that names it."""
+    """Return what a root remembers, whoever wrote it there."""
+    return _read(hidden_folder(root) / ORIGIN_NAME)[0]
+
+
+def recall_origin(root: Path) -> str | None:
+    """Return what a root remembers; an address of another user's is an error that names it."""
     path = hidden_folder(root) / ORIGIN_NAME
+    text, writer = _read(path)
+    # A name leads to a dataset that this machine knows anyway. But whoever may write into a shared
+    # folder must not choose from which address others download.
+    if text is None or not is_address(text) or not hasattr(os, "geteuid"):
+        return text
+    if writer != os.geteuid():
+        raise CacheError(
+            f"{path} says that the dataset is {text!r}, but another user wrote it there. If that "
+            "is right, open the dataset by that address instead of the folder; if not, delete the "
+            "file."
+        )
+    return text
+
+
+def _read(path: Path) -> tuple[str | None, int]:
+    """Read what was written, and whose file it is."""
     try:
         with path.open("rb") as file:
             writer = os.fstat(file.fileno()).st_uid
-            text = file.read(LONGEST_ORIGIN).decode().strip()
-        owner = root.stat().st_uid
+            return file.read(LONGEST_ORIGIN).decode().strip() or None, writer
     except FileNotFoundError:
-        return None
+        return None, 0
     except (OSError, UnicodeDecodeError) as error:
         raise CacheError(f"{path} cannot be read: {error}. Delete it, and fetch again.") from error
-    # Whoever may write into a shared folder must not choose from where others download.
-    if hasattr(os, "geteuid") and writer not in (os.geteuid(), owner):
-        raise CacheError(
-            f"{path} says that the dataset is {text!r}, but another user wrote it there. If that "
-            "is right, open the dataset by that name or address instead of the folder; if not, "
-            "delete the file."
-        )
-    return text or None
 
 
 def write_origin(root: Path, text: str) -> None:
