@@ -291,7 +291,7 @@ def test_directory_larger_than_any_is_not_read(
     web: LocalWeb, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Memory does not grow with what a directory claims."""
-    monkeypatch.setattr("confusius_datasets._sources.archive.LARGEST_DIRECTORY_NBYTES", 100_000)
+    monkeypatch.setattr("confusius_datasets._sources.zip_bytes.LARGEST_DIRECTORY_NBYTES", 100_000)
     members = [ZipMember(f"p/{n:06d}", b"") for n in range(4000)]
 
     with pytest.raises(SourceError, match="larger than any can be"):
