@@ -46,7 +46,16 @@ if TYPE_CHECKING:
 
     from confusius_datasets._progress import ProgressOption
 
-__all__ = ["Labels", "check_labels", "fetch", "fetch_template", "fetcher", "number_labels", "plan"]
+__all__ = [
+    "Labels",
+    "check_labels",
+    "fetch",
+    "fetch_template",
+    "fetcher",
+    "number_labels",
+    "plan",
+    "root_of",
+]
 
 Labels = str | Iterable[str] | None
 """What a filter takes: a label, several, or `None` for all."""
@@ -205,7 +214,7 @@ def _find_release(
 ) -> DatasetSpec:
     """Return the release that is asked for; the latest is the selected one until a refresh."""
     if version == LATEST and spec.releases is not None:
-        folder = cache_folder(data_dir) / spec.folder
+        folder = root_of(spec, cache_folder(data_dir))
         known = None if refresh else selected_version(spec.releases, folder)
         version = known or spec.find_newest_version()
     return spec.at_release(version)
@@ -227,12 +236,20 @@ def check_labels(dataset: BIDSDataset, given: Mapping[str, Labels]) -> None:
     select(index, filters, name=dataset.name)
 
 
+def root_of(spec: DatasetSpec, folder: Path) -> Path:
+    """Return the root of a dataset below a folder; one of an earlier name is found."""
+    roots = [folder / name for name in (spec.folder, *spec.earlier_folders)]
+    if len(roots) == 1:
+        return roots[0]
+    return next((root for root in roots if is_here(root / spec.source.index_name)), roots[0])
+
+
 def _local_copy(
     spec: DatasetSpec, data_dir: str | os.PathLike[str] | None, root: Path | None = None
 ) -> LocalCopy:
     """Return the local copy of a dataset, which may be empty, without touching the disk."""
-    folder = cache_folder(data_dir) / spec.folder if root is None else root
-    return LocalCopy(folder, spec.source, name=spec.name)
+    root = root or root_of(spec, cache_folder(data_dir))
+    return LocalCopy(root, spec.source, name=spec.name)
 
 
 def _check_origin(spec: DatasetSpec, root: Path) -> None:

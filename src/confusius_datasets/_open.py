@@ -26,7 +26,7 @@ from confusius_datasets._catalog import (
     TEMPLATE_PEPE_MARIANI_2026,
 )
 from confusius_datasets._dataset import BIDSDataset
-from confusius_datasets._fetch import Labels, check_labels, fetch, fetcher, plan
+from confusius_datasets._fetch import Labels, check_labels, fetch, fetcher, plan, root_of
 from confusius_datasets._index import FileEntry
 from confusius_datasets._local import LocalCopy, recall_origin
 from confusius_datasets._paths import HIDDEN_FOLDER, INDEX_NAMES, absolute_path, check_relpath
@@ -163,7 +163,8 @@ def _check_spec(spec: object, others: Mapping[str, DatasetSpec]) -> None:
     except UnsafePathError as error:
         raise ArgumentError(f"the folder of {spec.name} cannot be used: {error}.") from error
     for other in others.values():
-        if spec.name == other.name or spec.folder.casefold() == other.folder.casefold():
+        taken = {name.casefold() for name in (other.folder, *other.earlier_folders)}
+        if spec.name == other.name or spec.folder.casefold() in taken:
             raise ArgumentError(
                 f"the name {spec.name!r} and the folder {spec.folder!r} cannot be used: there is "
                 f"{other.name!r} already, in {other.folder!r}."
@@ -366,7 +367,7 @@ def known_labels(
         spec, root, version = locate(where)
         if spec is None or version is not None:
             return []
-        local = LocalCopy(root or cache_folder(data_dir) / spec.folder, spec.source)
+        local = LocalCopy(root or root_of(spec, cache_folder(data_dir)), spec.source)
         found = labels_of(local.index, filter_name, naming=spec.naming)
     except (ConfusiusDatasetsError, OSError):
         found = set()
@@ -466,7 +467,7 @@ def list_datasets(data_dir: str | os.PathLike[str] | None = None) -> None:
     for spec in DATASETS.values():
         if spec is SAMPLE:  # made by the package itself: nothing to choose from a table for
             continue
-        mark = marks[0] if _is_on_disk(spec, folder / spec.folder) else marks[1]
+        mark = marks[0] if _is_on_disk(spec, root_of(spec, folder)) else marks[1]
         call = spec.fetcher or f"fetch_dataset({spec.name!r})"
         table.add_row(call, format_nbytes(spec.nbytes) if spec.nbytes else "?", mark)
     console.print(table)

@@ -77,6 +77,8 @@ class DatasetSpec:
         Given a path below the root, which of the root's datasets the file belongs to; `None` for
         what every filter lets through. If not provided, `rawdata` or the folder in `derivatives/`
         or `sourcedata/`.
+    earlier_folders : tuple of str, default: none
+        What its root folder was called before. One that is there and has an index is used.
 
     Examples
     --------
@@ -105,6 +107,7 @@ class DatasetSpec:
     filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     keep: Callable[[str, Filters], bool] | None = None
     naming: Naming = dataset_name
+    earlier_folders: tuple[str, ...] = ()
 
     @property
     def origin(self) -> str:
@@ -143,6 +146,7 @@ class DatasetSpec:
             self,
             source=source,
             folder=f"{self.folder}/{version}",
+            earlier_folders=tuple(f"{name}/{version}" for name in self.earlier_folders),
             file=self.file and (self.released_file or self.file),
             version=version,
         )

@@ -46,7 +46,7 @@ def test_option_that_is_repeated_adds(data_dir: Path) -> None:
     words = "fetch sample --subjects mouse1 --subjects mouse2 --tasks rest --quiet"
 
     assert main(words.split()) == 0
-    names = {path.name for path in (data_dir / "sample-bids").glob("sub-*")}
+    names = {path.name for path in (data_dir / "confusius-sample-bids").glob("sub-*")}
     assert names == {"sub-mouse1", "sub-mouse2"}
 
 
@@ -58,7 +58,7 @@ def test_fetch_takes_both_spellings_of_a_name(
     words = ["fetch", name, "--no-download", "--quiet", "--data-dir", str(tmp_path / "x")]
 
     assert main(words) == 0
-    root = tmp_path / "x" / "sample-bids"
+    root = tmp_path / "x" / "confusius-sample-bids"
     assert "README.md" in {path.name for path in root.iterdir()}
     assert capsys.readouterr().out == f"{root}\n"
 
@@ -112,7 +112,7 @@ def run_json(words: str, capsys: pytest.CaptureFixture[str], *, status: int = 0)
 
 def test_session_of_a_day(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Find, look, fetch, check, repair, cite, free: each command does its part."""
-    root = data_dir / "sample-bids"
+    root = data_dir / "confusius-sample-bids"
     image = "sub-mouse1/ses-day1/fusi/sub-mouse1_ses-day1_task-rest_acq-slice01_pwd.nii.gz"
     query = "--subject sub-mouse1 --session day1 --task rest --acquisition slice01 --suffix pwd"
 
@@ -138,7 +138,7 @@ def test_session_of_a_day(data_dir: Path, capsys: pytest.CaptureFixture[str]) ->
     assert re.search(rf"^ +[\d.]+ MB  here  {image}$", long, re.MULTILINE)
     assert f"corrupt: {image}" in bad and "--repair" in bad
     assert mended["counts"].get("corrupt") is None
-    assert [(row["folder"], row["path"]) for row in cache] == [("sample-bids", str(root))]
+    assert [(row["folder"], row["path"]) for row in cache] == [("confusius-sample-bids", str(root))]
     assert gone == "1 file deleted\n"
     assert not (root / image).exists()
 

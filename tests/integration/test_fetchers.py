@@ -112,6 +112,6 @@ def test_names_of_a_dataset_are_its_folders_and_its_short_one() -> None:
     """`name` is what a path says; `dataset_name` is how the dataset is called elsewhere."""
     dataset = fetch_sample(download=False, progress=False)
 
-    assert dataset.name == dataset.root.name == "sample-bids"
+    assert dataset.name == dataset.root.name == "confusius-sample-bids"
     assert dataset.dataset_name == "sample"
-    assert BIDSDataset(dataset.root).dataset_name == "sample-bids"
+    assert BIDSDataset(dataset.root).dataset_name == "confusius-sample-bids"

@@ -69,7 +69,8 @@ def test_registering_again_replaces(share: Path, tmp_path: Path) -> None:
     [
         ("sample", "x", "there is 'sample' already"),
         ("khallaf-2026", "x", "there is 'khallaf-2026' already"),
-        ("mine", "Sample-BIDS", "there is 'sample' already, in 'sample-bids'"),
+        ("mine", "Confusius-Sample-BIDS", "'sample' already, in 'confusius-sample-bids'"),
+        ("mine", "Sample-BIDS", "'sample' already, in 'confusius-sample-bids'"),
         ("Our Lab", "x", "small letters, digits and dashes"),
         ("osf:x", "x", "cannot be the name"),
         ("mine", "../x", "climbs out of the root"),

@@ -67,7 +67,7 @@ def dataset_from(files: dict[str, str], folder: Path) -> BIDSDataset:
 
 def test_dataset_stands_for_the_path_of_its_root(sample: BIDSDataset, data_dir: Path) -> None:
     """As text, in a path, and wherever a path is taken, it is its folder."""
-    root = data_dir / "sample-bids"
+    root = data_dir / "confusius-sample-bids"
 
     assert str(sample) == f"{sample}" == str(root)
     assert sample / "sub-mouse1" == root / "sub-mouse1"

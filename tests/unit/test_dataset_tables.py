@@ -264,8 +264,8 @@ def test_cache_info_lists_what_takes_space(sample: BIDSDataset, data_dir: Path) 
     table = cache_info().set_index("folder")
 
     assert table.loc["other", ["n_files", "nbytes", "hidden_nbytes"]].tolist() == [1, 3, 5]
-    assert table.loc["sample-bids", "path"] == str(sample.root)
-    assert table.loc["sample-bids", "n_files"] == len([*sample.rglob("*.*")]) - len(
+    assert table.loc["confusius-sample-bids", "path"] == str(sample.root)
+    assert table.loc["confusius-sample-bids", "n_files"] == len([*sample.rglob("*.*")]) - len(
         [*sample.rglob(".confusius/**/*.*"), *sample.rglob(".confusius")]
     )
     assert cache_info(data_dir / "nowhere").empty

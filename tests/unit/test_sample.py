@@ -6,16 +6,19 @@ import gzip
 import hashlib
 import io
 import json
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from confusius_datasets import fetch_sample, open_dataset
 from confusius_datasets._catalog import SAMPLE
 from confusius_datasets._index import FileEntry
 from confusius_datasets._sources import FromTo, SampleSource, get_client
 from confusius_datasets.errors import RemoteNotFoundError
+from trees import write_tree
 
 INDEX_MD5 = "7eebc7edaa6e596b3e017d5bdfe73a63"
 
@@ -124,3 +127,27 @@ def test_file_that_does_not_exist_is_named() -> None:
     """Asking for an unknown file is an error, not an empty file."""
     with pytest.raises(RemoteNotFoundError, match=r"no file 'x\.json'"):
         SampleSource().open(FileEntry("x.json"), client=get_client())
+
+
+def test_sample_in_the_folder_of_its_earlier_name_is_used(tmp_path: Path) -> None:
+    """A root that an earlier version filled is found in every way, and no second one is made."""
+    new = fetch_sample(tmp_path, subjects="mouse1", tasks="rest", progress=False).root
+    old = new.rename(tmp_path / "sample-bids")
+
+    found = fetch_sample(tmp_path, subjects="mouse1", progress=False)
+    assert found.root == old
+    assert open_dataset("sample", data_dir=tmp_path, progress=False).root == old
+    assert open_dataset(old, progress=False).dataset_name == "sample"
+    assert not new.exists()
+
+
+def test_sample_leaves_a_folder_of_others_alone(tmp_path: Path) -> None:
+    """What has no index of ours is no earlier root; of two roots, the newer name counts."""
+    other = tmp_path / "sample-bids"
+    write_tree(other, {"README": b"mine", "sub-1/anat/sub-1_T1w.nii.gz": b""})
+
+    root = fetch_sample(tmp_path, download=False, progress=False).root
+    assert root == tmp_path / "confusius-sample-bids"
+    assert sorted(path.name for path in other.iterdir()) == ["README", "sub-1"]
+    (other / "dataset_index.json").write_bytes((root / "dataset_index.json").read_bytes())
+    assert fetch_sample(tmp_path, download=False, progress=False).root == root

@@ -18,7 +18,9 @@ __all__ = ["SAMPLE", "fetch_sample"]
 SAMPLE = DatasetSpec(
     name="sample",
     fetcher="fetch_sample",
-    folder="sample-bids",
+    # Not "sample-…": PyBIDS reads the entity `sample` out of any folder of the path.
+    folder="confusius-sample-bids",
+    earlier_folders=("sample-bids",),
     source=SampleSource(),
     nbytes=24_076_534,
     citation="",

@@ -55,7 +55,7 @@ def list_all(options: argparse.Namespace) -> int:
             "name": name,
             "fetcher": spec.fetcher,
             "nbytes": spec.nbytes or None,
-            "nbytes_on_disk": int(here.get(spec.folder, 0)),
+            "nbytes_on_disk": int(here.reindex([spec.folder, *spec.earlier_folders]).sum()),
             "license": spec.license,
             "url": spec.url,
         }

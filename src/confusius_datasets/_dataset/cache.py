@@ -34,7 +34,7 @@ def cache_info(data_dir: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     --------
     >>> from confusius_datasets import cache_info, fetch_sample
     >>> dataset = fetch_sample(subjects="mouse1", progress=False)
-    >>> "sample-bids" in set(cache_info().folder)
+    >>> "confusius-sample-bids" in set(cache_info().folder)
     True
     """
     import pandas as pd
