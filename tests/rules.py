@@ -15,7 +15,7 @@ from typing import Any
 from bids.layout.models import Config
 from bids.utils import natural_sort
 
-from confusius_datasets._layout.config import fusi_config
+from confusius_datasets._layout.config import pybids_config
 
 NUMBERED = {"run", "echo", "flip", "inv", "chunk", "pose", "split"}
 """Keys whose values are numbers, as the design says."""
@@ -74,7 +74,7 @@ def sidecars_by_rule(relpath: str, folders: Folders, extension: str = ".json") -
     return found
 
 
-RAW = tuple(Config.load(fusi_config()).entities.values())
+RAW = tuple(Config.load(pybids_config()).entities.values())
 DERIVED = (*RAW, *Config.load("derivatives").entities.values())
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import bids.layout
 from bids import BIDSLayout
 
-from confusius_datasets._layout.config import fusi_config
+from confusius_datasets._layout.config import pybids_config
 from confusius_datasets._sources import SampleSource, get_client
 from replicas import CYBIS_PATHS, NUNEZ_PATHS, replica_files
 
@@ -217,7 +217,7 @@ def plain_layout(root: Path) -> BIDSLayout:
         path = folder / "dataset_description.json"
         described = json.loads(path.read_text()) if path.exists() else {}
         derived = folder != root or described.get("DatasetType") == "derivative"
-        return [fusi_config(), "derivatives"] if derived else [fusi_config()]
+        return [pybids_config(), "derivatives"] if derived else [pybids_config()]
 
     def open_one(folder: Path, **options: Any) -> BIDSLayout:
         with warnings.catch_warnings():

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from confusius_datasets._dataset import BIDSDataset, cache_info
     from confusius_datasets._io import load, save, to_confusius
+    from confusius_datasets._layout import pybids_config
     from confusius_datasets._open import (
         fetch_dataset,
         list_datasets,
@@ -65,6 +66,7 @@ __all__ = [
     "plot_coverage",
     "plot_slice",
     "plot_template_with_atlas",
+    "pybids_config",
     "register_dataset",
     "save",
     "to_confusius",
@@ -96,6 +98,7 @@ _HOMES = {
     "plot_coverage": "confusius_datasets._plot",
     "plot_slice": "confusius_datasets._plot",
     "plot_template_with_atlas": "confusius_datasets._plot",
+    "pybids_config": "confusius_datasets._layout",
     "register_dataset": "confusius_datasets._open",
     "save": "confusius_datasets._io",
     "to_confusius": "confusius_datasets._io",

@@ -130,10 +130,10 @@ def open_pybids(root: Path, *, metadata: bool) -> Any:
     """Open the tree with PyBIDS alone."""
     from bids.layout import BIDSLayout, BIDSLayoutIndexer
 
-    from confusius_datasets._layout.config import fusi_config
+    from confusius_datasets._layout.config import pybids_config
 
     indexer = BIDSLayoutIndexer(validate=False, index_metadata=metadata)
-    return BIDSLayout(root, validate=False, config=[fusi_config()], indexer=indexer)
+    return BIDSLayout(root, validate=False, config=[pybids_config()], indexer=indexer)
 
 
 def measure(tool: str, root: Path) -> dict[str, float]:

@@ -13,7 +13,7 @@ from bids.layout import BIDSLayoutIndexer
 from sqlalchemy.exc import OperationalError
 
 from confusius_datasets import open_dataset
-from confusius_datasets._layout.config import fusi_config
+from confusius_datasets._layout.config import pybids_config
 from confusius_datasets.errors import FilterError
 from trees import awkward_files, inheritance_files, plain_layout, write_tree
 
@@ -300,7 +300,7 @@ def test_derivatives_that_a_user_adds_are_pybidss(tmp_path: Path) -> None:
     write_tree(tmp_path / "own", own)
     layout = open_dataset(root).layout
 
-    config = [fusi_config(), "derivatives"]
+    config = [pybids_config(), "derivatives"]
     indexer = BIDSLayoutIndexer(validate=False)
     layout.add_derivatives(tmp_path / "own", config=config, validate=False, indexer=indexer)
 

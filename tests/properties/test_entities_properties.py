@@ -13,13 +13,13 @@ from confusius_datasets._entities import (
     applicable_sidecars,
     parse_entities,
 )
-from confusius_datasets._layout.config import fusi_config
+from confusius_datasets._layout.config import pybids_config
 from rules import by_folder, sidecars_by_rule
 from trees import INHERITING, replica_tree
 
 PATTERNS = {
     name: entity.regex
-    for config in (Config.load(fusi_config()), Config.load("derivatives"))
+    for config in (Config.load(pybids_config()), Config.load("derivatives"))
     for name, entity in config.entities.items()
 }
 
@@ -88,7 +88,7 @@ def test_paths_with_parts_in_common_are_read_as_each_alone(relpaths: list[str]) 
 
 def test_numbers_are_those_of_the_configuration() -> None:
     """Which entities are numbers is said once."""
-    config = [*Config.load(fusi_config()).entities.values()]
+    config = [*Config.load(pybids_config()).entities.values()]
 
     assert {entity.name for entity in config if entity._dtype == "int"} == INTEGER_ENTITIES
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from confusius_datasets._index import DatasetIndex
 from confusius_datasets._layout.columns import Labels, spread
-from confusius_datasets._layout.config import is_getter
+from confusius_datasets._layout.config import is_getter, pybids_config
 from confusius_datasets._layout.explain import explain, explain_empty, explain_several
 from confusius_datasets._layout.files import open_tables
 from confusius_datasets._layout.layout import CatalogueLayout
@@ -27,6 +27,7 @@ __all__ = [
     "find_unknown_values",
     "is_getter",
     "open_layout",
+    "pybids_config",
     "spread",
 ]
 

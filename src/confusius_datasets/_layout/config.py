@@ -1,4 +1,4 @@
-"""PyBIDS's configuration with what fUSI-BIDS adds: datatypes, entities, path patterns."""
+"""PyBIDS's configurations with what fUSI-BIDS adds: datatypes, entities, path patterns."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import bids.layout
 from sqlalchemy import event
 
 from confusius_datasets._entities import DATATYPES, FUSI_ENTITIES, INTEGER_ENTITIES
-from confusius_datasets._layout.pybids import Entity
+from confusius_datasets._layout.pybids import Config, Entity
+from confusius_datasets.errors import ArgumentError
 
-__all__ = ["fusi_config", "is_fusi_path", "is_getter"]
+__all__ = ["is_fusi_path", "is_getter", "pybids_config"]
+
+Base = Literal["bids", "bids-schema"]
+"""The configurations of PyBIDS that can be extended."""
 
 _STEM = "sub-{subject}[/ses-{session}]/{datatype<%s>}/sub-{subject}[_ses-{session}]"
 _TAIL = (
@@ -41,6 +45,9 @@ PATH_PATTERNS = (
 )
 """How files of fUSI-BIDS are named, in the terms of `BIDSLayout.build_path`."""
 
+SUFFIX = r"(?:^|[_/\\])([a-zA-Z0-9+]+)\.[^/\\]+$"
+"""The pattern of a suffix, as PyBIDS has it in `bids`."""
+
 _FUSI_PATH = re.compile(
     r"sub-(?P<sub>[a-zA-Z0-9+]+)/(?:ses-(?P<ses>[a-zA-Z0-9+]+)/)?(?:fusi|angio|susi)/"
     r"sub-(?P=sub)(?(ses)_ses-(?P=ses))(?:_[a-z]+-[a-zA-Z0-9+]+)*"
@@ -55,16 +62,52 @@ def is_fusi_path(relpath: str) -> bool:
     return _FUSI_PATH.fullmatch(relpath) is not None
 
 
-def fusi_config() -> dict[str, Any]:
-    """Return PyBIDS's configuration `bids`, extended for fUSI.
+def pybids_config(base: Base = "bids") -> dict[str, Any]:
+    """Return a configuration of PyBIDS, extended for functional ultrasound.
 
-    It keeps the name `bids`: under another, PyBIDS would no longer add the dot to an extension.
+    It is for code that works with PyBIDS alone; `ds.layout` has it already. PyBIDS's own
+    configurations do not know the datatypes `fusi`, `angio` and `susi` and the entities `pose` and
+    `stat`, and `bids-schema` does not know the suffixes `pwd` and `tissuevel` either.
+
+    Parameters
+    ----------
+    base : {"bids", "bids-schema"}, default: "bids"
+        The configuration to extend. PyBIDS has `bids-schema` from 0.22 on.
+
+    Returns
+    -------
+    dict
+        What `bids.BIDSLayout` takes as `config`. For a derivative it is `[pybids_config(),
+        "derivatives"]`; the schema has both in one. Written as JSON, it is a configuration for
+        programs that take a path.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such configuration, or the installed PyBIDS does not have it.
+
+    Examples
+    --------
+    >>> from bids import BIDSLayout
+    >>> from confusius_datasets import fetch_sample, pybids_config
+    >>> dataset = fetch_sample(subjects="mouse1", tasks="rest", progress=False)
+    >>> layout = BIDSLayout(dataset.root, validate=False, config=pybids_config())
+    >>> len(layout.get(datatype="fusi", suffix="pwd", extension=".nii.gz"))
+    4
     """
+    if base not in get_args(Base):
+        raise ArgumentError(f"base={base!r}: expected 'bids' or 'bids-schema'.")
     installed = Path(bids.layout.__file__).parent / "config" / "bids.json"
     config: dict[str, Any] = json.loads(installed.read_text(encoding="utf-8"))
+    if base == "bids-schema":
+        config = _schema_config() | {"default_path_patterns": config["default_path_patterns"]}
     for entity in config["entities"]:
         if entity["name"] == "datatype":
-            entity["pattern"] = rf"[/\\]+({'|'.join(DATATYPES)})[/\\]+"
+            listed = re.findall("[a-z]+", entity["pattern"])
+            entity["pattern"] = rf"[/\\]+({'|'.join(dict.fromkeys([*DATATYPES, *listed]))})[/\\]+"
+        elif entity["name"] == "suffix":
+            # The schema's list lacks ours, and takes a folder `angio` for a suffix.
+            entity["pattern"] = SUFFIX
     for name, pattern in FUSI_ENTITIES.items():
         dtype = "int" if name in INTEGER_ENTITIES else "str"
         config["entities"].append({"name": name, "pattern": pattern, "dtype": dtype})
@@ -72,9 +115,32 @@ def fusi_config() -> dict[str, Any]:
     return config
 
 
+def _schema_config() -> dict[str, Any]:
+    """Return name and entities of PyBIDS's configuration that follows the schema of BIDS."""
+    try:
+        schema = Config.load("bids-schema")
+    except ValueError as error:
+        raise ArgumentError(
+            "The installed PyBIDS has no configuration 'bids-schema'. Leave base out, or install "
+            "pybids 0.22 or later."
+        ) from error
+    entities = [
+        {
+            "name": entity.name,
+            "pattern": entity.pattern,
+            "mandatory": entity.mandatory,
+            "directory": entity.directory,
+            "dtype": entity._dtype,
+        }
+        for entity in schema.entities.values()
+        if entity.name not in FUSI_ENTITIES
+    ]
+    return {"name": schema.name, "entities": entities}
+
+
 def is_getter(name: str) -> bool:
     """Say whether every layout has a method `get_…`, whatever its files are."""
-    names = {entity["name"] for entity in fusi_config()["entities"]}
+    names = {entity["name"] for entity in pybids_config()["entities"]}
     asked = name.removeprefix("get_")
     return hasattr(bids.layout.BIDSLayout, name) or bool({asked, asked.removesuffix("s")} & names)
 

@@ -25,7 +25,7 @@ from confusius_datasets._entities import DESCRIPTION_NAME
 from confusius_datasets._index import Tables
 from confusius_datasets._layout.catalogue import Condition, sort_values
 from confusius_datasets._layout.conditions import build_condition
-from confusius_datasets._layout.config import fusi_config
+from confusius_datasets._layout.config import pybids_config
 from confusius_datasets._layout.conveniences import ConvenientLayout
 from confusius_datasets._layout.database import PrivateDatabase
 from confusius_datasets._layout.explain import word_pattern, word_unknown
@@ -139,7 +139,7 @@ class CatalogueLayout(ConvenientLayout):
 
     def _open_database(self, tables: Tables) -> PrivateDatabase:
         """Make PyBIDS's database over the tables of all files."""
-        config: list[dict[str, Any] | str] = [fusi_config()]
+        config: list[dict[str, Any] | str] = [pybids_config()]
         if self.is_derivative:
             config.append("derivatives")
         return PrivateDatabase(self._root, config, tables, self._prefix)
