@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -28,8 +29,11 @@ __all__ = ["ProgressOption", "report"]
 ProgressOption = bool | Callable[[int, int | None, str], None]
 """`True` for a bar, `False` for nothing, or a function of bytes done, bytes in all, and a text."""
 
-LOG_EVERY_S = 10.0
-"""Seconds between two lines of the log."""
+FIRST_LINE_S = 2.0
+"""Seconds before the first line on how far a download is; a short one needs none."""
+
+LONGEST_PAUSE_S = 60.0
+"""Longest time between two such lines; each pause is twice the one before, up to that."""
 
 CALL_EVERY = 1 << 20
 """Bytes between two calls of a function."""
@@ -86,7 +90,7 @@ class _Caller:
 
 @contextlib.contextmanager
 def _bar() -> Iterator[Callable[[Event], None]]:
-    """Draw a bar over all bytes, or log a line now and then where there is nothing to draw on."""
+    """Draw a bar over all bytes, or write a line now and then where there is nothing to draw on."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -99,7 +103,8 @@ def _bar() -> Iterator[Callable[[Event], None]]:
 
     console = Console(stderr=True)
     if not (console.is_terminal or console.is_jupyter):
-        yield _Logger()
+        # A job without a terminal rarely sets logging up, and would then say nothing for hours.
+        yield _Lines(logged=_log.hasHandlers())
         return
     columns = (
         TextColumn("{task.description}"),
@@ -167,36 +172,69 @@ class _NotebookBar(_Bar):
         return self._bar.make_tasks_table(self._bar.tasks)
 
 
-class _Logger:
-    """Logs how far a download is, now and then."""
+def _print_line(text: str) -> None:
+    """Print a line with the time on standard error."""
+    if sys.stderr is not None:  # a program with windows may have none
+        # A download does not fail because nobody listens any more.
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
-    def __init__(self) -> None:
+
+class _Lines:
+    """Says now and then how far a download is: to the log, or else on standard error.
+
+    A log also hears of the beginning and the end; on standard error a short download says nothing.
+    """
+
+    def __init__(self, *, logged: bool) -> None:
+        self._say = _log.info if logged else _print_line
+        self._warn = _log.warning if logged else _print_line
+        self._says_ends = logged
         self._n_files = 0
         self._n_done = 0
         self._done = 0
         self._total: int | None = None
-        self._next = 0.0
+        self._received = 0  # since the last line
+        self._pause = FIRST_LINE_S
+        self._last = self._next = 0.0
 
     def __call__(self, event: Event) -> None:
         """Take an event."""
         if isinstance(event, PlanStarted):
-            self._n_files, self._total = event.n_files, event.nbytes
-            self._next = time.monotonic() + LOG_EVERY_S
-            total = "of unknown size" if event.nbytes is None else format_nbytes(event.nbytes)
-            _log.info("Downloading %s, %s", count_files(event.n_files), total)
+            self._begin(event)
         elif isinstance(event, FileStarted | BytesReceived):
             self._done += event.nbytes
+            if isinstance(event, BytesReceived):  # the others were here before
+                self._received += max(event.nbytes, 0)
         elif isinstance(event, FileFinished):
             self._n_done += 1
         elif isinstance(event, Waiting):
-            _log.warning("Waiting %.0f s: %s", event.seconds, event.reason)
-        elif isinstance(event, PlanFinished):
-            _log.info("Downloaded %s, %s", count_files(self._n_done), format_nbytes(self._done))
-        if time.monotonic() >= self._next and self._n_files:
-            self._next = time.monotonic() + LOG_EVERY_S
-            _log.info(
-                "%d of %s, %s done",
-                self._n_done,
-                count_files(self._n_files),
-                format_nbytes(self._done),
-            )
+            self._warn(f"Waiting {event.seconds:.0f} s: {event.reason}")
+        if isinstance(event, PlanFinished):
+            if self._says_ends:
+                self._say(f"Downloaded {count_files(self._n_done)}, {format_nbytes(self._done)}")
+        elif self._n_files and time.monotonic() >= self._next:
+            self._tell()
+
+    def _begin(self, event: PlanStarted) -> None:
+        self._n_files, self._total = event.n_files, event.nbytes
+        self._last = time.monotonic()
+        self._next = self._last + self._pause
+        if self._says_ends:
+            total = "of unknown size" if event.nbytes is None else format_nbytes(event.nbytes)
+            self._say(f"Downloading {count_files(event.n_files)}, {total}")
+
+    def _tell(self) -> None:
+        """Say how far it is, and choose when to say it next."""
+        now = time.monotonic()
+        rate = self._received / max(now - self._last, 1e-9)
+        far = format_nbytes(self._done)
+        if self._total:
+            far = f"{self._done * 100 // self._total} % of {format_nbytes(self._total)}"
+        self._say(
+            f"{far} downloaded, {self._n_done} of {count_files(self._n_files)}, "
+            f"{format_nbytes(int(rate))}/s"
+        )
+        self._says_ends = True
+        self._pause = min(2 * self._pause, LONGEST_PAUSE_S)
+        self._last, self._next, self._received = now, now + self._pause, 0

@@ -42,6 +42,21 @@ STORY: list[Event] = [
 ]
 """Two files, one of them resumed and then begun anew."""
 
+LINE = r"{} % of 5 MB downloaded, {} of 2 files, [\d.]+ [KMGT]?B/s"
+"""How far a download is, with the share and the number of files to be filled in."""
+
+JOB = """
+import sys
+sys.path[:0] = {path!r}
+from confusius_datasets import _progress
+from test_progress import STORY
+_progress.FIRST_LINE_S = {first_line_s}
+with _progress.report({progress}) as take:
+    for event in STORY:
+        take(event)
+"""
+"""A program that does not know what logging is."""
+
 SCRIPT = """
 from confusius_datasets import fetch_nunez_elizalde_2022
 fetch_nunez_elizalde_2022(subjects="CR020", print_citation=False)
@@ -77,17 +92,76 @@ def test_log_has_a_line_now_and_then(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a terminal, the beginning, how far it is, waits and the end are logged."""
-    monkeypatch.setattr(_progress, "LOG_EVERY_S", 0.0)
+    monkeypatch.setattr(_progress, "FIRST_LINE_S", 0.0)
     with caplog.at_level(logging.INFO, logger="confusius_datasets"), _progress.report(True) as take:
         for event in STORY:
             take(event)
 
     messages = [record.getMessage() for record in caplog.records]
     assert messages[0] == "Downloading 2 files, 5 MB"
-    assert "1 of 2 files, 3.5 MB done" in messages
+    assert any(re.fullmatch(LINE.format(70, 1), message) for message in messages)
     assert "Waiting 7 s: osf.io wants no requests now" in messages
-    assert "Downloaded 2 files, 5 MB" in messages
+    assert messages[-1] == "Downloaded 2 files, 5 MB"
     assert {record.levelname for record in caplog.records} == {"INFO", "WARNING"}
+
+
+def lines_of_job(*, first_line_s: float, progress: bool = True) -> list[str]:
+    """Run a program without a terminal; return what it says on standard error."""
+    path = [str(Path(__file__).parent)]
+    job = JOB.format(path=path, first_line_s=first_line_s, progress=progress)
+    done = subprocess.run(
+        [sys.executable, "-c", job], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout == ""
+    return done.stderr.splitlines()
+
+
+@pytest.mark.slow
+def test_job_without_a_terminal_sees_that_a_download_runs() -> None:
+    """Nobody set logging up: lines on standard error have the time, the share and the speed."""
+    lines = lines_of_job(first_line_s=0.0)
+
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", line) for line in lines)
+    texts = [line[20:] for line in lines]
+    assert any(re.fullmatch(LINE.format(70, 1), text) for text in texts)
+    assert "Waiting 7 s: osf.io wants no requests now" in texts
+    assert texts[-1] == "Downloaded 2 files, 5 MB"
+
+
+@pytest.mark.slow
+def test_job_hears_nothing_of_a_short_download_but_waits() -> None:
+    """What is over before the first line is due needs none; `False` means silence."""
+    lines = lines_of_job(first_line_s=1e6)
+
+    assert [line[20:] for line in lines] == ["Waiting 7 s: osf.io wants no requests now"]
+    assert lines_of_job(first_line_s=0.0, progress=False) == []
+
+
+def test_pauses_between_lines_grow_and_a_size_may_be_unknown(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A download of hours fills no log; without sizes the bytes are told instead of a share."""
+    clock = 0.0
+    monkeypatch.setattr(_progress.time, "monotonic", lambda: clock)
+    with caplog.at_level(logging.INFO, logger="confusius_datasets"), _progress.report(True) as take:
+        take(PlanStarted(3, None))
+        for _ in range(600):
+            clock += 1.0
+            take(BytesReceived("a", 1_000_000))
+
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages[0] == "Downloading 3 files, of unknown size"
+    assert messages[1] == "2 MB downloaded, 0 of 3 files, 1 MB/s"
+    assert messages[2] == "6 MB downloaded, 0 of 3 files, 1 MB/s"
+    assert 12 < len(messages) < 18
+
+
+def test_standard_error_that_is_gone_stops_no_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program with windows has none, and a closed one raises."""
+    for stream in (None, closed := io.StringIO()):
+        closed.close()
+        monkeypatch.setattr(sys, "stderr", stream)
+        _progress._print_line("12 % of 5 MB")
 
 
 def test_bar_counts_what_was_here_without_calling_it_speed() -> None:
