@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -103,16 +104,36 @@ def test_folder_that_is_read_only_is_named(lab: Lab) -> None:
 
 
 @POSIX
+def test_root_that_became_read_only_is_one_sentence_and_no_download(lab: Lab) -> None:
+    """Although the hidden folder is there and writable; cause, count and first file are named."""
+    lab.serve(SMALL_FILES)
+    entries = list(lab.index().values())
+    (lab.root / ".confusius").mkdir(parents=True)
+    lab.root.chmod(0o555)
+
+    with heeding_permissions(), pytest.raises(CacheError) as caught:
+        lab.fetch(entries)
+
+    assert lab.host.requests == []
+    text = str(caught.value)
+    assert f"{len(SMALL_FILES)} files cannot be written to {lab.root}, the first sub-" in text
+    assert text.count("Permission denied") == 1 and "\n" not in text
+
+
+@POSIX
 def test_folder_below_the_root_that_is_read_only_costs_its_files_only(lab: Lab) -> None:
     """Files that cannot be placed are listed with their reason; the others are placed."""
-    lab.serve({"locked/a_pwd.json": 10, "open/b_pwd.json": 10})
+    lab.serve({"open/b_pwd.json": 10} | {f"locked/{name}_pwd.json": 10 for name in "acdefg"})
     entries = list(lab.index().values())
     (lab.root / "locked").mkdir(parents=True)
     (lab.root / "locked").chmod(0o555)
 
-    with heeding_permissions(), pytest.raises(DownloadsFailedError, match=r"locked/a_pwd\.json"):
+    with heeding_permissions(), pytest.raises(DownloadsFailedError) as caught:
         lab.fetch(entries)
 
+    assert re.search(r"\n  6 files, the first locked/\w_pwd\.json: cannot be", str(caught.value))
+    assert len(str(caught.value).splitlines()) == 3
+    assert len(caught.value.failures) == 6
     assert set(lab.tree()) == {"open/b_pwd.json"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from confusius_datasets._cache import is_here
 from confusius_datasets._index import FileEntry
 from confusius_datasets._paths import find_unfit_names, resolve_below
 from confusius_datasets._sources import RetryPolicy
-from confusius_datasets._text import format_nbytes, list_some
+from confusius_datasets._text import count_files, format_nbytes, list_some
 from confusius_datasets.errors import CacheError, NotEnoughSpaceError
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "DownloadSettings",
     "check_places",
     "check_space",
+    "check_writable",
     "plan_download",
     "turn_of",
 ]
@@ -90,6 +92,35 @@ def check_places(relpaths: list[str], root: Path, *, none_is_here: bool = False)
         raise CacheError(
             f"{root}: where {list_some(folders)} should be, there is a folder. Move it away."
         )
+
+
+def check_writable(plan: DownloadPlan) -> None:
+    """Refuse a plan of which no file can be put in its place, before anything is downloaded."""
+    refused = None
+    for parent in dict.fromkeys((plan.root / entry.relpath).parent for entry in plan.entries):
+        folder = next(path for path in (parent, *parent.parents) if path.exists())
+        try:
+            if not _is_writable(folder):
+                with tempfile.TemporaryFile(dir=folder):  # the system's own word counts
+                    pass
+        except OSError as error:
+            refused = refused or (folder, error)
+        else:
+            return
+    if refused is not None:
+        folder, cause = refused
+        raise CacheError(
+            f"{count_files(len(plan.entries))} cannot be written to {plan.root}, the first "
+            f"{plan.entries[0].relpath}: {folder}: {cause.strerror or cause}. Nothing was "
+            "downloaded. Make the folder writable, or choose another one with data_dir= or "
+            "CONFUSIUS_DATA."
+        ) from cause
+
+
+def _is_writable(folder: Path) -> bool:
+    """Say whether files can be made in a folder, as far as its permissions tell."""
+    effective = os.access in os.supports_effective_ids
+    return os.access(folder, os.W_OK | os.X_OK, effective_ids=effective)
 
 
 def check_space(plan: DownloadPlan, here: int) -> None:

@@ -37,6 +37,7 @@ from confusius_datasets._download.plan import (
     DownloadPlan,
     DownloadSettings,
     check_space,
+    check_writable,
 )
 from confusius_datasets._download.transfer import DownloadContext, Transfer
 from confusius_datasets._download.wording import (
@@ -98,6 +99,7 @@ def run_plan(
     folder = partial_folder(plan.root)
     leftovers = {} if plan.force else find_leftovers(folder, plan.entries)
     check_space(plan, sum(leftovers.values()))
+    check_writable(plan)
     try:
         make_folders(plan.root, folder)
         make_folders(plan.root, lock_folder(plan.root))

@@ -64,11 +64,16 @@ def word_failures(
     root: Path, failures: Mapping[str, Exception], *, n_files: int, n_untried: int
 ) -> DownloadsFailedError:
     """Word which files failed, and why."""
+    groups: dict[str, list[str]] = {}
+    for relpath, error in failures.items():
+        groups.setdefault(_reason(root, relpath, error), []).append(relpath)
     lines = [
-        f"  {relpath}: {str(error).removeprefix(f'{relpath}: ')}"
-        for relpath, error in list(failures.items())[:LONGEST_LIST]
+        f"  {relpaths[0]}: {reason}"
+        if len(relpaths) == 1
+        else f"  {count_files(len(relpaths))}, the first {relpaths[0]}: {reason}"
+        for reason, relpaths in list(groups.items())[:LONGEST_LIST]
     ]
-    if len(failures) > LONGEST_LIST:
+    if len(groups) > LONGEST_LIST:
         lines.append(f"  … ({len(failures)} in all)")
     if n_untried:
         lines.append(
@@ -85,6 +90,11 @@ def word_failures(
         f"{listed}\n{hint}",
         failures=failures,
     )
+
+
+def _reason(root: Path, relpath: str, error: Exception) -> str:
+    """Return what an error says but for the file, so that equal reasons are told once."""
+    return str(error).removeprefix(f"{root / relpath} ").removeprefix(f"{relpath}: ")
 
 
 def word_limit(error: RateLimitError, *, n_done: int, n_files: int) -> RateLimitError:
