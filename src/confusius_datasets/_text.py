@@ -16,6 +16,8 @@ from pathlib import Path
 
 __all__ = [
     "LONGEST_LIST",
+    "REPAIR_HINT",
+    "add_hint",
     "count_files",
     "did_you_mean",
     "format_nbytes",
@@ -27,6 +29,9 @@ __all__ = [
 
 LONGEST_LIST = 10
 """How many items a message lists before it only counts the rest."""
+
+REPAIR_HINT = "It is in a downloaded dataset: ds.verify(repair=True) downloads damaged files again."
+"""What to do about a file of a dataset that was downloaded."""
 
 LONGEST_QUOTE = 60
 """Characters of a value that a message shows."""
@@ -44,6 +49,12 @@ def quote_short(value: object, *, limit: int = LONGEST_QUOTE) -> str:
     """Show a value as Python writes it, cut to a length that fits into a message."""
     text = repr(value)
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def add_hint(error: Exception, hint: str) -> None:
+    """Add to an error's message what to do next, once."""
+    if hint not in str(error):
+        error.args = (f"{error} {hint}", *error.args[1:])
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,10 @@ import pytest
 import xarray as xr
 
 from builders import affine_of, counting, write_nifti
-from confusius_datasets import BIDSDataset, load, open_dataset
+from confusius_datasets import BIDSDataset, fetch_sample, load, open_dataset, save
+from confusius_datasets._text import REPAIR_HINT
+from confusius_datasets.errors import DamagedSidecarError, FileFormatError
+from scan_files import scan_v1_content, write_hdf5
 
 SHAPE = (5, 4, 1, 6)
 SLICES = ["slice01", "slice02", "slice03"]
@@ -121,3 +125,80 @@ def test_load_and_layout_agree_on_every_field(tmp_path: Path, mark: bytes) -> No
     assert attrs["manufacturer"] == "M"
     assert len(ds.get(Manufacturer="M", extension=".nii.gz")) == 3
     assert len(ds.get(Near=1, extension=".nii.gz")) == 2
+
+
+def make_nifti(path: Path) -> None:
+    """Write an image with noise, which does not compress."""
+    write_nifti(path, np.random.default_rng(0).normal(size=(9, 8, 7, 6)).astype("f4"))
+
+
+def make_stored(path: Path) -> None:
+    """Write an array by our own `save`, as NetCDF or Zarr."""
+    noise = np.random.default_rng(0).normal(size=(9, 8, 7, 6)).astype("f4")
+    save(xr.DataArray(noise, dims=("time", "z", "y", "x"), name="pwd"), path)
+
+
+def make_scan(path: Path) -> None:
+    """Write a recording of one slice, first generation."""
+    noise = np.random.default_rng(0).normal(size=(9, 1, 8, 1, 7))
+    write_hdf5(path, scan_v1_content("2Dscan", noise, n_block=9, times=range(9)))
+
+
+def spoil(path: Path) -> None:
+    """Cut a file in half, or the largest file of a store."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    largest = max(files, key=lambda file: file.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
+
+
+DAMAGED = [
+    ("sub-01_pwd.nii.gz", make_nifti),
+    ("sub-01_pwd.nii", make_nifti),
+    ("sub-01_pwd.nc", make_stored),
+    ("sub-01_pwd.zarr", make_stored),
+    ("sub-01_pwd.scan", make_scan),
+]
+"""A file of each format, and what makes it."""
+
+
+@pytest.mark.parametrize(("name", "make"), DAMAGED, ids=[name for name, _ in DAMAGED])
+def test_damaged_file_of_a_dataset_is_told_with_its_remedy(
+    tmp_path: Path, name: str, make: Callable[[Path], object]
+) -> None:
+    """A file in a downloaded dataset can be repaired; one that lies elsewhere cannot."""
+    root = fetch_sample(tmp_path / "data", download=False, progress=False).root
+    errors = []
+    for folder in (root / "sub-01" / "fusi", tmp_path):
+        folder.mkdir(parents=True, exist_ok=True)
+        make(folder / name)
+        spoil(folder / name)
+        with pytest.raises(FileFormatError) as caught:
+            load(folder / name).load()
+        errors.append(str(caught.value))
+
+    assert name in errors[0] and name in errors[1]
+    assert errors[0].endswith(f" {REPAIR_HINT}")
+    assert errors[0].count("repair=True") == 1
+    assert "ds.verify(repair=True)" in REPAIR_HINT
+    assert "repair" not in errors[1]
+
+
+def test_remedy_of_a_damaged_file_helps(tmp_path: Path) -> None:
+    """What the error says to call makes the same call work; sidecars are told of likewise."""
+    ds = fetch_sample(tmp_path, subjects="mouse1", tasks="rest", progress=False)
+    query = {"subject": "mouse1", "session": "day1", "task": "rest", "acquisition": "slice01"}
+    (image,) = ds.get(**query, extension=".nii.gz")
+    sidecar = Path(image.path.replace(".nii.gz", ".json"))
+
+    spoil(Path(image.path))
+    with pytest.raises(FileFormatError, match=r"ds\.verify\(repair=True\)"):
+        ds.load(**query).load()
+    ds.verify(repair=True, progress=False)
+    assert ds.load(**query).load().sizes["time"] == 120
+
+    sidecar.write_text("{")
+    for fails in (lambda: ds.load(**query), lambda: ds.layout.get_metadata(image.path)):
+        with pytest.raises(DamagedSidecarError, match=r"ds\.verify\(repair=True\)"):
+            fails()
+    ds.verify(repair=True, progress=False)
+    assert ds.load(**query).sizes["time"] == 120

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from confusius_datasets._io.colors import label_colors
-from confusius_datasets._io.files import local_path
+from confusius_datasets._io.files import damage_errors, local_path
 from confusius_datasets._io.formats import extension_of, find_format
 from confusius_datasets._io.matrices import Matrices
 from confusius_datasets._io.netcdf import NETCDF
@@ -115,7 +115,9 @@ def load(
     # Imported when it is needed: xarray imports this package whenever it looks for engines.
     from confusius_datasets._io.prepared import open_prepared
 
-    return open_prepared(format_.open(absolute, **options), chunks=chunks)
+    with damage_errors(absolute):
+        prepared = format_.open(absolute, **options)
+    return open_prepared(prepared, chunks=chunks)
 
 
 def load_with_entities(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from xarray.backends import BackendEntrypoint
 
-from confusius_datasets._io.files import is_address, local_path
+from confusius_datasets._io.files import damage_errors, is_address, local_path
 from confusius_datasets._io.nifti import NIFTI
 
 if TYPE_CHECKING:
@@ -106,12 +106,11 @@ class ConfusiusNiftiBackend(BackendEntrypoint):
         # nibabel and the gzip libraries come with the first file that is opened.
         from confusius_datasets._io.nifti.opening import prepare_nifti
 
-        prepared = prepare_nifti(
-            local_path(filename_or_obj),
-            sidecars=sidecars,
-            seek_index=seek_index,
-            scaled=mask_and_scale,
-        )
+        path = local_path(filename_or_obj)
+        with damage_errors(path):
+            prepared = prepare_nifti(
+                path, sidecars=sidecars, seek_index=seek_index, scaled=mask_and_scale
+            )
         dropped = [drop_variables] if isinstance(drop_variables, str) else drop_variables or ()
         return prepared.to_dataset(name).drop_vars(dropped, errors="ignore")
 

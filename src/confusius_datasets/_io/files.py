@@ -13,11 +13,13 @@ from pathlib import Path
 
 from confusius_datasets._entities import DESCRIPTION_NAME
 from confusius_datasets._paths import INDEX_NAMES, absolute_path
+from confusius_datasets._text import REPAIR_HINT, add_hint
 from confusius_datasets.errors import CacheError, FileFormatError, MissingFileError
 
 __all__ = [
     "check_exists",
     "check_local_file",
+    "damage_errors",
     "explain_content",
     "file_errors",
     "find_roots",
@@ -96,6 +98,19 @@ def file_errors(path: Path) -> Iterator[None]:
         raise MissingFileError(f"{path}: the file is gone. Fetch it again.") from error
     except OSError as error:
         raise FileFormatError(f"{path}: cannot be read: {error.strerror or error}.") from error
+
+
+@contextlib.contextmanager
+def damage_errors(path: Path) -> Iterator[None]:
+    """Let an error about a file of a downloaded dataset say how the file is repaired."""
+    try:
+        yield
+    except MissingFileError:
+        raise
+    except FileFormatError as error:
+        if any((folder / name).is_file() for folder in path.parents for name in INDEX_NAMES):
+            add_hint(error, REPAIR_HINT)
+        raise
 
 
 def explain_content(start: bytes) -> str | None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from confusius_datasets._io.files import damage_errors
 from confusius_datasets._io.versions import Origin
 
 __all__ = ["LazyArray", "Positions", "as_slice"]
@@ -61,7 +62,8 @@ class LazyArray(BackendArray):
         """Fill an array from the file that was opened, and from no other."""
         self.origin.check()
         try:
-            self.fill(values, positions)
+            with damage_errors(self.origin.path):
+                self.fill(values, positions)
         finally:
             # Also what was replaced while it was read is an error, and the one worth telling.
             self.origin.check()

@@ -14,6 +14,8 @@ from confusius_datasets._entities import applicable_sidecars, parse_entities
 from confusius_datasets._layout.database import PrivateDatabase
 from confusius_datasets._paths import walk_folder
 from confusius_datasets._sidecars import merge_sidecars, read_sidecar
+from confusius_datasets._text import REPAIR_HINT, add_hint
+from confusius_datasets.errors import DamagedSidecarError
 
 __all__ = ["EnsureLocal", "Sidecars"]
 
@@ -88,7 +90,12 @@ class Sidecars:
 
     def read(self, relpath: str) -> dict[str, Any]:
         """Read a JSON file of the dataset."""
-        return read_sidecar(self._root / relpath)
+        try:
+            return read_sidecar(self._root / relpath)
+        except DamagedSidecarError as error:
+            if self.may_be_remote:
+                add_hint(error, REPAIR_HINT)
+            raise
 
     def is_local(self, relpath: str) -> bool:
         """Say whether a file is on disk."""
