@@ -228,6 +228,21 @@ def test_files_that_are_not_here_say_what_to_call(tmp_path: Path) -> None:
     assert not hasattr(image, "get_df")
 
 
+def test_variables_of_runs_say_which_images_are_missing(tmp_path: Path) -> None:
+    """PyBIDS counts the volumes of each run, and blames the image whatever is wrong with it."""
+    bold = "sub-01/func/sub-01_task-a_bold"
+    files: dict[str, Any] = {f"{bold}.nii.gz": b"", f"{bold}.json": {"RepetitionTime": 2.0}}
+    root = tree(tmp_path, files)
+    layout = open_dataset(root).layout
+
+    with pytest.raises(ValueError, match="Unable to extract scan duration"):
+        layout.get_collections("run")
+    (root / f"{bold}.nii.gz").unlink()
+    with pytest.raises(MissingFileError, match=r"bold\.nii\.gz: .*\(1 file in all\).*ds\.download"):
+        layout.get_collections("run")
+    assert layout.get_collections("run", scan_length=20) is not None
+
+
 def test_field_maps_are_found_by_addresses_of_every_form(tmp_path: Path) -> None:
     """`bids::` and paths below the subject name the same image; similar names do not."""
     bold = "sub-01/func/sub-01_task-a_bold.nii.gz"
@@ -256,8 +271,24 @@ def test_field_maps_are_found_by_addresses_of_every_form(tmp_path: Path) -> None
         },
     ]
     assert layout.get_fieldmap(root / IMAGE) is None
+    assert layout.get_fieldmap("dataset_description.json") is None
     with pytest.raises(ValueError, match="More than one fieldmap"):
         layout.get_fieldmap(bold)
+
+
+def test_images_of_a_field_map_are_named_in_any_folder(tmp_path: Path) -> None:
+    """Only the suffix of the name tells them apart: a study of field maps is called so."""
+    bold = "sub-01/func/sub-01_task-a_bold.nii.gz"
+    name = "sub-01/fmap/sub-01_fieldmap"
+    files: dict[str, Any] = {bold: b"", f"{name}.nii.gz": b""}
+    files[f"{name}.json"] = {"IntendedFor": f"bids::{bold}"}
+    root = tree(tmp_path / "fieldmap", files)
+
+    assert open_dataset(root).layout.get_fieldmap(bold) == {
+        "fieldmap": str(root / f"{name}.nii.gz"),
+        "magnitude": str(root / "sub-01/fmap/sub-01_magnitude.nii.gz"),
+        "suffix": "fieldmap",
+    }
 
 
 def test_repetition_time_is_that_of_the_images_asked_for(tmp_path: Path) -> None:
@@ -276,6 +307,9 @@ def test_repetition_time_is_that_of_the_images_asked_for(tmp_path: Path) -> None
         both.get_tr(task="b")
     with pytest.raises(PyBIDSNoMatchError, match="no sidecar says its RepetitionTime"):
         open_dataset(tree(tmp_path / "none", {IMAGE: b""})).layout.get_tr()
+    files = {IMAGE: b"", "task-a_pwd.json": {"RepetitionTime": "fast"}}
+    with pytest.raises(PyBIDSNoMatchError, match="its RepetitionTime, 'fast', is not a number"):
+        open_dataset(tree(tmp_path / "text", files)).layout.get_tr()
 
 
 def test_nearest_file_of_one_that_is_not_there_is_an_error_that_says_so(tmp_path: Path) -> None:

@@ -13,10 +13,12 @@ from bids.exceptions import BIDSValidationError, NoMatchError
 from bids.layout import BIDSLayout
 from bids_validator import BIDSValidator
 
+from confusius_datasets._cache import is_here
 from confusius_datasets._entities import DESCRIPTION_NAME
 from confusius_datasets._layout.associations import intended_for
 from confusius_datasets._layout.config import is_fusi_path
 from confusius_datasets._layout.pybids import layouts_in_scope
+from confusius_datasets._text import count_files
 from confusius_datasets.errors import MissingFileError
 from confusius_datasets.errors import NoMatchError as NoFileError
 
@@ -55,7 +57,10 @@ class ConvenientLayout(BIDSLayout):  # type: ignore[misc]
             fields = self.get_metadata(image.path)
             if "RepetitionTime" not in fields:
                 raise NoMatchError(f"{image.path}: no sidecar says its RepetitionTime.")
-            times.setdefault(round(float(fields["RepetitionTime"]), 5), image.filename)
+            time = fields["RepetitionTime"]
+            if isinstance(time, bool) or not isinstance(time, int | float):
+                raise NoMatchError(f"{image.path}: its RepetitionTime, {time!r}, is not a number.")
+            times.setdefault(round(float(time), 5), image.filename)
         if len(times) > 1:
             listed = "".join(f"\n  - {time}: {name}" for time, name in sorted(times.items()))
             raise NoMatchError(f"The images that match {filters!r} have several TRs:{listed}")
@@ -78,7 +83,9 @@ class ConvenientLayout(BIDSLayout):  # type: ignore[misc]
 
     def _get_fieldmaps(self, path: str) -> list[dict[str, str]]:
         """Find the field maps of an image; PyBIDS's own knows no `bids::` addresses."""
-        subject = self.parse_file_entities(path)["subject"]
+        subject = self.parse_file_entities(path).get("subject")
+        if subject is None:
+            return []
         files = self.get(subject=subject, extension=IMAGES)
         maps = [file for file in files if file.entities.get("suffix") in FIELDMAPS]
         return [self._images_of(file) for file in maps if path in self._targets_of(file)]
@@ -95,8 +102,10 @@ class ConvenientLayout(BIDSLayout):  # type: ignore[misc]
     def _images_of(self, file: Any) -> dict[str, str]:
         """Name the images of a field map as PyBIDS does."""
         suffix = file.entities["suffix"]
-        images = {kind: file.path.replace(suffix, kind) for kind in FIELDMAPS[suffix]}
-        magnitude2 = file.path.replace(suffix, "magnitude2")
+        # Only the last one is the suffix: a folder may be called `fieldmap`, too.
+        before, _, after = file.path.rpartition(suffix)
+        images = {kind: before + kind + after for kind in FIELDMAPS[suffix]}
+        magnitude2 = f"{before}magnitude2{after}"
         if suffix == "phasediff" and self.get_file(magnitude2) is not None:
             images["magnitude2"] = magnitude2
         return {**images, "suffix": "phase" if suffix == "phase1" else suffix}
@@ -125,6 +134,17 @@ class ConvenientLayout(BIDSLayout):  # type: ignore[misc]
             raise MissingFileError(
                 f"{error.filename}: this file is needed for variables of each {level}, and is not "
                 "here. Download the tables before: ds.download(extension='.tsv')."
+            ) from error
+        except ValueError as error:
+            # PyBIDS takes the length of a run from its image, and wraps whatever is wrong there.
+            images = [file.path for file in self.get(suffix="bold", extension=IMAGES)]
+            missing = [path for path in images if not is_here(Path(path))]
+            if not missing:
+                raise
+            raise MissingFileError(
+                f"{missing[0]}: the length of a run comes from its image, which is not here "
+                f"({count_files(len(missing))} in all). Download the images before, with "
+                "ds.download(suffix='bold'), or pass scan_length=."
             ) from error
 
     def build_path(
