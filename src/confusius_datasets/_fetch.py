@@ -5,6 +5,7 @@ Every `fetch_*` is a call of one of these two. Nothing here knows a host's proto
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import inspect
@@ -32,12 +33,14 @@ from confusius_datasets._selection import (
     parse_filters,
     select,
 )
+from confusius_datasets._sources import has_mirror_folders
 from confusius_datasets._spec import DatasetSpec
 from confusius_datasets._text import list_some, print_once, warn_user
 from confusius_datasets.errors import (
     ArgumentError,
     CacheError,
     DatasetIndexError,
+    OfflineError,
     UnknownArgumentError,
 )
 
@@ -147,8 +150,11 @@ def fetch(
     # A folder that was opened by its path may be read-only; what it has is enough.
     described = [] if root else filter(_describes, index)
     wanted = selected if download else described
-    if download or not is_offline():  # what describes the dataset is wanted, but not needed
-        local.ensure(wanted, progress=progress)
+    # What describes the dataset is wanted, but not needed; offline, a mirror may have it.
+    is_due = download or not is_offline()
+    if is_due or has_mirror_folders():
+        with contextlib.suppress(*(() if is_due else (OfflineError,))):
+            local.ensure(wanted, progress=progress)
     return open_local_copy(local, spec, progress=progress)
 
 
@@ -198,7 +204,10 @@ def fetch_template(
     _print_notice(spec, print_citation)
     if refresh or not is_here(path):
         # No warning of an outdated file, as `open` gives it: it is renewed right here.
-        local.refresh()
+        if refresh:
+            local.refresh()
+        else:
+            local.open()
         stale = is_here(path) and local.verify([file])[file] != "ok"
         local.ensure([file], progress=progress, force=stale)
         _remember_origin(spec, local.root)
@@ -249,7 +258,7 @@ def _local_copy(
 ) -> LocalCopy:
     """Return the local copy of a dataset, which may be empty, without touching the disk."""
     root = root or root_of(spec, cache_folder(data_dir))
-    return LocalCopy(root, spec.source, name=spec.name)
+    return LocalCopy(root, spec.source, name=spec.name, folder=spec.folder)
 
 
 def _check_origin(spec: DatasetSpec, root: Path) -> None:

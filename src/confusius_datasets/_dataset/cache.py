@@ -19,6 +19,8 @@ __all__ = ["cache_info"]
 def cache_info(data_dir: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     """Tabulate what the folder of datasets holds, the largest first; nothing is downloaded.
 
+    Folders of others that `CONFUSIUS_MIRRORS` names do not count; each may be given as `data_dir`.
+
     Parameters
     ----------
     data_dir : str or path-like, optional

@@ -101,7 +101,9 @@ class BIDSDataset(Folder):
         self._spec = spec
         self._progress = progress
         self._local = (
-            LocalCopy(self._root, spec.source, name=spec.name) if spec else LocalCopy(self._root)
+            LocalCopy(self._root, spec.source, name=spec.name, folder=spec.folder)
+            if spec
+            else LocalCopy(self._root)
         )
         self._opened: tuple[Snapshot, CatalogueLayout] | None = None
         self._opening = PerProcess(threading.RLock)

@@ -16,8 +16,10 @@ from confusius_datasets._paths import INDEX_NAMES, Walk, resolve_below, walk_fol
 from confusius_datasets._sources import (
     FromTo,
     find_index_file,
+    find_index_nearby,
     get_client,
     read_index_file,
+    with_mirror_folders,
     write_index_file,
 )
 from confusius_datasets._text import count_files, list_some, warn_user
@@ -36,11 +38,15 @@ class LocalCopy:
 
     The catalogue is a snapshot of the index file, replaced as a whole when that file changes,
     whichever process changed it. A folder of one's own has no source, and so an empty catalogue.
+    `folder` is what the root is called in a folder of datasets, somebody else's too.
     """
 
-    def __init__(self, root: Path, source: Source | None = None, *, name: str = "") -> None:
+    def __init__(
+        self, root: Path, source: Source | None = None, *, name: str = "", folder: str = ""
+    ) -> None:
         self.root = root
         self.name = name or root.name
+        self._folder = folder or root.name
         self._source = source
         self._snapshot = Snapshot(DatasetIndex())
         # A plain lock that another thread held at a fork would stay locked in the child.
@@ -107,7 +113,8 @@ class LocalCopy:
         """
         if self._source is None or (is_here(self._index_path(self._source)) and not refresh):
             return
-        if outdated := self.refresh(check=check):
+        nearby = None if refresh else find_index_nearby(self._source, self._folder)
+        if outdated := self.refresh(check=check, newest=nearby):
             warn_user(
                 f"{count_files(len(outdated))} in {self.root} changed upstream since downloaded: "
                 f"{list_some(outdated)}. What is on disk was left as it is; to get the new "
@@ -115,11 +122,16 @@ class LocalCopy:
                 "matches it."
             )
 
-    def refresh(self, *, check: Callable[[DatasetIndex], None] | None = None) -> list[str]:
+    def refresh(
+        self,
+        *,
+        check: Callable[[DatasetIndex], None] | None = None,
+        newest: DatasetIndex | None = None,
+    ) -> list[str]:
         """Merge the host's index into the one on disk; return what is here in an older version."""
         if self._source is None:
             return []
-        newest = self._list_files(self._source)
+        newest = self._list_files(self._source) if newest is None else newest
         if check is not None:
             check(newest)
         outdated: list[str] = []
@@ -295,7 +307,8 @@ class LocalCopy:
                 show(event)
 
             try:
-                run_plan(plan, self._source, get_client(), on_event=on_event)
+                source = with_mirror_folders(self._source, self._folder)
+                run_plan(plan, source, get_client(), on_event=on_event)
             finally:
                 # Also where others failed: the index must not call what came outdated.
                 came = [entry for entry in plan.entries if entry.relpath in finished]

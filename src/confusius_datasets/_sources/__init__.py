@@ -12,6 +12,11 @@ from confusius_datasets._sources.archive import ArchiveSource
 from confusius_datasets._sources.calls import SourceCall, begin_call
 from confusius_datasets._sources.dataverse import DataverseSource
 from confusius_datasets._sources.directory import DirectorySource
+from confusius_datasets._sources.folders import (
+    find_index_nearby,
+    has_mirror_folders,
+    with_mirror_folders,
+)
 from confusius_datasets._sources.http import HttpClient, get_client
 from confusius_datasets._sources.manifest import ManifestSource
 from confusius_datasets._sources.mirrored import MirroredSource
@@ -52,11 +57,14 @@ __all__ = [
     "ZenodoSource",
     "begin_call",
     "find_index_file",
+    "find_index_nearby",
     "get_client",
+    "has_mirror_folders",
     "is_address",
     "list_forms",
     "parse_address",
     "read_index_file",
     "retry",
+    "with_mirror_folders",
     "write_index_file",
 ]

@@ -1,0 +1,331 @@
+"""`CONFUSIUS_MIRRORS`: what a data folder of others has is copied from there, hosts come after."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from confusius_datasets import (
+    BIDSDataset,
+    fetch_dataset,
+    fetch_template_pepe_mariani_2026,
+    open_dataset,
+)
+from confusius_datasets._cli import main
+from confusius_datasets._sources import OSFSource, Source, with_mirror_folders
+from confusius_datasets.errors import OfflineError
+from confusius_datasets.testing import LocalOSF, LocalWeb, SourceTests
+from downloads import heeding_permissions, random_bytes
+
+ADDRESS, FOLDER = "osf:abcde/whiskers-bids", "osf/abcde_whiskers-bids"
+
+DAMAGED = "sub-1/fusi/sub-1_task-rest_pwd.nii.gz"
+
+FILES = {
+    "dataset_description.json": b'{"Name": "Whiskers", "BIDSVersion": "1.10.0"}',
+    "participants.tsv": b"participant_id\nsub-1\nsub-2\n",
+    DAMAGED: random_bytes(3_000_000),
+    "sub-2/fusi/sub-2_task-rest_pwd.nii.gz": random_bytes(50_000, "2"),
+    "sub-2/fusi/sub-2_task-rest_pwd.json": b'{"RepetitionTime": 0.5}',
+}
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalOSF]:
+    """Serve a small dataset on OSF."""
+    with LocalOSF() as server:
+        server.add_dataset("abcde", "whiskers-bids", FILES)
+        for name, value in server.environ.items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
+@pytest.fixture
+def lab(host: LocalOSF, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a lab's data folder that has the whole dataset, and name it as the mirror."""
+    folder = tmp_path / "lab"
+    fetch_dataset(ADDRESS, folder, progress=False)
+    monkeypatch.setenv("CONFUSIUS_MIRRORS", str(folder))
+    host.requests.clear()
+    return folder
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    """Read every file of a dataset but those of ours."""
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file() and ".confusius" not in path.parts and path.name != "dataset_index.json"
+    }
+
+
+def state(folder: Path) -> dict[str, tuple[int, int]]:
+    """Tell everything in a folder with its size and time."""
+    return {
+        str(path): (path.lstat().st_size, path.lstat().st_mtime_ns) for path in folder.rglob("*")
+    }
+
+
+def test_fetch_takes_all_from_a_mirror_and_asks_no_host(lab: Path, host: LocalOSF) -> None:
+    """Index and files are copied, and the mirror is as it was."""
+    before = state(lab)
+
+    dataset = fetch_dataset(ADDRESS, progress=False)
+
+    assert dataset.root != lab / FOLDER
+    assert tree(dataset.root) == FILES
+    assert set(dataset.verify().status) == {"ok"}
+    assert host.requests == []
+    assert state(lab) == before
+
+
+def test_offline_node_with_a_mirror_needs_nothing_else(
+    lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the network is forbidden, a mirror is none."""
+    monkeypatch.setenv("CONFUSIUS_OFFLINE", "1")
+
+    dataset = open_dataset(ADDRESS, progress=False)
+    assert dataset.participants.subject.tolist() == ["1", "2"]
+    (image,) = dataset.get(subject="2", suffix="pwd", extension=".nii.gz")
+
+    assert Path(image.path).read_bytes() == FILES["sub-2/fusi/sub-2_task-rest_pwd.nii.gz"]
+    assert len(dataset.download(subject="1", suffix="pwd")) == 1
+
+
+def test_offline_node_names_what_the_mirror_lacks(
+    lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nobody has here is an error as without a mirror."""
+    (lab / FOLDER / DAMAGED).unlink()
+    monkeypatch.setenv("CONFUSIUS_OFFLINE", "1")
+    dataset = open_dataset(ADDRESS, progress=False)
+
+    with pytest.raises(OfflineError) as caught:
+        dataset.download(subject="1")
+
+    assert caught.value.missing == (DAMAGED,)
+
+
+@pytest.mark.parametrize("kept", [0, 1_000, 2_999_999, 3_000_000])
+def test_damaged_copy_is_passed_over_and_said_once(
+    lab: Path, host: LocalOSF, caplog: pytest.LogCaptureFixture, kept: int
+) -> None:
+    """Bytes that the index does not vouch for come from the host instead."""
+    data = FILES[DAMAGED][:kept]
+    (lab / FOLDER / DAMAGED).write_bytes(data[:-1] + b"?" if kept == 3_000_000 else data)
+
+    dataset = fetch_dataset(ADDRESS, progress=False)
+
+    said = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert tree(dataset.root) == FILES
+    assert {request.role for request in host.requests} >= {"download"}
+    assert len(host.requests_for(DAMAGED.rpartition("/")[2])) >= 1
+    assert [str(lab / FOLDER / DAMAGED) in record.getMessage() for record in said] == [True]
+
+
+def test_second_mirror_has_what_the_first_lacks_or_has_damaged(
+    lab: Path, host: LocalOSF, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mirrors are asked in their order, file by file."""
+    second = tmp_path / "second"
+    shutil.copytree(lab, second)
+    (lab / FOLDER / "participants.tsv").unlink()
+    (lab / FOLDER / DAMAGED).write_bytes(b"?" * len(FILES[DAMAGED]))
+    monkeypatch.setenv("CONFUSIUS_MIRRORS", os.pathsep.join(["", str(lab), str(second)]))
+
+    dataset = fetch_dataset(ADDRESS, progress=False)
+
+    assert tree(dataset.root) == FILES
+    assert host.requests == []
+
+
+def test_unreadable_copy_is_passed_over(lab: Path, host: LocalOSF) -> None:
+    """What one may not read is as good as not there."""
+    (lab / FOLDER / DAMAGED).chmod(0)
+
+    with heeding_permissions():
+        dataset = fetch_dataset(ADDRESS, progress=False)
+
+    assert tree(dataset.root) == FILES
+    assert host.requests_for(DAMAGED.rpartition("/")[2])
+
+
+@pytest.mark.parametrize("what", ["file", "folder", "dataset", "pipe"])
+def test_link_out_of_a_mirror_is_not_followed(
+    lab: Path, host: LocalOSF, tmp_path: Path, what: str
+) -> None:
+    """Neither are links to files outside read, nor things that are no files."""
+    outside = tmp_path / "outside"
+    place = {
+        "file": lab / FOLDER / DAMAGED,
+        "folder": (lab / FOLDER / DAMAGED).parent,
+        "dataset": lab / FOLDER,
+        "pipe": lab / FOLDER / DAMAGED,
+    }[what]
+    place.rename(outside)
+    if what == "pipe":
+        os.mkfifo(place)
+    else:
+        place.symlink_to(outside)
+
+    dataset = fetch_dataset(ADDRESS, progress=False)
+
+    assert tree(dataset.root) == FILES
+    assert host.requests_for(DAMAGED.rpartition("/")[2])
+
+
+def test_link_inside_a_mirror_is_followed(lab: Path, host: LocalOSF) -> None:
+    """So git-annex and others keep files."""
+    store = lab / "store"
+    store.mkdir()
+    (lab / FOLDER / DAMAGED).rename(store / "a")
+    (lab / FOLDER / DAMAGED).symlink_to(store / "a")
+
+    assert tree(fetch_dataset(ADDRESS, progress=False).root) == FILES
+    assert host.requests == []
+
+
+@pytest.mark.parametrize("text", ["/no/such/folder", "no-such-folder", "~nobody-at-all/data"])
+def test_mirror_that_is_not_there_is_warned_of_by_name(
+    host: LocalOSF, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """A misspelt folder is no error, since hosts have everything."""
+    monkeypatch.setenv("CONFUSIUS_MIRRORS", text)
+
+    with pytest.warns(UserWarning, match=f"CONFUSIUS_MIRRORS names '{text}'"):
+        dataset = fetch_dataset(ADDRESS, progress=False)
+
+    assert tree(dataset.root) == FILES
+
+
+def test_refresh_asks_the_host_for_the_index(lab: Path, host: LocalOSF) -> None:
+    """A mirror may be old: who wants the newest index says so, and unchanged files still come."""
+    new = FILES | {"participants.tsv": b"participant_id\nsub-1\nsub-2\nsub-3\n"}
+    host.put("abcde", "whiskers-bids", "participants.tsv", new["participants.tsv"])
+    host.requests.clear()
+
+    dataset = fetch_dataset(ADDRESS, refresh=True, progress=False)
+
+    assert tree(dataset.root) == new
+    assert host.requests_for("participants.tsv")
+    assert not host.requests_for(DAMAGED.rpartition("/")[2])
+
+
+def test_damaged_index_of_a_mirror_is_passed_over(
+    lab: Path, host: LocalOSF, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Then the host is asked for it, and the files still come from the mirror."""
+    (lab / FOLDER / "dataset_index.json").write_text("{")
+
+    dataset = fetch_dataset(ADDRESS, progress=False)
+
+    assert tree(dataset.root) == FILES
+    assert not host.requests_for(DAMAGED.rpartition("/")[2])
+    assert f"The index of the mirror {lab} is passed over" in caplog.text
+
+
+def test_mirror_that_holds_an_older_version_does_not_pass_that_on(
+    lab: Path, host: LocalOSF
+) -> None:
+    """What the mirror notes of its own old files says nothing of ours."""
+    new = b"participant_id\nsub-9\n"
+    host.put("abcde", "whiskers-bids", "participants.tsv", new)
+    with pytest.warns(UserWarning, match="changed upstream"):
+        fetch_dataset(ADDRESS, lab, refresh=True, progress=False)
+
+    dataset = fetch_dataset(ADDRESS, progress=False)
+
+    assert tree(dataset.root) == FILES | {"participants.tsv": new}
+    assert set(dataset.verify().status) == {"ok"}
+
+
+def test_file_without_a_hash_comes_from_its_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A size vouches for nothing: a mirror's bytes might be any."""
+    with LocalWeb() as web:
+        web.add_folder("whiskers", FILES, index="dataset_index.json", hashes=None)
+        address = f"{web.url('web')}/whiskers/dataset_index.json"
+        theirs = fetch_dataset(address, tmp_path / "lab", progress=False)
+        (theirs.root / DAMAGED).write_bytes(b"?" * len(FILES[DAMAGED]))
+        monkeypatch.setenv("CONFUSIUS_MIRRORS", str(tmp_path / "lab"))
+
+        assert tree(fetch_dataset(address, progress=False).root) == FILES
+
+
+def test_repair_takes_the_right_bytes_from_a_mirror(lab: Path, host: LocalOSF) -> None:
+    """A corrupt file of one's own is mended by the lab's."""
+    dataset = fetch_dataset(ADDRESS, progress=False)
+    (dataset.root / DAMAGED).write_bytes(b"?")
+
+    table = dataset.verify(repair=True)
+
+    assert set(table.status) == {"ok"}
+    assert host.requests == []
+
+
+def test_dataset_in_a_folder_of_ones_own_choice_uses_the_mirror(
+    lab: Path, host: LocalOSF, tmp_path: Path
+) -> None:
+    """What counts is the name of the root among datasets, not where one's own lies."""
+    spec = open_dataset(ADDRESS, progress=False)._spec
+    host.requests.clear()
+    shutil.copytree(lab / FOLDER, tmp_path / "elsewhere")
+    shutil.rmtree(tmp_path / "elsewhere" / "sub-1")
+
+    BIDSDataset(tmp_path / "elsewhere", spec=spec, progress=False).download(subject="1")
+
+    assert tree(tmp_path / "elsewhere") == FILES
+    assert host.requests == []
+
+
+def test_template_comes_from_a_mirror(
+    osf: LocalOSF, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dataset of one image is copied as well."""
+    theirs = fetch_template_pepe_mariani_2026(tmp_path / "lab", progress=False)
+    osf.requests.clear()
+    monkeypatch.setenv("CONFUSIUS_MIRRORS", str(tmp_path / "lab"))
+    monkeypatch.setenv("CONFUSIUS_OFFLINE", "1")
+
+    assert fetch_template_pepe_mariani_2026(progress=False).equals(theirs)
+    assert osf.requests == []
+
+
+def test_dry_run_and_fetch_of_the_command_know_the_mirror(
+    lab: Path, host: LocalOSF, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command finds the index there, and the files."""
+    assert main(["fetch", ADDRESS, "--dry-run"]) == 0
+    assert main(["fetch", ADDRESS, "--quiet"]) == 0
+
+    root = Path(capsys.readouterr().out.splitlines()[-1])
+    assert tree(root) == FILES
+    assert host.requests == []
+
+
+class TestNearbySource(SourceTests):
+    """A source is one still when a mirror that has nothing stands before it."""
+
+    @pytest.fixture(autouse=True)
+    def _server(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        """Run a server for each test."""
+        monkeypatch.setenv("CONFUSIUS_MIRRORS", str(tmp_path))
+        with LocalOSF() as server:
+            for name, value in server.environ.items():
+                monkeypatch.setenv(name, value)
+            self.server = server
+            yield
+
+    def make_source(self, files: Mapping[str, bytes]) -> Source:
+        """Make the host have some files, and the mirror none."""
+        for relpath in list(self.server.relpaths("abcde", "whiskers-bids")):
+            self.server.remove("abcde", "whiskers-bids", relpath, index=False)
+        self.server.add_dataset("abcde", "whiskers-bids", files)
+        return with_mirror_folders(OSFSource("abcde", "whiskers-bids"), FOLDER)
