@@ -271,6 +271,31 @@ def test_cache_info_lists_what_takes_space(sample: BIDSDataset, data_dir: Path) 
     assert cache_info(data_dir / "nowhere").empty
 
 
+def test_cache_info_has_a_row_for_each_dataset_of_a_host_and_each_release(data_dir: Path) -> None:
+    """What lies one folder deeper, as datasets by address and releases do, is told apart."""
+    for place, nbytes in {
+        "osf/a_x": 3,
+        "osf/b_y": 2,
+        "lab-bids/1.0.0": 1,
+        "loose/notes": 4,
+    }.items():
+        (data_dir / place).mkdir(parents=True)
+        (data_dir / place / "a.nii").write_bytes(b"1" * nbytes)
+        if place != "loose/notes":
+            (data_dir / place / "dataset_description.json").touch()
+    (data_dir / "lab-bids" / "s3_index.json").touch()
+
+    table = cache_info()
+
+    assert dict(zip(table.folder, table.nbytes, strict=True)) == {
+        "loose": 4,
+        "osf/a_x": 3,
+        "osf/b_y": 2,
+        "lab-bids/1.0.0": 1,
+    }
+    assert table.path.tolist() == [str(data_dir / folder) for folder in table.folder]
+
+
 # What is told of it.
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from confusius_datasets._cache import cache_folder
+from confusius_datasets._cache import cache_folder, is_here
+from confusius_datasets._entities import DESCRIPTION_NAME
+from confusius_datasets._index import INDEX_NAME
 from confusius_datasets._paths import HIDDEN_FOLDER
 
 if TYPE_CHECKING:
@@ -29,8 +32,9 @@ def cache_info(data_dir: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row for each dataset or other folder: `folder`, `n_files` and `nbytes` of what is in it,
-        `hidden_nbytes` of partial downloads and what else may be deleted at any time, and `path`.
+        A row for each dataset, release or other folder: `folder`, `n_files` and `nbytes` of what is
+        in it, `hidden_nbytes` of partial downloads and what else may be deleted at any time, and
+        `path`.
 
     Examples
     --------
@@ -42,10 +46,29 @@ def cache_info(data_dir: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     import pandas as pd
 
     folder = cache_folder(data_dir)
-    roots = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    rows = [(root.name, *_count(root), str(root)) for root in roots]
+    roots = [root for top in _folders(folder) for root in _roots_in(top)]
+    rows = [(root.relative_to(folder).as_posix(), *_count(root), str(root)) for root in roots]
     table = pd.DataFrame(rows, columns=["folder", "n_files", "nbytes", "hidden_nbytes", "path"])
     return table.sort_values("nbytes", ascending=False, ignore_index=True)
+
+
+def _folders(folder: Path) -> list[Path]:
+    """List the folders right in a folder; none where one may not look."""
+    with contextlib.suppress(OSError):
+        return sorted(path for path in folder.iterdir() if path.is_dir())
+    return []
+
+
+def _roots_in(top: Path) -> list[Path]:
+    """Return a folder itself, or the roots in it: of a host's datasets, of a dataset's releases."""
+    inner = [] if _is_root(top) else list(filter(_is_root, _folders(top)))
+    return inner or [top]
+
+
+def _is_root(folder: Path) -> bool:
+    """Say whether a folder is a dataset's; that of its releases has an index, and is none."""
+    names = (HIDDEN_FOLDER, INDEX_NAME, DESCRIPTION_NAME)
+    return any(is_here(folder / name) for name in names)
 
 
 def _count(root: Path) -> tuple[int, int, int]:
