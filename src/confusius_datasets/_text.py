@@ -18,12 +18,14 @@ __all__ = [
     "LONGEST_LIST",
     "REPAIR_HINT",
     "add_hint",
+    "LONGEST_SAYING",
     "count_files",
     "did_you_mean",
     "format_nbytes",
     "list_some",
     "print_once",
     "quote_short",
+    "shorten",
     "warn_user",
 ]
 
@@ -36,18 +38,35 @@ REPAIR_HINT = "It is in a downloaded dataset: ds.verify(repair=True) downloads d
 LONGEST_QUOTE = 60
 """Characters of a value that a message shows."""
 
+LONGEST_SAYING = 200
+"""Characters that a message shows of what a host, a file or a library says."""
+
 
 def list_some(items: Iterable[str], *, limit: int = LONGEST_LIST) -> str:
     """Join items for a message: `a, b, … (3 in all)`."""
     listed = list(items)
     if len(listed) <= limit:
-        return ", ".join(listed)
-    return f"{', '.join(listed[:limit])}, … ({len(listed)} in all)"
+        return ", ".join(map(shorten, listed))
+    return f"{', '.join(map(shorten, listed[:limit]))}, … ({len(listed)} in all)"
 
 
 def quote_short(value: object, *, limit: int = LONGEST_QUOTE) -> str:
     """Show a value as Python writes it, cut to a length that fits into a message."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # numbers of many digits, lists in lists
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def shorten(saying: object, *, limit: int = LONGEST_SAYING) -> str:
+    """Show what a host, a file or a library says: on one line, cut, nothing that moves a cursor."""
+    begin = str(saying)[: 2 * limit]
+    words = " ".join(begin.split())
+    text = "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in words
+    )
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 

@@ -48,7 +48,7 @@ FACES = {"__init__", "__main__", "sources", "testing"}
 
 MUST_NOT_KNOW = {
     "_text": set(ROOMS),
-    "_paths": set(ROOMS) - {"errors"},
+    "_paths": set(ROOMS) - {"errors", "_text"},
     "_cache": {"_index", "_sources", "_catalog"},
     "_entities": set(ROOMS),
     "_sidecars": set(ROOMS) - {"errors"},

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from confusius_datasets._cache import is_offline
-from confusius_datasets._text import list_some, quote_short
+from confusius_datasets._text import list_some, quote_short, shorten
 from confusius_datasets.errors import FileFormatError, OfflineError
 
 __all__ = ["REMEDY", "check_release_2", "check_release_3", "find_image"]
@@ -91,7 +91,9 @@ def _check_terminology(path: Path) -> None:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
     except (OSError, ValueError, csv.Error) as error:
-        raise FileFormatError(f"{path}: cannot be read as CSV: {error}. {REMEDY}") from error
+        raise FileFormatError(
+            f"{path}: cannot be read as CSV: {shorten(error)}. {REMEDY}"
+        ) from error
     if not rows or COLUMNS - rows[0].keys():
         raise FileFormatError(
             f"{path}: not a table of regions, with the columns {', '.join(sorted(COLUMNS))}. "
@@ -120,7 +122,8 @@ def find_image(root: Path, metadata: dict[str, Any], kind: str, *, document: Pat
                 return store / _checked_place(path)
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise FileFormatError(
-            f"{store / 'zarr.json'}: not the description of an OME-Zarr image: {error!r}. {REMEDY}"
+            f"{store / 'zarr.json'}: not the description of an OME-Zarr image: "
+            f"{shorten(repr(error))}. {REMEDY}"
         ) from error
     raise FileFormatError(
         f"{store / 'zarr.json'}: no level of the image has the resolution of the atlas, "
@@ -164,7 +167,8 @@ def _location(document: Path, metadata: dict[str, Any], *keys: str) -> Path:
         return _checked_place(part["location"].removeprefix("/"))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise FileFormatError(
-            f"{document}: the manifest does not say where '{keys[-1]}' is: {error!r}. {REMEDY}"
+            f"{document}: the manifest does not say where '{keys[-1]}' is: "
+            f"{shorten(repr(error))}. {REMEDY}"
         ) from error
 
 
@@ -204,7 +208,9 @@ def _read_json(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_bytes())
     # Nested too deeply, Python's parser gives up with a RecursionError.
     except (OSError, ValueError, RecursionError) as error:
-        raise FileFormatError(f"{path}: cannot be read as JSON: {error}. {REMEDY}") from error
+        raise FileFormatError(
+            f"{path}: cannot be read as JSON: {shorten(error)}. {REMEDY}"
+        ) from error
     if not isinstance(document, dict):
         raise FileFormatError(f"{path}: not a JSON object. {REMEDY}")
     return document
@@ -215,6 +221,8 @@ def _require_file(path: Path) -> None:
     try:
         is_there = path.is_file()
     except OSError as error:
-        raise FileFormatError(f"{path}: this file of the atlas cannot be read: {error}.") from error
+        raise FileFormatError(
+            f"{path}: this file of the atlas cannot be read: {shorten(error)}."
+        ) from error
     if not is_there:
         raise FileFormatError(f"{path}: this file of the atlas is missing. {REMEDY}")

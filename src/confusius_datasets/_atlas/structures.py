@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from confusius_datasets._text import did_you_mean, quote_short
+from confusius_datasets._text import did_you_mean, quote_short, shorten
 from confusius_datasets.errors import FileFormatError, FilterError, UnknownKeyError
 
 __all__ = ["Region", "Regions"]
@@ -107,7 +107,9 @@ def _as_region(entry: Any, source: str) -> Region:
         red, green, blue = (int(part) for part in entry["rgb_triplet"])
         path = tuple(int(part) for part in entry["structure_id_path"])
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise FileFormatError(f"{source}: a region cannot be read: {error!r}.") from error
+        raise FileFormatError(
+            f"{source}: a region cannot be read: {shorten(repr(error))}."
+        ) from error
     # An empty cell arrives as NaN.
     if not isinstance(acronym, str) or not acronym:
         raise FileFormatError(f"{source}: the region {key} has no acronym.")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from confusius_datasets._text import shorten
 from confusius_datasets.errors import FileFormatError, MissingFileError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def _read_table(path: Path) -> pd.DataFrame:
             encoding="utf-8-sig",
         )
     except (ValueError, pd.errors.ParserError, OSError) as error:
-        raise FileFormatError(f"{path}: not a table separated by tabs: {error}") from error
+        raise FileFormatError(f"{path}: not a table separated by tabs: {shorten(error)}") from error
 
 
 def read_participants(root: Path, *, is_known: bool) -> pd.DataFrame:

@@ -6,6 +6,8 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from confusius_datasets._text import shorten
+
 if TYPE_CHECKING:
     from matplotlib.colors import BoundaryNorm, Colormap
 
@@ -38,7 +40,8 @@ def with_colors(attrs: Mapping[str, Any], problems: list[str]) -> dict[str, Any]
         colormap, norm = label_colors(lookup)
     except (AttributeError, TypeError, ValueError, OverflowError) as error:
         problems.append(
-            f"'rgb_lookup' must be a table of labels and colours, and is left as it is: {error}"
+            "'rgb_lookup' must be a table of labels and colours, and is left as it is: "
+            f"{shorten(error)}"
         )
         return dict(attrs)
     return {**attrs, "cmap": colormap, "norm": norm}

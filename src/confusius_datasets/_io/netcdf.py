@@ -19,7 +19,7 @@ from confusius_datasets._io.lazy import LazyArray, Positions, as_slice
 from confusius_datasets._io.matrices import Matrices
 from confusius_datasets._io.prepared import Prepared
 from confusius_datasets._io.versions import Origin
-from confusius_datasets._text import did_you_mean, list_some, warn_user
+from confusius_datasets._text import did_you_mean, list_some, shorten, warn_user
 from confusius_datasets.errors import FileFormatError, MissingDependencyError, UnknownKeyError
 
 __all__ = ["JSON_ATTRIBUTE", "NETCDF"]
@@ -44,7 +44,7 @@ class NetCDFArray(LazyArray):
             values[...] = self.variable[tuple(map(as_slice, positions))].values
         except FILE_ERRORS as error:
             raise FileFormatError(
-                f"{self.origin.path}: values cannot be read: {error}. The file is damaged."
+                f"{self.origin.path}: values cannot be read: {shorten(error)}. The file is damaged."
             ) from error
 
 
@@ -60,7 +60,7 @@ def prepare_netcdf(path: Path, *, variable: str | None = None) -> Prepared:
             path, engine="h5netcdf", decode_times=False, decode_timedelta=False, cache=False
         )
     except FILE_ERRORS as error:
-        raise FileFormatError(f"{path}: not a NetCDF 4 file: {error}.") from error
+        raise FileFormatError(f"{path}: not a NetCDF 4 file: {shorten(error)}.") from error
     array = dataset[_choose(dataset, variable, path)]
     problems: list[str] = []
     attrs = _with_matrices(with_colors(_decoded(array.attrs, path), problems))
@@ -111,7 +111,7 @@ def _decoded(attrs: Mapping[str, Any], path: Path) -> dict[str, Any]:
             for name, value in given.items()
         }
     except (TypeError, ValueError) as error:
-        raise FileFormatError(f"{path}: its attributes are damaged: {error}.") from error
+        raise FileFormatError(f"{path}: its attributes are damaged: {shorten(error)}.") from error
 
 
 def _with_matrices(attrs: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from confusius_datasets._io.lazy import LazyArray, Positions, as_slice
 from confusius_datasets._io.matrices import Matrices
 from confusius_datasets._io.prepared import Prepared
 from confusius_datasets._io.versions import Origin
-from confusius_datasets._text import did_you_mean, list_some, quote_short, warn_user
+from confusius_datasets._text import did_you_mean, list_some, quote_short, shorten, warn_user
 from confusius_datasets.errors import (
     FileFormatError,
     MissingDependencyError,
@@ -75,8 +75,8 @@ class ZarrArray(LazyArray):
             values[...] = self.variable[tuple(crossings)].values
         except STORE_ERRORS as error:
             raise FileFormatError(
-                f"{self.origin.path}: a chunk of the store cannot be read: {error}. It is damaged: "
-                "fetch or copy it again."
+                f"{self.origin.path}: a chunk of the store cannot be read: {shorten(error)}. It "
+                "is damaged: fetch or copy it again."
             ) from error
 
 
@@ -123,8 +123,8 @@ def _check_codecs(metadata: Iterable[Path], path: Path) -> None:
         except (ValueError, RecursionError) as error:
             raise FileFormatError(
                 f"{path}: not a Zarr store that xarray can open: its "
-                f"{file.relative_to(path).as_posix()} is not valid JSON: {error}. Fetch or copy it "
-                "again."
+                f"{file.relative_to(path).as_posix()} is not valid JSON: {shorten(error)}. Fetch "
+                "or copy it again."
             ) from error
         if names:
             raise FileFormatError(
@@ -168,8 +168,8 @@ def _open_dataset(path: Path, options: Mapping[str, Any]) -> xr.Dataset:
         raise
     except STORE_ERRORS as error:
         raise FileFormatError(
-            f"{path}: not a Zarr store that xarray can open: {error}. It must be a group of arrays "
-            "with named dimensions, as `DataArray.to_zarr` writes it."
+            f"{path}: not a Zarr store that xarray can open: {shorten(error)}. It must be a group "
+            "of arrays with named dimensions, as `DataArray.to_zarr` writes it."
         ) from error
     return dataset
 
@@ -266,7 +266,7 @@ def _with_matrices(attrs: Mapping[str, Any], path: Path) -> dict[str, Any]:
             matrices[name] = np.asarray(rows, dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise FileFormatError(
-                f"{path}: attrs['affines']['{name}'] must be a matrix of numbers: {error}."
+                f"{path}: attrs['affines']['{name}'] must be a matrix of numbers: {shorten(error)}."
             ) from error
     return {**attrs, "affines": matrices}
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from confusius_datasets._cache import hidden_folder, write_atomic
 from confusius_datasets._sources import is_address
+from confusius_datasets._text import shorten
 from confusius_datasets.errors import CacheError
 
 __all__ = ["read_origin", "recall_origin", "write_origin"]
@@ -33,9 +34,9 @@ def recall_origin(root: Path) -> str | None:
         return text
     if writer != os.geteuid():
         raise CacheError(
-            f"{path} says that the dataset is {text!r}, but another user wrote it there. If that "
-            "is right, open the dataset by that address instead of the folder; if not, delete the "
-            "file."
+            f"{path} says that the dataset is {shorten(text)!r}, but another user wrote it there. "
+            "If that is right, open the dataset by that address instead of the folder; if not, "
+            "delete the file."
         )
     return text
 
@@ -49,7 +50,9 @@ def _read(path: Path) -> tuple[str | None, int]:
     except FileNotFoundError:
         return None, 0
     except (OSError, UnicodeDecodeError) as error:
-        raise CacheError(f"{path} cannot be read: {error}. Delete it, and fetch again.") from error
+        raise CacheError(
+            f"{path} cannot be read: {shorten(error)}. Delete it, and fetch again."
+        ) from error
 
 
 def write_origin(root: Path, text: str) -> None:

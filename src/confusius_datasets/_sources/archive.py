@@ -24,6 +24,7 @@ from confusius_datasets._sources.records import JsonFormat, parse_json_object
 from confusius_datasets._sources.zip_bytes import RemoteArchive, read_exactly
 from confusius_datasets._sources.zip_directory import ZIP_HOST, Member, read_directory
 from confusius_datasets._sources.zip_members import check_header, inflate, open_member
+from confusius_datasets._text import quote_short
 from confusius_datasets.errors import DatasetIndexError, SourceError
 
 __all__ = ["ArchiveSource"]
@@ -285,7 +286,8 @@ def _read_crc(record: Any, origin: str) -> Any:
     if (crc := found.pop("crc", None)) is not None:
         if not isinstance(crc, int) or isinstance(crc, bool) or not 0 <= crc < 1 << 32:
             raise DatasetIndexError(
-                f"{origin}: an entry has a 'crc' that must be a number of 32 bits (found {crc!r})."
+                f"{origin}: an entry has a 'crc' that must be a number of 32 bits (found "
+                f"{quote_short(crc)})."
             )
         found["crc32"] = f"{crc:08x}"
     if "newer" in found:

@@ -15,6 +15,7 @@ from confusius_datasets._sources.http import HttpClient
 from confusius_datasets._sources.osf import OSF_FORMAT
 from confusius_datasets._sources.ranges import WHOLE, ByteRange, slice_of
 from confusius_datasets._sources.records import JsonFormat
+from confusius_datasets._text import shorten
 from confusius_datasets.errors import RemoteConnectionError, RemoteNotFoundError
 
 __all__ = ["DirectorySource", "DirectoryStream"]
@@ -101,7 +102,9 @@ class DirectoryStream(Closing):
             try:
                 piece = self.file.read(min(PIECE_NBYTES, self.left))
             except OSError as error:
-                raise RemoteConnectionError(f"{self.url}: {error}", url=self.url) from error
+                raise RemoteConnectionError(
+                    f"{self.url}: {shorten(error)}", url=self.url
+                ) from error
             if not piece:
                 return
             self.left -= len(piece)

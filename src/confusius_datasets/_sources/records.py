@@ -36,7 +36,7 @@ from confusius_datasets._index import (
 )
 from confusius_datasets._paths import INDEX_NAMES, check_relpath
 from confusius_datasets._sources.protocol import Source
-from confusius_datasets._text import quote_short
+from confusius_datasets._text import quote_short, shorten
 from confusius_datasets.errors import DatasetIndexError, DoubtfulRowsError, UnsafePathError
 
 __all__ = [
@@ -343,7 +343,7 @@ def parse_json_object(data: bytes | str, origin: str) -> dict[str, object]:
         raise DatasetIndexError(f"{origin}: {error}.") from None
     except (ValueError, RecursionError) as error:
         raise DatasetIndexError(
-            f"{origin} is not a whole JSON document: {error}. "
+            f"{origin} is not a whole JSON document: {shorten(error)}. "
             "It was cut short, or is something else."
         ) from error
     if not isinstance(document, dict):
@@ -358,7 +358,7 @@ def _refuse_repeated_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     document = dict(pairs)
     if len(document) != len(pairs):
         ((repeated, _),) = Counter(key for key, _ in pairs).most_common(1)
-        raise DatasetIndexError(f"the key {repeated!r} comes twice")
+        raise DatasetIndexError(f"the key {shorten(repeated)!r} comes twice")
     return document
 
 
@@ -371,7 +371,8 @@ class _Complaints:
 
     def __call__(self, what: str, value: object) -> DatasetIndexError:
         return DatasetIndexError(
-            f"{self.origin}: the entry {self.relpath!r} {what} (found {quote_short(value)}). "
+            f"{self.origin}: the entry {shorten(self.relpath)!r} {what} (found "
+            f"{quote_short(value)}). "
             "Nothing was written."
         )
 

@@ -22,6 +22,7 @@ from confusius_datasets._sources.http_errors import shorten_url
 from confusius_datasets._sources.manifest import quote_relpath
 from confusius_datasets._sources.ranges import WHOLE, ByteRange
 from confusius_datasets._sources.records import JsonFormat, parse_json_object
+from confusius_datasets._text import shorten
 from confusius_datasets.errors import (
     DatasetIndexError,
     RemoteAccessError,
@@ -105,7 +106,8 @@ class S3Source:
         except (RemoteNotFoundError, RemoteAccessError) as error:
             # Where a bucket may not be listed, S3 answers 403 to what does not exist.
             raise RemoteNotFoundError(
-                f"There is no release {version!r} of {self.folder!r} at {shorten_url(url)}. "
+                f"There is no release {shorten(version)!r} of {self.folder!r} at "
+                f"{shorten_url(url)}. "
                 "Pass version='latest' for the newest one.",
                 url=shorten_url(url),
             ) from error
@@ -160,8 +162,8 @@ class S3Source:
             version = self._read_version(relpath, url)
             if version is None:
                 raise DatasetIndexError(
-                    f"{origin}: the entry {relpath!r} has no address of a release of "
-                    f"{self.folder!r} (found {url!r})."
+                    f"{origin}: the entry {shorten(relpath)!r} has no address of a release of "
+                    f"{self.folder!r} (found {shorten(url)!r})."
                 )
             versions.add(version)
             records[relpath] = _with_version(record, version)
@@ -207,7 +209,8 @@ def _check_record(relpath: str, record: object, origin: str) -> None:
     known = record if isinstance(record, dict) else {}
     if relpath == MANIFEST_NAME or known.get("size") is None or known.get("sha256") is None:
         raise DatasetIndexError(
-            f"{origin}: the entry {relpath!r} must have a size and a sha256, and must not be the "
+            f"{origin}: the entry {shorten(relpath)!r} must have a size and a sha256, and must "
+            "not be the "
             "manifest itself. Nothing was written."
         )
 
@@ -216,7 +219,8 @@ def _check_version(version: str, origin: str) -> str:
     """Refuse a version that would lead to another folder."""
     if not _VERSION.fullmatch(version):
         raise DatasetIndexError(
-            f"{origin}: {version!r} is not a version: expected letters, digits and any of '._+-'."
+            f"{origin}: {shorten(version)!r} is not a version: expected letters, digits and any "
+            "of '._+-'."
         )
     return version
 
@@ -230,7 +234,7 @@ def _read_catalogue(data: bytes, origin: str) -> dict[tuple[str, str], str]:
     except (configparser.Error, UnicodeDecodeError) as error:
         # Among these: two names that differ in case only, which the parser takes for one.
         raise SourceError(
-            f"{origin} is not a catalogue of releases: {error}", url=origin
+            f"{origin} is not a catalogue of releases: {shorten(error)}", url=origin
         ) from error
     return {
         (section, name): version

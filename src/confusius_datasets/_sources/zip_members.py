@@ -20,6 +20,7 @@ from confusius_datasets._sources.zip_directory import (
     UTF8_FLAG,
     Member,
 )
+from confusius_datasets._text import shorten
 from confusius_datasets.errors import RemoteConnectionError
 
 __all__ = ["MemberStream", "check_header", "inflate", "open_member"]
@@ -121,8 +122,8 @@ def check_header(archive: RemoteArchive, member: Member, held: bytes, url: str |
     )
     if not fits:
         raise archive.error(
-            f"has a header at {member.offset} that is not the one of {member.name!r} in its "
-            "directory",
+            f"has a header at {member.offset} that is not the one of {shorten(member.name)!r} "
+            "in its directory",
             url,
         )
     return length
@@ -202,12 +203,16 @@ def inflate(
                 data = unpacker.decompress(waiting, PIECE_NBYTES)
                 waiting, done = unpacker.unconsumed_tail, done + len(data)
                 if done > size:
-                    raise archive.error(f"has a member {member.name!r} that expands too far", url)
+                    raise archive.error(
+                        f"has a member {shorten(member.name)!r} that expands too far", url
+                    )
                 if data:
                     yield data
                 if unpacker.eof:
                     return
     except zlib.error as error:
         raise RemoteConnectionError(
-            f"{url}: the member {member.name!r} cannot be unpacked ({error}). Call again.", url=url
+            f"{url}: the member {shorten(member.name)!r} cannot be unpacked ({shorten(error)}). "
+            "Call again.",
+            url=url,
         ) from error

@@ -11,6 +11,7 @@ from typing import BinaryIO, cast
 
 from isal import isal_zlib
 
+from confusius_datasets._text import shorten
 from confusius_datasets.errors import FileFormatError
 
 __all__ = ["GzipStream"]
@@ -80,7 +81,7 @@ class GzipStream:
             except InflateError as error:
                 raise FileFormatError(
                     f"{self.path}: damaged gzip data about {self._file_position} bytes into the "
-                    f"file: {error}. Fetch or copy the file again."
+                    f"file: {shorten(error)}. Fetch or copy the file again."
                 ) from error
             self._pending = self._inflater.unconsumed_tail
             if piece:

@@ -15,6 +15,7 @@ from indexed_gzip import IndexedGzipFile
 
 from confusius_datasets._cache import cache_folder, hidden_folder, lock, write_atomic
 from confusius_datasets._io.files import find_roots
+from confusius_datasets._text import shorten
 from confusius_datasets.errors import CacheError, FileFormatError
 
 __all__ = ["SeekIndex", "index_path"]
@@ -60,7 +61,7 @@ class SeekIndex:
         try:
             index._file.build_full_index()
         except (OSError, ValueError) as error:
-            raise FileFormatError(f"{path}: damaged gzip data: {error}") from error
+            raise FileFormatError(f"{path}: damaged gzip data: {shorten(error)}") from error
         if kept:
             index._save(index_path(path), head)
         return index
@@ -92,7 +93,7 @@ class SeekIndex:
             while filled < len(buffer) and (count := self._file.readinto(buffer[filled:])):
                 filled += count
         except (OSError, ValueError, EOFError) as error:
-            raise FileFormatError(f"{self.path}: damaged gzip data: {error}") from error
+            raise FileFormatError(f"{self.path}: damaged gzip data: {shorten(error)}") from error
         if filled < len(buffer):
             raise FileFormatError(
                 f"{self.path}: cut off: expected {len(buffer)} bytes at {offset}, found {filled}."

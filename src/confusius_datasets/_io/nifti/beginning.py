@@ -16,6 +16,7 @@ from confusius_datasets._io.nifti.header import HEADER_SIZE, NiftiHeader, parse_
 from confusius_datasets._io.nifti.opening import prepare_header, stem_of
 from confusius_datasets._io.prepared import open_prepared
 from confusius_datasets._io.versions import Origin
+from confusius_datasets._text import shorten
 from confusius_datasets.errors import FileFormatError
 
 __all__ = ["BytesBetween", "preview_nifti"]
@@ -102,4 +103,4 @@ class _Beginning:
                 self._data += self._inflater.decompress(self._pending, FIRST_NBYTES)
                 self._pending = self._inflater.unconsumed_tail
         except zlib.error as error:
-            raise FileFormatError(f"{self._name}: not a gzip file: {error}.") from error
+            raise FileFormatError(f"{self._name}: not a gzip file: {shorten(error)}.") from error

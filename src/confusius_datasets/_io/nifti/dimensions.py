@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from confusius_datasets._io.nifti.fields import TIMING_FIELDS, is_numbers
 from confusius_datasets._io.nifti.header import NiftiHeader
+from confusius_datasets._text import quote_short
 
 __all__ = ["Axis", "axes_of", "extra_fields"]
 
@@ -68,7 +69,9 @@ def _extra_axis(
     own = f"dim{number}"
     name = fields.get(f"{prefix}Name", own)
     if not isinstance(name, str) or not name or name in taken | RESERVED_NAMES - {own}:
-        problems.append(f"`{prefix}Name` ({name!r}) cannot name a dimension. Ignoring it.")
+        problems.append(
+            f"`{prefix}Name` ({quote_short(name)}) cannot name a dimension. Ignoring it."
+        )
         name = own
     step = header.pixdim[number + 1]
     coordinates = np.arange(size) * (step or 1.0)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from confusius_datasets._io.matrices import Matrices, Matrix
 from confusius_datasets._io.nifti.header import LARGEST_NUMBER, NiftiHeader
+from confusius_datasets._text import shorten
 
 __all__ = ["NO_FORM", "Geometry", "decompose", "geometry_of", "physical_to_world"]
 
@@ -83,7 +84,7 @@ def _check(affine: Matrix) -> tuple[str, tuple[float, float, float] | None]:
             steps = decompose(affine[:3, :3])
             physical_to_world(affine, affine[:3, 3], steps)
     except (np.linalg.LinAlgError, FloatingPointError) as error:
-        return f"is singular: {error}", None
+        return f"is singular: {shorten(error)}", None
     return "", steps
 
 

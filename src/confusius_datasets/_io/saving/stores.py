@@ -14,6 +14,7 @@ from confusius_datasets._io.netcdf import JSON_ATTRIBUTE
 from confusius_datasets._io.prepared import UNNAMED
 from confusius_datasets._io.saving.fields import plain_attributes
 from confusius_datasets._io.saving.places import in_its_place
+from confusius_datasets._text import shorten
 from confusius_datasets.errors import ArgumentError, MissingDependencyError
 
 __all__ = ["write_netcdf", "write_zarr"]
@@ -31,7 +32,7 @@ def write_zarr(array: xr.DataArray, path: Path, *, overwrite: bool) -> None:
         try:
             dataset.to_zarr(partial, zarr_format=2, consolidated=True)
         except (TypeError, ValueError) as error:
-            raise ArgumentError(f"Zarr cannot hold this array: {error}.") from error
+            raise ArgumentError(f"Zarr cannot hold this array: {shorten(error)}.") from error
 
 
 def write_netcdf(array: xr.DataArray, path: Path, *, overwrite: bool) -> None:
@@ -47,7 +48,7 @@ def write_netcdf(array: xr.DataArray, path: Path, *, overwrite: bool) -> None:
         try:
             dataset.to_netcdf(partial, engine="h5netcdf")
         except (TypeError, ValueError) as error:
-            raise ArgumentError(f"NetCDF cannot hold this array: {error}.") from error
+            raise ArgumentError(f"NetCDF cannot hold this array: {shorten(error)}.") from error
 
 
 def _as_dataset(array: xr.DataArray) -> xr.Dataset:
