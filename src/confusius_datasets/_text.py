@@ -16,9 +16,9 @@ from pathlib import Path
 
 __all__ = [
     "LONGEST_LIST",
+    "LONGEST_SAYING",
     "REPAIR_HINT",
     "add_hint",
-    "LONGEST_SAYING",
     "count_files",
     "did_you_mean",
     "format_nbytes",

@@ -39,7 +39,7 @@ from confusius_datasets._sources.http_errors import (
 )
 from confusius_datasets._sources.ranges import WHOLE, ByteRange, From, FromTo, Last
 from confusius_datasets._sources.retry import RetryPolicy, parse_retry_after, retry
-from confusius_datasets._text import format_nbytes
+from confusius_datasets._text import LONGEST_SAYING, format_nbytes, quote_short
 from confusius_datasets.errors import RemoteConnectionError, SettingError, SourceError
 
 if TYPE_CHECKING:
@@ -71,11 +71,17 @@ LARGEST_DOCUMENT_NBYTES = 1 << 30
 LARGEST_LISTING_NBYTES = 1 << 28
 """Bytes of one answer of an API; OpenNeuro and Dataverse list a whole dataset in one."""
 
-SLOWEST_BYTES_PER_S = 100
-"""A host that sends fewer has stalled."""
+UNWANTED_BODY_S = 1.0
+"""Seconds that an unwanted body may take; a new connection takes less."""
+
+MOST_BETWEEN_PIECES_NBYTES = 4 * PIECE_NBYTES
+"""Bytes that may come before the next piece of a body does: lengths of chunks, last headers."""
 
 CONNECT_TIMEOUT_S = 10.0
 """Seconds a host has to accept a connection, if the policy is not shorter."""
+
+SHORTEST_TIMEOUT_S = 0.001
+"""A timeout of 0 would not wait at all."""
 
 KEPT_CONNECTIONS = 64
 """Idle connections that are kept of each host; there are never more than threads."""
@@ -87,12 +93,13 @@ EXPIRED_STATUSES = (400, 401, 403, 404, 410)
 """What stores answer to a signed address that has expired: S3 403, Google Cloud Storage 400."""
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-_ROUTE_VARIABLES = (*_PROXIES, *map(str.upper, _PROXIES), "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_CERTIFICATE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_ROUTE_VARIABLES = (*_PROXIES, *map(str.upper, _PROXIES), *_CERTIFICATE_VARIABLES)
 
 _TOKEN = re.compile(r"[!-:<-~]+")
 """What may stand in a header, and in a cookie without ending it."""
 
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
 _log = logging.getLogger("confusius_datasets")
 
 _Made = TypeVar("_Made")
@@ -357,13 +364,18 @@ class HttpClient:
         """Send one request, unless the network is forbidden or the host is to be left alone."""
         if is_offline():
             raise offline_error(url)
-        host = urllib.parse.urlsplit(url).netloc
+        try:
+            host = urllib.parse.urlsplit(url).netloc
+        except ValueError as error:  # "http://[::1"
+            raise translate(error, url, asking=True) from error
         if (left := self._pauses.left(host)) > 0:
             raise rate_limit_error(url, left, wanted.hints)
         policy = self.policy
         headers = wanted.headers | wanted.credentials.headers_for(url)
         try:
             response = self._connections.send(url, headers, policy.stall_timeout_s, wanted.body)
+        except SettingError:
+            raise
         except library_errors() as error:
             raise translate(error, url, asking=True) from error
         asked = parse_retry_after(response.headers)
@@ -392,8 +404,7 @@ class HttpClient:
         if _is_stray_page(response, wanted):
             response.close()
             raise web_page_error(response.url, wanted.hints)
-        length = response.headers.get("Content-Length", "")
-        total = int(length) if length.isascii() and length.isdigit() else None
+        total = _read_size(response.headers.get("Content-Length", ""))
         # Stores hand out a .gz file under this header too. Then what comes is already the file, as
         # its length shows.
         decoded = encoded and (total is None or total != size)
@@ -436,25 +447,22 @@ class HttpStream(Closing):
         return shorten_url(self.response.url)
 
     def __iter__(self) -> Iterator[bytes]:
-        spent, received = 0.0, 0
-        pieces = self._receive()
+        from confusius_datasets._sources.meter import meter_of
+
+        meter, pieces = meter_of(self.response), self._receive()
         while True:
-            begun = time.monotonic()
-            piece = next(pieces, b"")
-            # Only the time spent waiting for the host counts, not what is done with the bytes.
-            spent += time.monotonic() - begun
+            meter.allow(MOST_BETWEEN_PIECES_NBYTES)
+            try:
+                piece = next(pieces, b"")
+            except library_errors() as error:
+                if meter.complaint:
+                    raise RemoteConnectionError(
+                        f"{self.url} {meter.complaint}. Call again later.", url=self.url
+                    ) from error
+                raise translate(error, self.response.url) from error
             if not piece:
                 return
-            received += len(piece)
             yield piece
-            if spent >= self.policy.stall_timeout_s:
-                if received < SLOWEST_BYTES_PER_S * spent:
-                    raise RemoteConnectionError(
-                        f"{self.url} has stalled: {received} bytes in {spent:.0f} s. Call again "
-                        "later.",
-                        url=self.url,
-                    )
-                spent, received = 0.0, 0
 
     def read_all(self, limit: int) -> bytes:
         """Read the rest, unless it is more than there can be."""
@@ -472,15 +480,12 @@ class HttpStream(Closing):
     def _receive(self) -> Iterator[bytes]:
         """Give bytes as soon as there are some."""
         raw = self.response.raw
-        try:
-            if self.decoded:
-                yield from raw.stream(PIECE_NBYTES, decode_content=True)
-                return
-            # `read` would wait for a full piece, and a host that trickles would go unnoticed.
-            while piece := raw.read1(PIECE_NBYTES, decode_content=False):
-                yield piece
-        except library_errors() as error:
-            raise translate(error, self.response.url) from error
+        if self.decoded:
+            yield from raw.stream(PIECE_NBYTES, decode_content=True)
+            return
+        # `read` would wait for a full piece.
+        while piece := raw.read1(PIECE_NBYTES, decode_content=False):
+            yield piece
 
     def close(self) -> None:
         """Free the connection; it is kept if the body was read to its end."""
@@ -493,8 +498,10 @@ class _Connections:
     def __init__(self) -> None:
         import requests
 
+        from confusius_datasets._sources.meter import Adapter
+
         self._session = requests.Session()
-        adapter = requests.adapters.HTTPAdapter(pool_connections=16, pool_maxsize=KEPT_CONNECTIONS)
+        adapter = Adapter(pool_connections=16, pool_maxsize=KEPT_CONNECTIONS)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
         version = importlib.metadata.version("confusius-datasets")
@@ -515,6 +522,7 @@ class _Connections:
         import requests
 
         method = "GET" if body is None else "POST"
+        timeout_s = max(timeout_s, SHORTEST_TIMEOUT_S)
         # Without the `Request` that usually makes it, which takes as long again.
         request = requests.PreparedRequest()
         request.prepare(method=method, url=url, headers={**self._headers, **headers}, data=body)
@@ -531,6 +539,7 @@ class _Connections:
         key = (origin, *map(os.environ.get, _ROUTE_VARIABLES))
         if key not in self._routes:
             settings = self._session.merge_environment_settings(f"{origin}/", {}, True, None, None)
+            _check_certificates(settings["verify"])
             self._routes[key] = settings
         return self._routes[key]
 
@@ -611,10 +620,27 @@ class HostPauses:
                 self._refusals_in_a_row.pop(host, None)
 
 
+def _check_certificates(place: object) -> None:
+    """Refuse certificates that an environment variable names, and that are not there."""
+    if not isinstance(place, str) or Path(place).exists():
+        return
+    named = [name for name in _CERTIFICATE_VARIABLES if os.environ.get(name) == place]
+    raise SettingError(
+        f"{' or '.join(named)}={quote_short(place, limit=LONGEST_SAYING)}: there is no such file "
+        "or folder of certificates. Nothing was sent. Correct or unset it."
+    )
+
+
 def next_address(url: str, location: str) -> str:
     """Say where a redirect leads, if it may be followed."""
-    target = urllib.parse.urljoin(url, location)
-    scheme = urllib.parse.urlsplit(target).scheme
+    try:
+        target = urllib.parse.urljoin(url, location)
+        scheme = urllib.parse.urlsplit(target).scheme
+    except ValueError as error:
+        raise SourceError(
+            f"{shorten_url(url)} redirects to {quote_short(location)}, which is no address.",
+            url=shorten_url(url),
+        ) from error
     if scheme == "https" or (scheme == "http" and urllib.parse.urlsplit(url).scheme == "http"):
         return target
     raise SourceError(
@@ -632,6 +658,10 @@ def _origin(url: str) -> str:
 
 def _let_go(response: requests.Response) -> None:
     """Give up an answer whose body does not matter, so that its connection can be used again."""
+    from confusius_datasets._sources.meter import meter_of
+
+    # Whoever sends it byte after byte would keep a thread for hours.
+    meter_of(response).allow(2 * SMALL_BODY_NBYTES, within_s=UNWANTED_BODY_S)
     try:
         response.raw.read(SMALL_BODY_NBYTES)
     except library_errors():
@@ -683,6 +713,11 @@ def _read_content_range(
         case Last(nbytes):
             fits = total is not None and (first, last) == (max(total - nbytes, 0), total - 1)
     return (first, total) if fits else None
+
+
+def _read_size(text: str) -> int | None:
+    """Read a number of bytes, where it is one that a file can have."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 def _strong_etag(response: requests.Response) -> str | None:

@@ -5,10 +5,12 @@ Nothing here names a host: what its users can do about a refusal is handed in as
 
 from __future__ import annotations
 
+import http.client
 import urllib.parse
 from dataclasses import dataclass
 
 from confusius_datasets._cache import OFFLINE_VARIABLE
+from confusius_datasets._text import shorten
 from confusius_datasets.errors import (
     HostUnreachableError,
     NoRouteError,
@@ -54,7 +56,7 @@ def shorten_url(url: str) -> str:
     address = url.partition("?")[0].partition("#")[0]
     scheme, colon, rest = address.partition("://")
     host, slash, path = rest.partition("/")
-    return f"{scheme}{colon}{host.rpartition('@')[2]}{slash}{path}"
+    return shorten(f"{scheme}{colon}{host.rpartition('@')[2]}{slash}{path}")
 
 
 def offline_error(url: str) -> OfflineError:
@@ -69,7 +71,7 @@ def rate_limit_error(
     url: str, seconds: float, hints: HostHints, *, status: int | None = None
 ) -> RateLimitError:
     """Word that a host limits requests; without a status, that it did so a while ago."""
-    host, shown = urllib.parse.urlsplit(url).netloc, shorten_url(url)
+    host, shown = shorten(urllib.parse.urlsplit(url).netloc), shorten_url(url)
     asked = f"status {status} for {shown}" if status else f"{shown} was not asked"
     text = f"{host} limits requests: wait {seconds:.0f} s, then call again ({asked})."
     return RateLimitError(_join(text, hints.limit), url=shown, retry_after=seconds)
@@ -112,10 +114,14 @@ def status_error(url: str, status: int, hints: HostHints) -> SourceError:
 
 
 def library_errors() -> tuple[type[Exception], ...]:
-    """Return what requests, urllib3 and sockets raise, for an `except`."""
+    """Return what requests, urllib3 and sockets raise, for an `except`.
+
+    The last ones are what these libraries let through of answers and addresses that make no sense.
+    """
     import urllib3.exceptions
 
-    return (urllib3.exceptions.HTTPError, OSError)  # those of requests are OSErrors
+    ours = (urllib3.exceptions.HTTPError, OSError)  # those of requests are OSErrors
+    return (*ours, http.client.HTTPException, ValueError, OverflowError, LookupError)
 
 
 def translate(error: Exception, url: str, *, asking: bool = False) -> SourceError:
@@ -132,6 +138,7 @@ def translate(error: Exception, url: str, *, asking: bool = False) -> SourceErro
         requests.exceptions.MissingSchema,
         requests.exceptions.InvalidHeader,
         urllib3.exceptions.LocationValueError,
+        *((ValueError, OverflowError, LookupError) if asking else ()),
     )
     shown, reason = shorten_url(url), _find_reason(error)
     if isinstance(error, requests.exceptions.SSLError):
@@ -165,7 +172,7 @@ def _find_reason(error: BaseException) -> str:
             break
         inner = following
     text = str(inner.args[-1]) if isinstance(inner, OSError) and inner.args else str(inner)
-    return text or type(inner).__name__
+    return shorten(text) or type(inner).__name__
 
 
 def _join(text: str, hint: str) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self, TypeVar
 
+from confusius_datasets._text import quote_short
 from confusius_datasets.errors import (
     NoRouteError,
     RateLimitError,
@@ -30,6 +31,9 @@ NO_ROUTE_RETRIES = 1
 
 LONGEST_BACKOFF_S = 60.0
 """Longest time between two attempts where the host asks for none."""
+
+LARGEST_NUMBER = 1_000_000_000
+"""No count or time is set to more; sockets take no time that is much longer."""
 
 _VARIABLE = "CONFUSIUS_DOWNLOAD_{}"
 
@@ -84,9 +88,11 @@ def _parse_number(variable: str, text: str, *, whole: bool) -> float:
         number = int(text) if whole else float(text)
     except ValueError:
         number = -1
-    if not 0 <= number < float("inf"):
+    if not 0 <= number <= LARGEST_NUMBER:
         kind = "whole number" if whole else "number"
-        raise SettingError(f"{variable}={text!r} must be a {kind}, 0 or more. Change or unset it.")
+        raise SettingError(
+            f"{variable}={quote_short(text)} must be a {kind}, 0 or more. Change or unset it."
+        )
     return number
 
 
