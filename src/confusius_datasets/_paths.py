@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from confusius_datasets._text import shorten
+from confusius_datasets._text import quote
 from confusius_datasets.errors import CacheError, DatasetIndexError, UnsafePathError
 
 __all__ = [
@@ -81,7 +81,7 @@ def check_relpath(relpath: str) -> None:
     }
     for reason, holds in reasons.items():
         if holds:
-            raise UnsafePathError(f"the path {shorten(relpath)!r} {reason}")
+            raise UnsafePathError(f"the path {quote(relpath)} {reason}")
 
 
 def _is_encodable(relpath: str) -> bool:
@@ -100,7 +100,7 @@ def check_coexistence(relpaths: list[str], origin: str) -> None:
         folded = fold(relpath)
         if folded in by_folded:
             raise DatasetIndexError(
-                f"{origin}: the entries {shorten(by_folded[folded])!r} and {shorten(relpath)!r} "
+                f"{origin}: the entries {quote(by_folded[folded])} and {quote(relpath)} "
                 "are "
                 "the same file where case, or the way accents are written, does not count. "
                 "Nothing was written."
@@ -110,8 +110,8 @@ def check_coexistence(relpaths: list[str], origin: str) -> None:
         if folder in by_folded:
             below = next(path for path in relpaths if fold(path).startswith(f"{folder}/"))
             raise DatasetIndexError(
-                f"{origin}: the entry {shorten(below)!r} runs through "
-                f"{shorten(by_folded[folder])!r}, which is a file. Nothing was written."
+                f"{origin}: the entry {quote(below)} runs through "
+                f"{quote(by_folded[folder])}, which is a file. Nothing was written."
             )
 
 

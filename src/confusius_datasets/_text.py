@@ -24,6 +24,7 @@ __all__ = [
     "format_nbytes",
     "list_some",
     "print_once",
+    "quote",
     "quote_short",
     "shorten",
     "warn_user",
@@ -57,6 +58,11 @@ def quote_short(value: object, *, limit: int = LONGEST_QUOTE) -> str:
     except (ValueError, RecursionError):  # numbers of many digits, lists in lists
         text = f"<{type(value).__name__}>"
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def quote(saying: object) -> str:
+    """Show a name or a text of a host or a file as Python writes it, cut."""
+    return quote_short(saying, limit=LONGEST_SAYING)
 
 
 def shorten(saying: object, *, limit: int = LONGEST_SAYING) -> str:

@@ -13,7 +13,7 @@ from confusius_datasets._cache import is_here
 from confusius_datasets._index import FileEntry
 from confusius_datasets._paths import find_unfit_names, resolve_below
 from confusius_datasets._sources import RetryPolicy
-from confusius_datasets._text import count_files, format_nbytes, list_some
+from confusius_datasets._text import count_files, format_nbytes, list_some, quote_short
 from confusius_datasets.errors import CacheError, NotEnoughSpaceError
 
 __all__ = [
@@ -79,10 +79,12 @@ def check_places(relpaths: list[str], root: Path, *, none_is_here: bool = False)
     `none_is_here` says that somebody has looked for them already.
     """
     if unfit := find_unfit_names(relpaths, windows=os.name == "nt"):
-        reasons = [f"{relpath!r} {reason}" for relpath, reason in unfit.items()]
+        reasons = [
+            f"{quote_short(relpath, limit=100)} {reason}" for relpath, reason in unfit.items()
+        ]
         raise CacheError(
-            f"{len(unfit)} files cannot exist on this file system: {list_some(reasons)}. Use "
-            "filters that leave them out, or a folder on another file system with data_dir=."
+            f"{count_files(len(unfit))} cannot exist on this file system: {list_some(reasons)}. "
+            "Use filters that leave them out, or a folder on another file system with data_dir=."
         )
     # Asked once for each folder: a dataset has many files in one.
     for relpath in {relpath.rpartition("/")[0]: relpath for relpath in relpaths}.values():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from confusius_datasets._cache import hidden_folder, write_atomic
 from confusius_datasets._sources import is_address
-from confusius_datasets._text import shorten
+from confusius_datasets._text import quote, shorten
 from confusius_datasets.errors import CacheError
 
 __all__ = ["read_origin", "recall_origin", "write_origin"]
@@ -34,7 +34,7 @@ def recall_origin(root: Path) -> str | None:
         return text
     if writer != os.geteuid():
         raise CacheError(
-            f"{path} says that the dataset is {shorten(text)!r}, but another user wrote it there. "
+            f"{path} says that the dataset is {quote(text)}, but another user wrote it there. "
             "If that is right, open the dataset by that address instead of the folder; if not, "
             "delete the file."
         )

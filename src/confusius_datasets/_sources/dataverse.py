@@ -15,7 +15,7 @@ from confusius_datasets._sources.http_errors import shorten_url
 from confusius_datasets._sources.protocol import Scheme, Source
 from confusius_datasets._sources.ranges import WHOLE, ByteRange
 from confusius_datasets._sources.records import JsonFormat, make_index
-from confusius_datasets._text import shorten
+from confusius_datasets._text import quote
 from confusius_datasets.errors import DatasetIndexError, RemoteNotFoundError, SourceError
 
 __all__ = ["DATAVERSE_SCHEME", "DataverseSource"]
@@ -93,7 +93,7 @@ class DataverseSource:
         match = _LOCATOR.fullmatch(locator)
         if match is None:
             raise DatasetIndexError(
-                f"The entry {entry.relpath!r} has no usable 'datafile' ({shorten(locator)!r}), so "
+                f"The entry {entry.relpath!r} has no usable 'datafile' ({quote(locator)}), so "
                 "it cannot "
                 "be downloaded. Fetch with refresh=True to renew the index."
             )

@@ -39,7 +39,7 @@ from confusius_datasets._sources.http_errors import (
 )
 from confusius_datasets._sources.ranges import WHOLE, ByteRange, From, FromTo, Last
 from confusius_datasets._sources.retry import RetryPolicy, parse_retry_after, retry
-from confusius_datasets._text import LONGEST_SAYING, format_nbytes, quote_short
+from confusius_datasets._text import format_nbytes, quote, quote_short
 from confusius_datasets.errors import RemoteConnectionError, SettingError, SourceError
 
 if TYPE_CHECKING:
@@ -626,7 +626,7 @@ def _check_certificates(place: object) -> None:
         return
     named = [name for name in _CERTIFICATE_VARIABLES if os.environ.get(name) == place]
     raise SettingError(
-        f"{' or '.join(named)}={quote_short(place, limit=LONGEST_SAYING)}: there is no such file "
+        f"{' or '.join(named)}={quote(place)}: there is no such file "
         "or folder of certificates. Nothing was sent. Correct or unset it."
     )
 

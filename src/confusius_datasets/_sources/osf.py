@@ -37,7 +37,7 @@ from confusius_datasets._sources.protocol import Scheme, Source
 from confusius_datasets._sources.ranges import WHOLE, ByteRange
 from confusius_datasets._sources.records import JsonFormat, make_index
 from confusius_datasets._sources.retry import Pace
-from confusius_datasets._text import shorten
+from confusius_datasets._text import quote
 from confusius_datasets.errors import (
     DatasetIndexError,
     RateLimitError,
@@ -158,7 +158,7 @@ class OSFSource:
         match = _LOCATOR.fullmatch(locator)
         if match is None:
             raise DatasetIndexError(
-                f"The entry {entry.relpath!r} has no usable 'osf_path' ({shorten(locator)!r}), so "
+                f"The entry {entry.relpath!r} has no usable 'osf_path' ({quote(locator)}), so "
                 "it "
                 "cannot be downloaded. Fetch with refresh=True to renew the index."
             )

@@ -36,7 +36,7 @@ from confusius_datasets._index import (
 )
 from confusius_datasets._paths import INDEX_NAMES, check_relpath
 from confusius_datasets._sources.protocol import Source
-from confusius_datasets._text import quote_short, shorten
+from confusius_datasets._text import quote, quote_short, shorten
 from confusius_datasets.errors import DatasetIndexError, DoubtfulRowsError, UnsafePathError
 
 __all__ = [
@@ -358,7 +358,7 @@ def _refuse_repeated_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     document = dict(pairs)
     if len(document) != len(pairs):
         ((repeated, _),) = Counter(key for key, _ in pairs).most_common(1)
-        raise DatasetIndexError(f"the key {shorten(repeated)!r} comes twice")
+        raise DatasetIndexError(f"the key {quote(repeated)} comes twice")
     return document
 
 
@@ -371,7 +371,7 @@ class _Complaints:
 
     def __call__(self, what: str, value: object) -> DatasetIndexError:
         return DatasetIndexError(
-            f"{self.origin}: the entry {shorten(self.relpath)!r} {what} (found "
+            f"{self.origin}: the entry {quote(self.relpath)} {what} (found "
             f"{quote_short(value)}). "
             "Nothing was written."
         )

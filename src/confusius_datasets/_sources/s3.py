@@ -22,7 +22,7 @@ from confusius_datasets._sources.http_errors import shorten_url
 from confusius_datasets._sources.manifest import quote_relpath
 from confusius_datasets._sources.ranges import WHOLE, ByteRange
 from confusius_datasets._sources.records import JsonFormat, parse_json_object
-from confusius_datasets._text import shorten
+from confusius_datasets._text import quote, shorten
 from confusius_datasets.errors import (
     DatasetIndexError,
     RemoteAccessError,
@@ -106,7 +106,7 @@ class S3Source:
         except (RemoteNotFoundError, RemoteAccessError) as error:
             # Where a bucket may not be listed, S3 answers 403 to what does not exist.
             raise RemoteNotFoundError(
-                f"There is no release {shorten(version)!r} of {self.folder!r} at "
+                f"There is no release {quote(version)} of {self.folder!r} at "
                 f"{shorten_url(url)}. "
                 "Pass version='latest' for the newest one.",
                 url=shorten_url(url),
@@ -162,8 +162,8 @@ class S3Source:
             version = self._read_version(relpath, url)
             if version is None:
                 raise DatasetIndexError(
-                    f"{origin}: the entry {shorten(relpath)!r} has no address of a release of "
-                    f"{self.folder!r} (found {shorten(url)!r})."
+                    f"{origin}: the entry {quote(relpath)} has no address of a release of "
+                    f"{self.folder!r} (found {quote(url)})."
                 )
             versions.add(version)
             records[relpath] = _with_version(record, version)
@@ -209,7 +209,7 @@ def _check_record(relpath: str, record: object, origin: str) -> None:
     known = record if isinstance(record, dict) else {}
     if relpath == MANIFEST_NAME or known.get("size") is None or known.get("sha256") is None:
         raise DatasetIndexError(
-            f"{origin}: the entry {shorten(relpath)!r} must have a size and a sha256, and must "
+            f"{origin}: the entry {quote(relpath)} must have a size and a sha256, and must "
             "not be the "
             "manifest itself. Nothing was written."
         )
@@ -219,7 +219,7 @@ def _check_version(version: str, origin: str) -> str:
     """Refuse a version that would lead to another folder."""
     if not _VERSION.fullmatch(version):
         raise DatasetIndexError(
-            f"{origin}: {shorten(version)!r} is not a version: expected letters, digits and any "
+            f"{origin}: {quote(version)} is not a version: expected letters, digits and any "
             "of '._+-'."
         )
     return version

@@ -16,7 +16,7 @@ from confusius_datasets._index import Checksum, DatasetIndex, FileEntry
 from confusius_datasets._sources.http import HttpClient
 from confusius_datasets._sources.records import make_index
 from confusius_datasets._sources.zip_bytes import RangeFile, RemoteArchive
-from confusius_datasets._text import quote_short, shorten
+from confusius_datasets._text import quote, quote_short, shorten
 from confusius_datasets.errors import DatasetIndexError
 
 __all__ = ["ENCRYPTED_FLAGS", "HEADER_NBYTES", "UTF8_FLAG", "ZIP_HOST", "Member", "read_directory"]
@@ -54,7 +54,7 @@ class Member(NamedTuple):
             offset = stop = nbytes = method = -1
         if not (0 <= offset <= offset + nbytes <= stop and method in METHODS):
             raise DatasetIndexError(
-                f"The entry {shorten(relpath)!r} has no usable place in the archive "
+                f"The entry {quote(relpath)} has no usable place in the archive "
                 f"({quote_short(locator)}). Fetch with refresh=True to renew the index."
             )
         return cls(offset, stop, nbytes, method, name)
@@ -94,7 +94,7 @@ def _find_stops(members: list[zipfile.ZipInfo], end: int, name: str) -> dict[int
         nbytes = HEADER_NBYTES + len(_encode_name(member)) + member.compress_size
         if member.header_offset < 0 or member.header_offset + nbytes > stops[member.header_offset]:
             raise DatasetIndexError(
-                f"{name}: the member {shorten(member.orig_filename)!r} overlaps another one. "
+                f"{name}: the member {quote(member.orig_filename)} overlaps another one. "
                 "Nothing was written."
             )
     if len(stops) != len(members):
@@ -133,8 +133,7 @@ def _make_entry(
     for reason, holds in reasons.items():
         if holds:
             raise DatasetIndexError(
-                f"{name}: the member {shorten(member.orig_filename)!r} {reason}. "
-                "Nothing was written."
+                f"{name}: the member {quote(member.orig_filename)} {reason}. Nothing was written."
             )
     place = Member(
         member.header_offset,

@@ -20,7 +20,7 @@ from confusius_datasets._sources.zip_directory import (
     UTF8_FLAG,
     Member,
 )
-from confusius_datasets._text import shorten
+from confusius_datasets._text import quote, shorten
 from confusius_datasets.errors import RemoteConnectionError
 
 __all__ = ["MemberStream", "check_header", "inflate", "open_member"]
@@ -122,7 +122,7 @@ def check_header(archive: RemoteArchive, member: Member, held: bytes, url: str |
     )
     if not fits:
         raise archive.error(
-            f"has a header at {member.offset} that is not the one of {shorten(member.name)!r} "
+            f"has a header at {member.offset} that is not the one of {quote(member.name)} "
             "in its directory",
             url,
         )
@@ -204,7 +204,7 @@ def inflate(
                 waiting, done = unpacker.unconsumed_tail, done + len(data)
                 if done > size:
                     raise archive.error(
-                        f"has a member {shorten(member.name)!r} that expands too far", url
+                        f"has a member {quote(member.name)} that expands too far", url
                     )
                 if data:
                     yield data
@@ -212,7 +212,7 @@ def inflate(
                     return
     except zlib.error as error:
         raise RemoteConnectionError(
-            f"{url}: the member {shorten(member.name)!r} cannot be unpacked ({shorten(error)}). "
+            f"{url}: the member {quote(member.name)} cannot be unpacked ({shorten(error)}). "
             "Call again.",
             url=url,
         ) from error

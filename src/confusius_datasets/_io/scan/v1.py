@@ -27,7 +27,7 @@ from confusius_datasets._io.scan.parts import (
     to_lab,
 )
 from confusius_datasets._io.versions import Origin
-from confusius_datasets._text import list_some, shorten
+from confusius_datasets._text import list_some, quote, shorten
 from confusius_datasets.errors import FileFormatError, MissingDependencyError
 
 __all__ = ["HDF5_SIGNATURE", "read_brain_to_lab", "read_scan_v1"]
@@ -253,7 +253,7 @@ def _dims_of(mode: str, data: Any, path: Path) -> tuple[str, ...]:
     """Say which dimensions a file of a mode has, by the axes of its data."""
     if mode not in MODES:
         raise FileFormatError(
-            f"{path}: Unknown acquisitionMode: {shorten(mode)!r}. Known are {', '.join(MODES)}."
+            f"{path}: Unknown acquisitionMode: {quote(mode)}. Known are {', '.join(MODES)}."
         )
     fitting = [dims for dims in MODES[mode] if STORED_AXES[dims] == len(data.shape)]
     return fitting[0] if fitting else MODES[mode][0]
