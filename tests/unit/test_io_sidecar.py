@@ -13,6 +13,7 @@ import xarray as xr
 
 from builders import DIAGONAL, counting, write_nifti
 from confusius_datasets._io import load
+from confusius_datasets._io.files import dataset_root
 from confusius_datasets._io.nifti.attributes import attribute_name
 from confusius_datasets._io.nifti.fields import KNOWN_FIELDS, problems_of
 from confusius_datasets.errors import FileFormatError
@@ -66,13 +67,14 @@ def test_load_in_derivative_inherits_within_it_only(tmp_path: Path) -> None:
     assert "manufacturer" not in attrs
 
 
-def test_load_outside_of_a_dataset_reads_the_sidecar_beside_it_only(tmp_path: Path) -> None:
-    """Without a root there is no inheritance."""
-    _write_json(tmp_path / "pwd.json", {"Manufacturer": "not a root"})
+def test_load_without_a_root_inherits_from_what_holds_the_subjects(tmp_path: Path) -> None:
+    """As the layout of that folder does; what lies further up is no part of a dataset."""
+    _write_json(tmp_path / "pwd.json", {"Manufacturer": "above"})
+    _write_json(tmp_path / "mice" / "pwd.json", {"StationName": "root"})
 
-    attrs = _load(tmp_path / "sub-01", {"ProbeType": "beside"}).attrs
+    attrs = _load(tmp_path / "mice" / "sub-01", {"ProbeType": "beside"}).attrs
 
-    assert attrs["probe_type"] == "beside"
+    assert (attrs["probe_type"], attrs["station_name"]) == ("beside", "root")
     assert "manufacturer" not in attrs
 
 
@@ -418,3 +420,27 @@ def test_load_label_colours_that_are_none_are_kept_as_they_are(tmp_path: Path) -
 
     assert attrs["rgb_lookup"] == {"a": 1}
     assert "cmap" not in attrs
+
+
+@pytest.mark.parametrize(
+    ("relpath", "root"),
+    [
+        ("sub-01/ses-1/fusi/sub-01_pwd.nii", ""),
+        ("sub-01/sub-01/x/sub-01_pwd.nii", "sub-01"),
+        ("sub-02/x/sub-01_pwd.nii", "sub-02/x"),
+        ("sub-02/x/task-a_pwd.nii", ""),
+        ("derivatives/x/sub-01/sub-01_pwd.nii", "derivatives/x"),
+        ("derivatives/sub-01/sub-01_pwd.nii", ""),
+        ("ses-1/fusi/sub-01_pwd.nii", ""),
+        ("x/sub-01_pwd.nii", "x"),
+        ("sub-01_pwd.nii", ""),
+    ],
+)
+def test_dataset_without_marks_begins_above_its_subjects(
+    tmp_path: Path, relpath: str, root: str
+) -> None:
+    """A lone path tells where its dataset begins; a description says it better."""
+    assert dataset_root(tmp_path / relpath) == tmp_path / root
+
+    (tmp_path / "dataset_description.json").touch()
+    assert dataset_root(tmp_path / relpath) == tmp_path

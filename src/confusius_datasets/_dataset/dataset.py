@@ -1140,7 +1140,7 @@ class BIDSDataset(Folder):
         self._ensure_local(self._with_companions([relpath]), progress, notice=True)
         if loader is not None:
             return loader(Path(absolute))
-        return load_with_entities(absolute, parse_entities(relpath), **options)
+        return load_with_entities(absolute, parse_entities(relpath), root=self._root, **options)
 
     def _load_file(
         self, file: BIDSFile, *, loader: Callable[[Path], Any] | None, **options: Any
@@ -1150,7 +1150,7 @@ class BIDSDataset(Folder):
 
         if loader is not None:
             return loader(Path(file.path))
-        return load_with_entities(file.path, file.get_entities(), **options)
+        return load_with_entities(file.path, file.get_entities(), root=self._root, **options)
 
     def _word_no_match(self, query: dict[str, Any]) -> str:
         """Say which filter of a query leaves no file."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from confusius_datasets._io.colors import label_colors
@@ -44,6 +45,9 @@ FORMATS = (NIFTI, SCAN, ZARR, NETCDF)
 
 LOADABLE_EXTENSIONS = tuple(extension for format_ in FORMATS for extension in format_.extensions)
 """Extensions of the files that `load` understands, compared with the case."""
+
+ROOT = "root"
+"""What formats with sidecars call the root of the dataset, which no user gives."""
 
 COORDINATE_ENTITIES = ("subject", "session", "task", "acquisition", "run")
 """Entities that become scalar coordinates of an array that comes out of a dataset."""
@@ -102,29 +106,47 @@ def load(
     ...     load(f"{folder}/sub-01_pwd.nii.gz").sizes["time"]
     6
     """
+    return _load(path, None, variable=variable, chunks=chunks, bps_path=bps_path, **zarr_options)
+
+
+def load_with_entities(
+    path: str | os.PathLike[str],
+    entities: Mapping[str, object],
+    *,
+    root: Path,
+    **options: Any,
+) -> xr.DataArray:
+    """Load one file of a dataset, and name on the array the entities that tell it from others."""
+    return with_entities(_load(path, root, **options), entities)
+
+
+def _load(
+    path: str | os.PathLike[str],
+    root: Path | None,
+    *,
+    variable: str | None = None,
+    chunks: Any = None,
+    bps_path: str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> xr.DataArray:
+    """Load one file, with the sidecars of its dataset where the root of that is known."""
     absolute = local_path(path)
     format_ = find_format(FORMATS, absolute)
-    options = dict(zarr_options)
     if bps_path is not None:
         options["bps_path"] = bps_path
-    if foreign := [name for name in options if not format_.takes(name)]:
+    if foreign := [name for name in options if name == ROOT or not format_.takes(name)]:
         extension = extension_of(absolute.name, format_.extensions)
         raise TypeError(f"load has no option {', '.join(foreign)} for {extension} files.")
     if format_.takes("variable"):  # other formats have one array only, so any name will do
         options["variable"] = variable
+    if format_.takes(ROOT) and root is not None and absolute.is_relative_to(root):
+        options[ROOT] = root
     # Imported when it is needed: xarray imports this package whenever it looks for engines.
     from confusius_datasets._io.prepared import open_prepared
 
     with damage_errors(absolute):
         prepared = format_.open(absolute, **options)
     return open_prepared(prepared, chunks=chunks)
-
-
-def load_with_entities(
-    path: str | os.PathLike[str], entities: Mapping[str, object], **options: Any
-) -> xr.DataArray:
-    """Load one file of a dataset, and name on the array the entities that tell it from others."""
-    return with_entities(load(path, **options), entities)
 
 
 def first_time(fields: Mapping[str, Any]) -> float:

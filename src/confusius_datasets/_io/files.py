@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from confusius_datasets._entities import DESCRIPTION_NAME
+from confusius_datasets._entities import DATATYPES, DERIVATIVES, DESCRIPTION_NAME, parse_entities
 from confusius_datasets._paths import INDEX_NAMES, absolute_path
 from confusius_datasets._text import REPAIR_HINT, add_hint
 from confusius_datasets.errors import CacheError, FileFormatError, MissingFileError
@@ -20,6 +20,7 @@ __all__ = [
     "check_exists",
     "check_local_file",
     "damage_errors",
+    "dataset_root",
     "explain_content",
     "file_errors",
     "find_roots",
@@ -134,6 +135,27 @@ def explain_content(start: bytes) -> str | None:
 def unfinished_download(name: str) -> bool:
     """Say whether a file's name is that of a download that did not finish."""
     return name.endswith(UNFINISHED_EXTENSIONS)
+
+
+def dataset_root(path: Path) -> Path:
+    """Find the root of the dataset that a file lies in, or where it would be if it has no marks.
+
+    That is what holds the subject's folder, or else the folder of the file's session or datatype,
+    or the file itself.
+    """
+    roots = find_roots(path)
+    if roots:
+        return roots[0]
+    subject = f"sub-{parse_entities(path.name).get('subject', '')}"
+    for folder in path.parents:
+        if folder.name == subject or (subject == "sub-" and folder.name.startswith(subject)):
+            # Folders of `derivatives/` are datasets, also without a description.
+            is_derivative = folder.parent.name == DERIVATIVES
+            return folder.parent.parent if is_derivative else folder.parent
+    root = path.parent
+    while root.name in DATATYPES or root.name.startswith("ses-"):
+        root = root.parent
+    return root
 
 
 def find_roots(path: Path) -> list[Path]:

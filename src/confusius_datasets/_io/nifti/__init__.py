@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["NIFTI"]
 
 
-def _open(path: Path) -> Prepared:
+def _open(path: Path, *, root: Path | None = None) -> Prepared:
     # nibabel and the gzip libraries are imported with the first file, not with xarray's engines.
     from confusius_datasets._io.nifti.opening import prepare_nifti
 
-    return prepare_nifti(path)
+    return prepare_nifti(path, root=root)
 
 
 NIFTI = Format(extensions=(".nii", ".nii.gz"), open=_open)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from confusius_datasets._entities import applicable_sidecars
-from confusius_datasets._io.files import find_roots
+from confusius_datasets._io.files import dataset_root
 from confusius_datasets._io.matrices import Matrix
 from confusius_datasets._io.nifti.fields import KNOWN_FIELDS
 from confusius_datasets._sidecars import merge_sidecars, read_sidecar
@@ -43,11 +43,10 @@ _BEFORE_WORD = re.compile(r"([A-Z]+)([A-Z][a-z])")
 _BEFORE_CAPITAL = re.compile(r"([a-z0-9])([A-Z])")
 
 
-def find_sidecars(path: Path, *, stem: str) -> list[Path]:
-    """List the JSON sidecars that apply to an image."""
+def find_sidecars(path: Path, *, stem: str, root: Path | None = None) -> list[Path]:
+    """List the JSON sidecars that apply to an image of a dataset; its root is found, or given."""
     own = path.with_name(f"{stem}.json")
-    roots = find_roots(path)
-    inherited = _inherited_sidecars(path, roots[0]) if roots else []
+    inherited = _inherited_sidecars(path, root or dataset_root(path))
     # Its own sidecar has the last word, also where the file's name is not one of BIDS.
     if own.is_file():
         return [*(sidecar for sidecar in inherited if sidecar != own), own]

@@ -48,7 +48,12 @@ PREFERRED_NBYTES = 1 << 27
 
 
 def prepare_nifti(
-    path: Path, *, sidecars: bool = True, seek_index: bool = True, scaled: bool = True
+    path: Path,
+    *,
+    root: Path | None = None,
+    sidecars: bool = True,
+    seek_index: bool = True,
+    scaled: bool = True,
 ) -> Prepared:
     """Read header and sidecars of a NIfTI file."""
     header, origin = read_header(path)
@@ -56,7 +61,7 @@ def prepare_nifti(
     if not scaled:
         header = dataclasses.replace(header, slope=None, inter=0.0)
     stem = stem_of(path.name)
-    fields = read_sidecars(find_sidecars(path, stem=stem)) if sidecars else {}
+    fields = read_sidecars(find_sidecars(path, stem=stem, root=root)) if sidecars else {}
     return prepare_header(path, header, origin, fields, kept=seek_index)
 
 
