@@ -179,6 +179,34 @@ def test_folder_may_be_given(tmp_path: Path, root: Path) -> None:
     assert by_folder.species == by_config.species == "Rattus norvegicus"
 
 
+@pytest.mark.parametrize(
+    "content", [b"garbage", b"[default_dirs]\nbrainglobe_dir = /a\nbrainglobe_dir = /b", b"\xff["]
+)
+@pytest.mark.parametrize("given", [False, True])
+def test_broken_configuration_is_named(tmp_path: Path, content: bytes, given: bool) -> None:
+    """The error has the file and what to do, whether the folder is asked for or the network."""
+    (tmp_path / "bg_config.conf").write_bytes(content)
+    options: dict[str, Any] = {"config_dir": tmp_path}
+    if given:
+        options["brainglobe_dir"] = tmp_path / "atlases"
+
+    with pytest.raises(FileFormatError) as caught:
+        Atlas.from_brainglobe(NAME, **options)
+
+    assert str(caught.value).startswith(f"{tmp_path / 'bg_config.conf'}: this configuration of")
+    assert str(caught.value).endswith("Correct the file, or delete it: BrainGlobe makes a new one.")
+
+
+def test_broken_configuration_is_not_read_for_an_atlas_that_is_here(root: Path) -> None:
+    """With the folder given and the atlas in it, nothing needs to be known."""
+    write_atlas(root, tiny_atlas())
+    (root / "bg_config.conf").write_text("garbage", encoding="utf-8")
+
+    atlas = Atlas.from_brainglobe(NAME, brainglobe_dir=root, config_dir=root, check_latest=False)
+
+    assert atlas.name == "tiny_mouse"
+
+
 def test_folder_without_configuration_is_below_the_home_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

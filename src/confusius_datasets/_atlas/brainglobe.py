@@ -122,11 +122,14 @@ def _ask_brainglobe(
     check_latest: bool,
 ) -> Any:
     """Open an atlas through the class that may ask the network."""
+    unpacking = folder.download_folder()  # an error here names the file, BrainGlobe's does not
     options: dict[str, Any] = {"brainglobe_dir": folder.path, "check_latest": check_latest}
     if folder.config.exists():
         options["config_dir"] = folder.config  # the file, whatever BrainGlobe calls it
     if release == 3:
         options["version"] = version
+    else:
+        options["interm_download_dir"] = unpacking
     with network_errors_named(name):
         try:
             return api.BrainGlobeAtlas(name, **options)

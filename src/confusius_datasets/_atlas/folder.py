@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import configparser
-import contextlib
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from confusius_datasets._paths import absolute_path
+from confusius_datasets._text import quote_short
+from confusius_datasets.errors import FileFormatError
 
 __all__ = ["BrainGlobeFolder"]
 
@@ -36,12 +37,14 @@ class BrainGlobeFolder:
         given = config_dir or os.environ.get(CONFIG_VARIABLE)
         config = absolute_path(given or DEFAULT_CONFIG) / CONFIG_NAME
         if brainglobe_dir is None:
-            # Without interpolation: a `%` in a folder's name is only a `%`.
-            parser = configparser.ConfigParser(interpolation=None)
-            with contextlib.suppress(configparser.Error, OSError, UnicodeDecodeError):
-                parser.read(config, encoding="utf-8")
+            parser = _read_config(config)
             brainglobe_dir = parser.get("default_dirs", "brainglobe_dir", fallback=DEFAULT_FOLDER)
         return cls(absolute_path(brainglobe_dir), config)
+
+    def download_folder(self) -> Path:
+        """Return where BrainGlobe unpacks what it downloads, as its configuration says."""
+        found = _read_config(self.config).get("default_dirs", "interm_download_dir", fallback="")
+        return absolute_path(found) if found else self.path
 
     def find_atlas(self, name: str, version: str | None, *, release: int) -> Path | None:
         """Find the newest local copy of an atlas in the layout of a release."""
@@ -61,6 +64,22 @@ class BrainGlobeFolder:
         if version is not None:
             return found.get(_as_version(version))
         return found[max(found)] if found else None
+
+
+def _read_config(path: Path) -> configparser.ConfigParser:
+    """Read BrainGlobe's configuration; nothing where there is none."""
+    # Without interpolation: a `%` in a folder's name is only a `%`.
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        if path.exists():
+            parser.read_string(path.read_text(encoding="utf-8"), source=str(path))
+    except (configparser.Error, OSError, UnicodeDecodeError) as error:
+        reason = quote_short(" ".join(str(error).split()), limit=200)
+        raise FileFormatError(
+            f"{path}: this configuration of BrainGlobe cannot be read: {reason}. "
+            "Correct the file, or delete it: BrainGlobe makes a new one."
+        ) from error
+    return parser
 
 
 def _as_version(text: str) -> tuple[int, ...]:
