@@ -357,3 +357,27 @@ def test_netcdf_files_are_loaded_in_chunks(tmp_path: Path) -> None:
 
     assert chunked.chunks[0] == (2, 2, 2)
     assert chunked.equals(array)
+
+
+@pytest.mark.parametrize("extension", [".zarr", ".nc"])
+def test_what_xarray_itself_writes_is_loaded_with_matrices(tmp_path: Path, extension: str) -> None:
+    """Lists in Zarr and a text in NetCDF become matrices, so that the array is as it was."""
+    array = make(tmp_path)
+    lists = {name: matrix.tolist() for name, matrix in array.attrs["affines"].items()}
+    path = tmp_path / f"by-xarray{extension}"
+
+    if extension == ".zarr":
+        array.assign_attrs(affines=lists).to_zarr(path, zarr_format=2)
+    else:
+        array.assign_attrs(affines=json.dumps(lists)).to_netcdf(path, engine="h5netcdf")
+
+    assert load(path).identical(array)
+
+
+def test_text_that_is_no_matrix_stays_a_text_in_netcdf(tmp_path: Path) -> None:
+    """Somebody else's attribute may have the same name."""
+    for number, text in enumerate(["none", "[1, 2]", '{"a": "b"}']):
+        array = xr.DataArray(np.zeros(3), dims="x", name="a", attrs={"affines": text})
+        array.to_netcdf(tmp_path / f"{number}.nc", engine="h5netcdf")
+
+        assert load(tmp_path / f"{number}.nc").attrs["affines"] == text

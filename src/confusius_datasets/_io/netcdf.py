@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 from collections.abc import Mapping, Sequence
@@ -117,10 +118,13 @@ def _decoded(attrs: Mapping[str, Any], path: Path) -> dict[str, Any]:
 def _with_matrices(attrs: Mapping[str, Any]) -> dict[str, Any]:
     """Turn the affines, which JSON holds as lists, into matrices."""
     affines = attrs.get("affines")
-    if not isinstance(affines, Mapping):
-        return dict(attrs)
-    matrices = {name: np.asarray(rows, dtype=np.float64) for name, rows in affines.items()}
-    return {**attrs, "affines": Matrices(matrices)}
+    # xarray itself can write them as a text only; what is no matrix stays as it is.
+    with contextlib.suppress(TypeError, ValueError):
+        affines = json.loads(affines) if isinstance(affines, str) else affines
+        if isinstance(affines, Mapping):
+            matrices = {name: np.asarray(rows, dtype=np.float64) for name, rows in affines.items()}
+            return {**attrs, "affines": Matrices(matrices)}
+    return dict(attrs)
 
 
 NETCDF = Format(extensions=(".nc",), open=prepare_netcdf)
