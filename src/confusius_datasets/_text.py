@@ -84,6 +84,8 @@ def add_hint(error: Exception, hint: str) -> None:
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """Suggest the valid word nearest to a wrong one: `Did you mean 'CR020'? `, or nothing."""
+    if len(word) > LONGEST_SAYING:  # nobody mistyped that, and comparing it takes long
+        return ""
     by_folded = {candidate.casefold(): candidate for candidate in candidates}
     near = set(difflib.get_close_matches(word.casefold(), by_folded, n=len(by_folded) or 1))
     if not near:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,9 @@ import sqlalchemy as sa
 from bids.layout import Query
 
 from confusius_datasets._layout.catalogue import Catalogue, Condition
+from confusius_datasets._layout.explain import compile_pattern
 from confusius_datasets._layout.pybids import listify
+from confusius_datasets._layout.queries import fits_database
 
 __all__ = ["build_condition"]
 
@@ -46,14 +49,46 @@ class _Builder:
         self.values[name] = value
         return f":{name}"
 
-    def compare(self, column: str, wanted: Sequence[Any], *, regex_search: bool) -> str:
+    def compare(self, column: str, wanted: Sequence[Any]) -> str:
         """Write the comparison of a value with those wanted, as PyBIDS compares."""
-        if regex_search:
-            patterns = [f"regexp({self.bind(str(one))}, {column})" for one in wanted]
-            return " OR ".join(patterns)
+        numbers, texts = list(wanted), []
         if isinstance(wanted[0], int):
-            column = f"CAST({column} AS INTEGER)"
-        return f"{column} IN ({', '.join(map(self.bind, wanted))})"
+            # SQLite's numbers have 64 bits: PyBIDS raises an OverflowError for longer ones.
+            texts = [str(one) for one in wanted if isinstance(one, int) and not fits_database(one)]
+            numbers = [one for one in wanted if not isinstance(one, int) or fits_database(one)]
+        clauses = [f"{column} IN {self.listed(texts)}"] if texts else []
+        if numbers:
+            cast = f"CAST({column} AS INTEGER)" if isinstance(wanted[0], int) else column
+            clauses.append(f"{cast} IN {self.listed(numbers)}")
+        return " OR ".join(clauses)
+
+    def listed(self, values: Sequence[Any]) -> str:
+        """Write a list of values; of many in one text, as SQLite binds a limited number."""
+        if len(values) <= FEW_VALUES:
+            return f"({', '.join(map(self.bind, values))})"
+        said = json.dumps([one for one in values if isinstance(one, str | int | float)])
+        return f"(SELECT value FROM json_each({self.bind(said)}))"
+
+    def matching(self, name: str, wanted: Sequence[Any], *, is_named: bool) -> str:
+        """Write the comparison with all values in which one of some patterns is found.
+
+        Matched here, not by a function in SQLite: a pattern may take for ever, and SQLite would
+        swallow the interrupt; nor does it take a thousand of them.
+        """
+        columns = "SELECT DISTINCT text FROM tables.value WHERE dataset = :d AND entity = :name"
+        if not is_named:
+            columns = "SELECT DISTINCT _value FROM metadata WHERE entity_name = :name"
+        values = {"d": self.catalogue.dataset, "name": name}
+        texts = self.session.scalars(sa.text(columns), values if is_named else {"name": name})
+        patterns = [compile_pattern(name, str(one)) for one in wanted]
+        place = self.catalogue.base if is_named and name == "scans" else None
+        found = [
+            text
+            for text in texts.all()
+            if isinstance(text, str)
+            and _is_match(patterns, text if place is None else f"{place}{text[1:]}")
+        ]
+        return f"{'text' if is_named else '_value'} IN {self.listed(found)}"
 
     def holders(self, entity: str, clause: str) -> _Term:
         """Write the test that a path has one of the values that fulfil a clause."""
@@ -101,6 +136,11 @@ class _Builder:
         return _Term(f"+files.id IN ({tagged})", f"files.id IN ({tagged})", estimate)
 
 
+def _is_match(patterns: Iterable[re.Pattern[str]], text: str) -> bool:
+    """Say whether one of some patterns is found in a text."""
+    return any(pattern.search(text) for pattern in patterns)
+
+
 def build_condition(
     catalogue: Catalogue,
     session: Any,
@@ -140,14 +180,14 @@ def _term(
     if none and required:
         return None
     find = builder.holders if is_named else builder.fields
-    column = "_value"
-    if is_named:
-        column = "text"
-        if name == "scans":  # which is a path
-            column = f"({builder.bind(builder.catalogue.base)} || substr(text, 2))"
     term = None
-    if wanted:
-        term = find(name, builder.compare(column, wanted, regex_search=regex_search))
+    if wanted and regex_search:
+        term = find(name, builder.matching(name, wanted, is_named=is_named))
+    elif wanted:
+        column = "text" if is_named else "_value"
+        if is_named and name == "scans":  # which is a path
+            column = f"({builder.bind(builder.catalogue.base)} || substr(text, 2))"
+        term = find(name, builder.compare(column, wanted))
     if required:
         return find(name, "1")
     if not none:

@@ -7,13 +7,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from confusius_datasets._layout.typos import list_values
-from confusius_datasets._text import LONGEST_LIST, did_you_mean, list_some
+from confusius_datasets._text import (
+    LONGEST_LIST,
+    LONGEST_SAYING,
+    did_you_mean,
+    list_some,
+    quote_short,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     from bids.layout import BIDSFile
 
-__all__ = ["explain", "explain_empty", "explain_several", "word_pattern", "word_unknown"]
+__all__ = ["compile_pattern", "explain", "explain_empty", "explain_several", "word_unknown"]
 
 OPTIONS = ("regex_search", "invalid_filters")
 """Arguments of a query that say how to filter."""
@@ -62,11 +68,11 @@ def explain(layout: Any, query: Mapping[str, Any]) -> pd.DataFrame:
 
 def explain_empty(layout: Any, query: Mapping[str, Any]) -> str:
     """Say which filter of a query leaves no file."""
-    asked = ", ".join(f"{name}={value!r}" for name, value in query.items()) or "an empty query"
+    asked = _write(query) or "an empty query"
     counts = explain(layout, query)
     empty = counts[counts["together"] == 0]
     if empty.empty:
-        call = ", ".join(f"{name}={value!r}" for name, value in query.items())
+        call = _write(query)
         return (
             f"No file that matches {asked} can be loaded; see get for what there is. A table is "
             f"read with ds.get({call})[0].get_df()."
@@ -74,15 +80,22 @@ def explain_empty(layout: Any, query: Mapping[str, Any]) -> str:
     name, value = empty.iloc[0]["filter"], empty.iloc[0]["value"]
     if empty.iloc[0]["alone"]:
         return (
-            f"No file matches {asked}: {name}={value!r} leaves none of the files that the filters "
+            f"No file matches {asked}: {_write({name: value})} leaves none of the files that the "
+            "filters "
             "before it leave. See explain for the counts."
         )
     has = list_values(layout, name)
     near = did_you_mean(str(value), has)
     return (
-        f"No file matches {asked}: no file at all has {name}={value!r}. {near}"
+        f"No file matches {asked}: no file at all has {_write({name: value})}. {near}"
         f"{f'There are {list_some(has)}.' if has else f'No file has {name}.'}"
     )
+
+
+def _write(query: Mapping[str, Any]) -> str:
+    """Write a query as one would type it, long values cut."""
+    each = (f"{name}={quote_short(value, limit=LONGEST_SAYING)}" for name, value in query.items())
+    return ", ".join(each)
 
 
 OPTIONS_MEANT = {
@@ -94,7 +107,7 @@ OPTIONS_MEANT = {
 
 def explain_several(matches: Sequence[BIDSFile], query: Mapping[str, Any]) -> str:
     """Say what tells several matches apart, with a call that gives one of them."""
-    asked = ", ".join(f"{name}={value!r}" for name, value in query.items())
+    asked = _write(query)
     names = list_some([file.filename for file in matches], limit=4)
     start = f"{len(matches)} files match {asked or 'an empty query'}: {names}."
     each = [_named_values(file) for file in matches]
@@ -112,7 +125,7 @@ def explain_several(matches: Sequence[BIDSFile], query: Mapping[str, Any]) -> st
         )
     told = [f"{name} ({list_some(map(str, values), limit=6)})" for name, values in differ.items()]
     listed = f" {told[0]}" if len(told) == 1 else "".join(f"\n  - {line}" for line in told)
-    call = ", ".join(f"{name}={value!r}" for name, value in {**query, **wanted}.items())
+    call = _write({**query, **wanted})
     return (
         f"{start} They differ in{listed}\nName these, or call load_all. One of them: load({call})"
     )
@@ -140,16 +153,19 @@ def word_unknown(name: str, known: Iterable[str], *, limit: int | None = LONGEST
     return f"'{name}' is not a recognized entity. {hint}"
 
 
-def word_pattern(filters: Mapping[str, Any]) -> str | None:
-    """Say which value of a query is not a regular expression, though it must be one."""
-    for name, value in filters.items():
-        for pattern in map(str, value if isinstance(value, list | tuple) else [value]):
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                return (
-                    f"{name}={pattern!r} is not a regular expression: {error}. Put a backslash "
-                    "before characters that stand for themselves, or leave regex_search out to "
-                    "ask for exact values."
-                )
-    return None
+def compile_pattern(name: str, pattern: str) -> re.Pattern[str]:
+    """Compile a pattern of a query, which is found in any case."""
+    try:
+        return re.compile(pattern, re.IGNORECASE)
+    except (re.error, OverflowError, RecursionError, MemoryError) as error:
+        # Imported here, since it brings SQLAlchemy, whose error this is too.
+        from sqlalchemy.exc import OperationalError
+
+        from confusius_datasets.errors import InvalidPatternError
+
+        raise InvalidPatternError(
+            f"{name}={quote_short(pattern, limit=LONGEST_SAYING)} is not a regular expression: "
+            f"{error}. Put a backslash before characters that stand for themselves, or leave "
+            "regex_search out to ask for exact values.",
+            OperationalError(None, None, error),
+        ) from None

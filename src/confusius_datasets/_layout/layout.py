@@ -28,7 +28,7 @@ from confusius_datasets._layout.conditions import build_condition
 from confusius_datasets._layout.config import pybids_config
 from confusius_datasets._layout.conveniences import ConvenientLayout
 from confusius_datasets._layout.database import PrivateDatabase
-from confusius_datasets._layout.explain import word_pattern, word_unknown
+from confusius_datasets._layout.explain import compile_pattern, word_unknown
 from confusius_datasets._layout.files import is_derivative
 from confusius_datasets._layout.metadata import Metadata
 from confusius_datasets._layout.pybids import (
@@ -64,6 +64,7 @@ from confusius_datasets._text import count_files, warn_user
 from confusius_datasets.errors import (
     ConfusiusDatasetsError,
     DamagedSidecarError,
+    FilterError,
     InvalidPatternError,
     MissingFileError,
     UnknownEntityError,
@@ -78,6 +79,9 @@ __all__ = ["CatalogueLayout"]
 
 RESERVED = frozenset({"filters", "absolute_paths"})
 """Names that PyBIDS has an error of its own for."""
+
+TOO_MUCH = ("too large", "too many", "too big", "at most")
+"""What SQLite says of statements that are longer or deeper than it takes."""
 
 INVALID_FILTERS = ("error", "drop", "allow")
 """What a query can do with a filter that is unknown."""
@@ -690,11 +694,23 @@ class CatalogueLayout(ConvenientLayout):
 
 @contextlib.contextmanager
 def _naming_patterns(filters: Mapping[str, Any], *, regex_search: bool) -> Iterator[None]:
-    """Name the value that is not a regular expression; the database says that there is one."""
+    """Say what is wrong with a query that a database of PyBIDS's own refuses.
+
+    Of a function that fails, SQLite says only that it did.
+    """
     try:
         yield
-    except sa.exc.OperationalError as error:
-        reason = word_pattern(filters) if regex_search else None
-        if reason is None:
+    except InvalidPatternError:
+        raise
+    except (sa.exc.OperationalError, sa.exc.DataError) as error:
+        if regex_search and "user-defined function" in str(error.orig):
+            for name, value in filters.items():
+                for one in value if isinstance(value, list | tuple) else [value]:
+                    compile_pattern(name, str(one))
+            raise KeyboardInterrupt from error  # nothing else ends a pattern that is right
+        if not any(words in str(error.orig) for words in TOO_MUCH):
             raise
-        raise InvalidPatternError(reason, error) from None
+        raise FilterError(
+            f"The query has too many filters or values for PyBIDS's database ({error.orig}). Ask "
+            "with fewer, and put the answers together."
+        ) from error

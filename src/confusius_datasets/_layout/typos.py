@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from confusius_datasets._entities import INTEGER_ENTITIES
 from confusius_datasets._layout.pybids import layouts_in_scope, listify, value_of
-from confusius_datasets._layout.queries import normalise_filters
+from confusius_datasets._layout.queries import fits_database, normalise_filters
 from confusius_datasets._layout.statements import has_value, values_of
-from confusius_datasets._text import did_you_mean, list_some
+from confusius_datasets._text import LONGEST_LIST, did_you_mean, list_some, quote_short
 from confusius_datasets.errors import ConfusiusDatasetsError
 
 __all__ = ["find_unknown_values", "list_values"]
+
+MANY_VALUES = 100
+"""Values of a filter from which on all that there are is asked once."""
 
 SCOPES = frozenset({"all", "raw", "derivatives", "self"})
 
@@ -36,14 +39,21 @@ def find_unknown_values(layout: Any, query: Mapping[str, Any]) -> list[str]:
         values = listify(wanted) or []
         if name == "extension" and len(values) > 1:
             continue  # [".nii", ".nii.gz"] is how every script asks for images
-        unknown = [
-            value
-            for value in values
-            if isinstance(value, str | int | float) and not _exists(layout, name, value)
-        ]
+        unknown = _unknown_of(layout, name, values)
         if unknown and (known := list_values(layout, name)):
-            found += [_word(name, value, known) for value in unknown]
+            found += [_word(name, value, known) for value in unknown[:LONGEST_LIST]]
+        if len(unknown) > LONGEST_LIST:
+            found.append(f"{len(unknown)} values of {name} are in no file at all.")
     return found
+
+
+def _unknown_of(layout: Any, name: str, values: Sequence[Any]) -> list[Any]:
+    """List the values that no file has; of many at once, not one after another."""
+    texts = [value for value in values if isinstance(value, str | int | float)]
+    if len(texts) <= MANY_VALUES:
+        return [value for value in texts if not _exists(layout, name, value)]
+    known = set(list_values(layout, name))
+    return [value for value in texts if str(_as_entity(name, value)) not in known]
 
 
 def list_values(layout: Any, name: str) -> list[str]:
@@ -73,16 +83,24 @@ def _is_scope(layout: Any, scope: str) -> bool:
 
 def _exists(layout: Any, name: str, value: str | float) -> bool:
     """Say whether a file's name has a value of an entity, compared as PyBIDS compares."""
-    wanted: str | int = str(value)
-    if name in INTEGER_ENTITIES:
-        try:
-            wanted = int(value)
-        except ValueError:
-            return False
-    return any(has_value(one, name, wanted) for one in layouts_in_scope(layout, "all"))
+    wanted = _as_entity(name, value)
+    return wanted is not None and any(
+        has_value(one, name, wanted) for one in layouts_in_scope(layout, "all")
+    )
+
+
+def _as_entity(name: str, value: str | float) -> str | int | None:
+    """Turn a value into the type of its entity; `None` if it cannot be one."""
+    if name not in INTEGER_ENTITIES:
+        return str(value)
+    try:
+        number = int(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if fits_database(number) else None
 
 
 def _word(name: str, value: object, known: list[str]) -> str:
     """Say that a value exists nowhere, and which is the nearest one."""
     near = did_you_mean(str(value), known)
-    return f"no file at all has {name}={value!r}. {near}There are {list_some(known)}."
+    return f"no file at all has {name}={quote_short(value)}. {near}There are {list_some(known)}."
