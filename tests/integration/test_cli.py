@@ -231,6 +231,8 @@ def test_query_takes_any_entity_and_field(capsys: pytest.CaptureFixture[str]) ->
     ("words", "message"),
     [
         ("get sample", "get needs a query"),
+        ("get sample --subject mouse1 mouse7", "subject='mouse7'"),
+        ("ls sample --subject mouse7 --suffix pwd", "Did you mean 'mouse1'?"),
         ("ls sample --where rest", "expected NAME=VALUE"),
         ("ls osff:ab", "Did you mean 'osf'?"),
         ("verify no-such-dataset", "neither a dataset's name nor an address"),
@@ -299,7 +301,8 @@ def test_python_runs_the_package_as_the_command() -> None:
         check=True,
     )
 
-    assert done.stdout == "It is not known what to cite for sample.\nLicence: CC0 1.0\n"
+    cited = "The confusius-datasets developers. Sample dataset of confusius-datasets"
+    assert done.stdout == f"{cited}\nLicence: CC0 1.0\n"
 
 
 def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from confusius_datasets._cli.parser import make_parser
@@ -24,7 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         argcomplete.autocomplete(parser)
     options = parser.parse_args(arguments)
     try:
-        status: int = options.command(options)
+        with warnings.catch_warnings():
+            # The line of code that a warning points at is none of the user's here.
+            warnings.showwarning = lambda message, *_, **__: _say(message)
+            status: int = options.command(options)
         print(end="", flush=True)  # an output that cannot be written fails here at the latest
     except (ArgumentError, SettingError) as error:
         return _fail(error, 2)
@@ -41,8 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail(error: object, status: int) -> int:
     """Say on standard error what went wrong, and return the exit status."""
     _drop_output()
-    print(f"confusius-datasets: {error}", file=sys.stderr)
+    _say(error)
     return status
+
+
+def _say(message: object) -> None:
+    """Say something on standard error, where it is in nobody's way."""
+    print(f"confusius-datasets: {message}", file=sys.stderr)
 
 
 def _drop_output() -> None:

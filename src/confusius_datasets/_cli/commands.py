@@ -11,6 +11,7 @@ import inspect
 import json
 import logging
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,12 +120,21 @@ def show_info(options: argparse.Namespace) -> int:
 
 def list_files(options: argparse.Namespace) -> int:
     """Print the files of a query; none is downloaded."""
-    table = _open(options).to_df(on_disk=options.on_disk, **_query(options))
+    import pandas as pd
+
+    dataset, query = _open(options), _query(options)
+    with warnings.catch_warnings(record=True) as doubts:
+        warnings.simplefilter("always")
+        table = dataset.to_df(on_disk=options.on_disk, **query)
+    if table.empty:
+        dataset.missing(**query)  # a label that exists nowhere is an error there
+    for doubt in doubts:
+        warnings.warn(doubt.message, stacklevel=2)
     if options.json:
         return _print_json(_records(table))
     for row in table.itertuples():
         mark = "here" if row.on_disk else "-"
-        size = "?" if row.size is None else format_nbytes(int(row.size))
+        size = "?" if pd.isna(row.size) else format_nbytes(int(row.size))
         print(f"{size:>9}  {mark:<4}  {row.path}" if options.long else row.path)
     return 0
 
@@ -135,10 +145,11 @@ def get_files(options: argparse.Namespace) -> int:
     query = _query(options)
     if not query:
         raise ArgumentError("get needs a query, such as --subject; for a whole dataset, use fetch.")
-    found = _open(options).get(return_type="filename", progress=not options.quiet, **query)
+    found = _open(options).download(progress=not options.quiet, **query)
     if options.json:
-        return _print_json(found)
-    print("\n".join(found))
+        return _print_json([str(path) for path in found])
+    for path in found:
+        print(path)
     return 0
 
 
@@ -230,7 +241,8 @@ def verify(options: argparse.Namespace) -> int:
 
 def cite(options: argparse.Namespace) -> int:
     """Print what to cite, and the licence."""
-    about: Any = find_named(options.name) or _open(options)
+    spec = find_named(options.name)
+    about: Any = spec if spec and spec.citation else _open(options)
     facts = {"citation": about.citation, "bibtex": about.bibtex, "license": about.license}
     if options.json:
         return _print_json(facts)

@@ -35,14 +35,18 @@ def word_citation(description: Mapping[str, Any]) -> str:
     return ". ".join(filter(None, parts)) if parts[0] else ""
 
 
-def format_bibtex(name: str, citation: str, url: str) -> str:
+def format_bibtex(name: str, citation: str, url: str, description: Mapping[str, Any]) -> str:
     """Write a citation as an entry of BibTeX; nothing where there is none."""
     if not citation:
         return ""
     key = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
     year = re.search(r"\((\d{4})\)", citation)
+    authors = description.get("Authors")
     fields = {
-        "title": f"{{{_escape(name)}}}",
+        "author": " and ".join(_escape(str(author)) for author in authors)
+        if isinstance(authors, list)
+        else "",
+        "title": f"{{{_escape(str(description.get('Name') or name))}}}",
         "year": year[1] if year else "",
         "note": _escape(citation),
         "url": url,

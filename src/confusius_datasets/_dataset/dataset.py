@@ -134,7 +134,7 @@ class BIDSDataset(Folder):
     def bibtex(self) -> str:
         """The citation as an entry of BibTeX."""
         given = self._spec.bibtex if self._spec else ""
-        return given or format_bibtex(self.name, self.citation, self.url)
+        return given or format_bibtex(self.name, self.citation, self.url, self._description)
 
     @property
     def license(self) -> str:
