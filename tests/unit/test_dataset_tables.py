@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -233,6 +234,21 @@ def test_large_download_of_a_query_is_told_before(
     monkeypatch.setenv("CONFUSIUS_NOTICE_NBYTES", "much")
     with pytest.raises(SettingError, match="CONFUSIUS_NOTICE_NBYTES='much': expected a number"):
         sample.load(subject="mouse1", session="day2", task="rest", acquisition="slice01")
+
+
+def test_rate_of_the_fetch_before_is_known_to_the_first_query(
+    sample: BIDSDataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A fetch of a megabyte or more is a measurement; one of sidecars is none."""
+    monkeypatch.setenv("CONFUSIUS_NOTICE_NBYTES", "1e6")
+    fetched = fetch_sample(subjects="mouse1", sessions="day1", progress=False)
+    with caplog.at_level(logging.WARNING, "confusius_datasets"):
+        sample.load_all(subject="mouse1", session="day2", task="rest", suffix="pwd")
+        fetched.load_all(subject="mouse2", session="day2", task="rest", suffix="pwd")
+
+    unknown, known = (record.getMessage() for record in caplog.records)
+    assert "as measured before" not in unknown
+    assert re.search(r", about \d+ (s|min) at [\d.]+ [KMG]?B/s as measured before\. ", known)
 
 
 def test_evicted_files_come_again(sample: BIDSDataset) -> None:

@@ -19,7 +19,7 @@ from confusius_datasets._dataset.card import Card
 from confusius_datasets._dataset.events import PARTICIPANTS_NAME, join_events, read_participants
 from confusius_datasets._dataset.folder import Folder
 from confusius_datasets._dataset.keywords import completes_query
-from confusius_datasets._dataset.notice import Notice
+from confusius_datasets._dataset.notice import tell_if_large
 from confusius_datasets._entities import parse_entities
 from confusius_datasets._index import DatasetIndex, FileEntry
 from confusius_datasets._local import LocalCopy, Snapshot
@@ -107,7 +107,6 @@ class BIDSDataset(Folder):
         )
         self._opened: tuple[Snapshot, CatalogueLayout] | None = None
         self._opening = PerProcess(threading.RLock)
-        self._notice = Notice()
 
     @property
     def name(self) -> str:
@@ -1078,8 +1077,9 @@ class BIDSDataset(Folder):
         if not force:
             wanted = [entry.relpath for entry in missing]
         if wanted:
-            with self._notice.timing(missing, is_told=notice):
-                self._local.ensure(wanted, progress=shown, force=force)
+            if notice:
+                tell_if_large(missing, self._local.rate)
+            self._local.ensure(wanted, progress=shown, force=force)
 
     def _find(self, method: str, query: dict[str, Any]) -> list[BIDSFile]:
         """Find the files of a query that is to give files and nothing else."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LocalCopy"]
 
+MEASURABLE_NBYTES = 1_000_000
+"""A smaller download says how long a host takes to answer, not how fast it sends."""
+
 
 class LocalCopy:
     """A root folder with its catalogue, and the host that has what is missing.
@@ -47,6 +51,7 @@ class LocalCopy:
         self.root = root
         self.name = name or root.name
         self._folder = folder or root.name
+        self.rate: float | None = None  # of the last download, in bytes a second
         self._source = source
         self._snapshot = Snapshot(DatasetIndex())
         # A plain lock that another thread held at a fork would stay locked in the child.
@@ -308,7 +313,10 @@ class LocalCopy:
 
             try:
                 source = with_mirror_folders(self._source, self._folder)
+                begin = time.monotonic()
                 run_plan(plan, source, get_client(), on_event=on_event)
+                if plan.nbytes >= MEASURABLE_NBYTES:
+                    self.rate = plan.nbytes / max(time.monotonic() - begin, 1e-6)
             finally:
                 # Also where others failed: the index must not call what came outdated.
                 came = [entry for entry in plan.entries if entry.relpath in finished]
