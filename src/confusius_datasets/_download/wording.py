@@ -35,7 +35,8 @@ def word_offline(
     root: Path, missing: Sequence[FileEntry], *, unreachable: Exception | None = None
 ) -> OfflineError:
     """Word that files are missing and the network may not, or cannot, be used."""
-    nbytes = format_nbytes(sum(entry.size or 0 for entry in missing))
+    sizes = [entry.size for entry in missing if entry.size is not None]
+    nbytes = format_nbytes(sum(sizes)) if sizes else "of unknown size"
     reason = f"{OFFLINE_VARIABLE} is set" if unreachable is None else f"{unreachable}".rstrip(".")
     way = "unset it" if unreachable is None else "call again with a network"
     are = "is" if len(missing) == 1 else "are"

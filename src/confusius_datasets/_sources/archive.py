@@ -23,7 +23,7 @@ from confusius_datasets._sources.ranges import WHOLE, ByteRange, FromTo, slice_o
 from confusius_datasets._sources.records import JsonFormat, parse_json_object
 from confusius_datasets._sources.zip_bytes import RemoteArchive, read_exactly
 from confusius_datasets._sources.zip_directory import ZIP_HOST, Member, read_directory
-from confusius_datasets._sources.zip_members import check_header, inflate, open_member
+from confusius_datasets._sources.zip_members import header_nbytes, inflate, open_member
 from confusius_datasets._text import quote_short
 from confusius_datasets.errors import DatasetIndexError, SourceError
 
@@ -102,7 +102,7 @@ class ArchiveSource:
             return open_member(self.remote, member, size, (0, size), client)
         if etag is not None:
             stream = open_member(self.remote, member, size, slice_of(part, size), client)
-            if stream.etag == etag:
+            if stream.etag == etag or stream.start == 0:
                 return stream
             stream.close()  # another archive by now
             part = WHOLE
@@ -192,7 +192,10 @@ class _ArchiveCall:
             self._read(group, client)
         finally:
             group.reading.release()
-        return self._give(group, entry, part, etag)
+        given = self._give(group, entry, part, etag)
+        if given is None:  # spoilt on the way, or another archive
+            return self._source.open(entry, part, client=client, etag=etag)
+        return given
 
     def give_up(self, entry: FileEntry, error: Exception) -> bool:
         """Say that there is no other host."""
@@ -261,8 +264,8 @@ class _ArchiveCall:
 
     def _give(
         self, group: _Group, entry: FileEntry, part: ByteRange, etag: str | None
-    ) -> MemoryStream:
-        """Cut a member out of its group."""
+    ) -> MemoryStream | None:
+        """Cut a member out of its group, if its header is the one that it should have."""
         _, member = group.members[entry.relpath]
         first = member.offset - group.span[0]
         held = (group.data or b"")[first : first + member.stop - member.offset]
@@ -270,7 +273,9 @@ class _ArchiveCall:
             group.given += 1
             if group.given == len(group.members):
                 self._held -= len(group.data or b"")
-        begin = check_header(self._source.remote, member, held, group.url)
+        begin = header_nbytes(member, held)
+        if begin is None:
+            return None
         packed, size = held[begin : begin + member.nbytes], entry.size or 0
         if member.method == zipfile.ZIP_DEFLATED:
             packed = b"".join(inflate(self._source.remote, iter([packed]), member, size, group.url))

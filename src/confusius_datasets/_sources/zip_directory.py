@@ -52,7 +52,8 @@ class Member(NamedTuple):
             offset, stop, nbytes, method = map(int, numbers)
         except ValueError:
             offset = stop = nbytes = method = -1
-        if not (0 <= offset <= offset + nbytes <= stop and method in METHODS):
+        fits = offset >= 0 and 0 <= nbytes <= stop - offset - HEADER_NBYTES
+        if not (fits and method in METHODS):
             raise DatasetIndexError(
                 f"The entry {quote(relpath)} has no usable place in the archive "
                 f"({quote_short(locator)}). Fetch with refresh=True to renew the index."

@@ -23,7 +23,7 @@ from confusius_datasets._sources.zip_directory import (
 from confusius_datasets._text import quote, shorten
 from confusius_datasets.errors import RemoteConnectionError
 
-__all__ = ["MemberStream", "check_header", "inflate", "open_member"]
+__all__ = ["MemberStream", "header_nbytes", "inflate", "open_member"]
 
 EXTRA_NBYTES = 1 << 10
 """Bytes of an extra field that are read along with a header; longer ones cost another request."""
@@ -40,10 +40,31 @@ def open_member(
     client: HttpClient,
 ) -> MemberStream:
     """Open the bytes of a member between two offsets in it."""
+    for _ in range(2):  # a header may have been spoilt on the way
+        stream = _try_to_open(archive, member, size, span, client)
+        if stream is not None:
+            return stream
+    raise archive.error(
+        f"has a header at {member.offset} that is not the one of {quote(member.name)} in its directory"
+    )
+
+
+def _try_to_open(
+    archive: RemoteArchive,
+    member: Member,
+    size: int,
+    span: tuple[int, int],
+    client: HttpClient,
+) -> MemberStream | None:
+    """Open a member, unless its header is another one than the directory says."""
     starts: dict[int, int] = client.recall(("zip starts", archive), dict)
     longest = HEADER_NBYTES + len(member.name.encode()) + EXTRA_NBYTES
-    if span[0] and member.offset not in starts:
-        _learn_start(archive, member, starts, client)
+    if (
+        span[0]
+        and member.offset not in starts
+        and not _learn_start(archive, member, starts, client)
+    ):
+        return None
     if member.offset in starts:
         begin = starts[member.offset]
         whole = (0, member.nbytes) if member.method == zipfile.ZIP_DEFLATED else span
@@ -60,7 +81,11 @@ def open_member(
         data = cut(archive, stream, opened, stop)
         ahead = b""
         if header:
-            starts[member.offset], ahead = _pass_header(archive, member, data, stream)
+            held, nbytes = _read_header(member, data, stream)
+            if nbytes is None:
+                stream.close()
+                return None
+            starts[member.offset], ahead = member.offset + nbytes, held[nbytes:]
     except BaseException:
         stream.close()
         raise
@@ -69,26 +94,29 @@ def open_member(
 
 def _learn_start(
     archive: RemoteArchive, member: Member, starts: dict[int, int], client: HttpClient
-) -> None:
-    """Find where the data of a member begin, which its own header alone says."""
+) -> bool:
+    """Find where the data of a member begin, which its own header alone says, if it fits."""
     stop = min(member.offset + HEADER_NBYTES + len(member.name.encode()), member.stop)
 
     with archive.open(FromTo(member.offset, stop), client) as stream:
         if stream.total is not None and stream.total < stop:
             raise archive.error("has changed: it is shorter than its index says", stream.url)
-        header = read_exactly(archive, stream, member.offset, stop)
-        nbytes = check_header(archive, member, header, stream.url)
-    starts[member.offset] = member.offset + nbytes
+        nbytes = header_nbytes(member, read_exactly(archive, stream, member.offset, stop))
+    if nbytes is not None:
+        starts[member.offset] = member.offset + nbytes
+    return nbytes is not None
 
 
-def _pass_header(
-    archive: RemoteArchive, member: Member, data: Iterator[bytes], stream: ByteStream
-) -> tuple[int, bytes]:
-    """Read a member's header; return where its data begin, and what was read beyond."""
+def _read_header(
+    member: Member, data: Iterator[bytes], stream: ByteStream
+) -> tuple[bytes, int | None]:
+    """Read a member's header; return what was read, and the header's length if it fits."""
     held = _take(data, b"", HEADER_NBYTES, stream)
-    held = _take(data, held, HEADER_NBYTES + sum(struct.unpack_from("<2H", held, 26)), stream)
-    nbytes = check_header(archive, member, held, stream.url)
-    return member.offset + nbytes, held[nbytes:]
+    # A wrong one may announce a name of any length, which is not waited for.
+    longest = member.stop - member.offset
+    nbytes = HEADER_NBYTES + sum(struct.unpack_from("<2H", held, 26))
+    held = _take(data, held, min(nbytes, longest), stream)
+    return held, header_nbytes(member, held)
 
 
 def _take(data: Iterator[bytes], held: bytes, nbytes: int, stream: ByteStream) -> bytes:
@@ -103,8 +131,8 @@ def _take(data: Iterator[bytes], held: bytes, nbytes: int, stream: ByteStream) -
     return held
 
 
-def check_header(archive: RemoteArchive, member: Member, held: bytes, url: str | None) -> int:
-    """Compare a member's own header with the directory; return where its data begin."""
+def header_nbytes(member: Member, held: bytes) -> int | None:
+    """Return the length of a member's own header, if it says the same as the directory."""
     signature, _, flags, method, _, _, _, nbytes, _, n_name, n_extra = struct.unpack(
         "<4s5H3I2H", held[:HEADER_NBYTES]
     )
@@ -120,13 +148,7 @@ def check_header(archive: RemoteArchive, member: Member, held: bytes, url: str |
         and nbytes in (member.nbytes, 0, 0xFFFFFFFF)
         and member.offset + length + member.nbytes <= member.stop
     )
-    if not fits:
-        raise archive.error(
-            f"has a header at {member.offset} that is not the one of {quote(member.name)} "
-            "in its directory",
-            url,
-        )
-    return length
+    return length if fits else None
 
 
 @dataclass
