@@ -38,6 +38,9 @@ INDEX_NAMES = frozenset({"dataset_index.json", "dataverse_zip_index.json", "s3_i
 LONGEST_NAME_NBYTES = 255
 """Bytes of a file's name on every file system in use."""
 
+LONGEST_PATH_NBYTES = 2000
+"""Bytes of a path below a root, of the 4096 that Linux has for the whole; others have fewer."""
+
 RELEASES_INDEX = "s3_index.json"
 """A root with this file has folders of releases, which the ConfUSIus package keeps there."""
 
@@ -65,7 +68,13 @@ def check_relpath(relpath: str) -> None:
     """Refuse a path that would not stay below the root, on any operating system."""
     parts = relpath.split("/")
     is_reserved = parts[0].casefold() in INDEX_NAMES
-    if _PLAIN.fullmatch(relpath) and ".." not in parts and "." not in parts and not is_reserved:
+    if (
+        len(relpath) * 4 <= LONGEST_PATH_NBYTES
+        and _PLAIN.fullmatch(relpath)
+        and ".." not in parts
+        and "." not in parts
+        and not is_reserved
+    ):
         return  # the usual case, decided in one pass: an index has tens of thousands of paths
     reasons = {
         "is empty": not relpath,
@@ -78,6 +87,8 @@ def check_relpath(relpath: str) -> None:
         "has an empty or '.' part": "" in parts or "." in parts,
         "names the folder kept for partial files": parts[0].casefold() == HIDDEN_FOLDER,
         "stands where the index belongs": is_reserved,
+        "is longer than any system allows": len(relpath.encode(errors="replace"))
+        > LONGEST_PATH_NBYTES,
     }
     for reason, holds in reasons.items():
         if holds:

@@ -70,6 +70,7 @@ def test_to_json_is_sorted_indented_and_ends_a_line() -> None:
         ("C:/x", "drive letter"),
         ("c:x", "drive letter"),
         ("a\\b", "backslash"),
+        ("/".join(["x" * 200] * 11), "longer than any system allows"),
         ("\\\\host\\share", "backslash"),
         ("a//b", "empty or"),
         ("a/", "empty or"),
@@ -90,7 +91,7 @@ def test_hostile_path_is_refused_by_name(relpath: str, reason: str) -> None:
     with pytest.raises(UnsafePathError, match=reason) as caught:
         OSF_FORMAT.read(text, "https://host/index")
 
-    assert repr(relpath) in str(caught.value)
+    assert repr(relpath)[:50] in str(caught.value)
     assert str(caught.value).startswith("https://host/index: ")
 
 

@@ -14,7 +14,7 @@ from confusius_datasets._sources.http import Credentials, HostHints, HttpClient,
 from confusius_datasets._sources.http_errors import shorten_url
 from confusius_datasets._sources.protocol import Scheme, Source
 from confusius_datasets._sources.ranges import WHOLE, ByteRange
-from confusius_datasets._sources.records import JsonFormat, make_index
+from confusius_datasets._sources.records import JsonFormat, listed_size, make_index, value_at
 from confusius_datasets._text import quote
 from confusius_datasets.errors import DatasetIndexError, RemoteNotFoundError, SourceError
 
@@ -131,8 +131,8 @@ class DataverseSource:
 
 def _describe(record: Any, url: str) -> FileEntry:
     """Make an entry of a file's record."""
-    file = record.get("dataFile") if isinstance(record, dict) else None
-    if not isinstance(file, dict) or not isinstance(file.get("id"), int):
+    file = value_at(record, "dataFile")
+    if listed_size(value_at(file, "id")) is None:
         raise SourceError(
             f"{shorten_url(url)}: an entry has no dataFile.id, so this is not a listing of "
             "Dataverse's API.",
@@ -141,15 +141,19 @@ def _describe(record: Any, url: str) -> FileEntry:
     is_table = bool(file.get("tabularData"))
     name = file.get("originalFileName") if is_table else None
     size = file.get("originalFileSize") if is_table else file.get("filesize")
-    folder = record.get("directoryLabel") or ""
-    label = str(name or record.get("label"))
-    checksum = file.get("checksum")
-    known = checksum if isinstance(checksum, dict) else {}
-    algorithm = HASHES.get(str(known.get("type")))
+    folder, label = record.get("directoryLabel") or "", name or record.get("label")
+    if not isinstance(folder, str) or not isinstance(label, str):
+        raise SourceError(
+            f"{shorten_url(url)}: an entry has no label, so this is not a listing of Dataverse's "
+            "API.",
+            url=shorten_url(url),
+        )
+    algorithm = HASHES.get(str(value_at(file, "checksum", "type")))
+    digest = str(value_at(file, "checksum", "value")).lower()
     return FileEntry(
         f"{folder}/{label}" if folder else label,
-        size if isinstance(size, int) and size >= 0 else None,
-        (Checksum(algorithm, str(known.get("value")).lower()),) if algorithm else (),
+        listed_size(size),
+        (Checksum(algorithm, digest),) if algorithm else (),
         locators={DataverseSource.host: f"{file['id']}{':original' if is_table else ''}"},
     )
 

@@ -25,7 +25,7 @@ from confusius_datasets._sources.http import (
 from confusius_datasets._sources.memory import MemoryStream
 from confusius_datasets._sources.protocol import ByteStream, Scheme, Source
 from confusius_datasets._sources.ranges import WHOLE, ByteRange, slice_of
-from confusius_datasets._sources.records import JsonFormat, make_index
+from confusius_datasets._sources.records import JsonFormat, listed_size, make_index, value_at
 from confusius_datasets._text import list_some
 from confusius_datasets.errors import (
     ArgumentError,
@@ -140,21 +140,21 @@ class OpenNeuroSource:
         if locator := entry.locators.get(self.host):
             return next_address(site, locator)
         records = client.recall(self._key, lambda: self._get_records(client))
-        urls = records.get(entry.relpath, {}).get("urls") or [None]
-        if not isinstance(urls[0], str):
+        url = _first_url(records.get(entry.relpath, {}))
+        if url is None:
             raise RemoteNotFoundError(
                 f"{entry.relpath} was removed from {self.dataset} on OpenNeuro: it has no address "
                 "any more. Use filters that leave it out, or another snapshot.",
                 url=f"{site}/datasets/{self.dataset}",
             )
-        return next_address(site, urls[0])
+        return next_address(site, url)
 
     def _get_records(self, client: HttpClient) -> dict[str, dict[str, Any]]:
         """Get what the API says of each file."""
         if self.tag is None:
             query = f"query($id: ID!) {{ dataset(id: $id) {{ latestSnapshot {{ {FILES} }} }} }}"
             answer = self._ask(client, query, {"id": self.dataset})
-            snapshot = (answer.get("dataset") or {}).get("latestSnapshot")
+            snapshot = value_at(answer, "dataset", "latestSnapshot")
         else:
             self._check_tag(client, self.tag)
             query = (
@@ -164,9 +164,11 @@ class OpenNeuroSource:
             answer = self._ask(client, query, {"id": self.dataset, "tag": self.tag})
             snapshot = answer.get("snapshot")
         files = snapshot.get("files") if isinstance(snapshot, dict) else None
-        if not isinstance(files, list) or not all(isinstance(file, dict) for file in files):
+        if not isinstance(files, list) or not all(
+            isinstance(value_at(file, "filename"), str) for file in files
+        ):
             raise self._error("has no snapshot, or is not one of OpenNeuro's answers")
-        records = {str(file.get("filename")): file for file in files}
+        records = {file["filename"]: file for file in files}
         if len(records) != len(files):
             raise self._error("lists a file twice")
         return records
@@ -175,8 +177,9 @@ class OpenNeuroSource:
         """Make sure that there is a snapshot; the error about one that is not there says little."""
         query = "query($id: ID!) { dataset(id: $id) { snapshots { id } } }"
         answer = self._ask(client, query, {"id": self.dataset})
-        listed = (answer.get("dataset") or {}).get("snapshots") or []
-        tags = [str(one.get("id")).rpartition(":")[2] for one in listed if isinstance(one, dict)]
+        listed = value_at(answer, "dataset", "snapshots")
+        ids = [value_at(one, "id") for one in listed] if isinstance(listed, list) else []
+        tags = [str(one).rpartition(":")[2] for one in ids]
         if tag not in tags:
             raise RemoteNotFoundError(
                 f"{self.dataset} on OpenNeuro has no snapshot {tag!r}. It has {list_some(tags)}.",
@@ -232,14 +235,20 @@ def _describe(record: dict[str, Any]) -> FileEntry:
     elif _BLOB.fullmatch(identifier):
         # The API is wrong about sizes at times, and these files are small.
         size, checksums = None, (Checksum("git", identifier),)
-    urls = record.get("urls") or [None]
-    url = urls[0] if isinstance(urls[0], str) and not _is_signed(urls[0]) else None
+    url = _first_url(record)
     return FileEntry(
-        str(record.get("filename")),
-        size if isinstance(size, int) and size >= 0 else None,
+        record["filename"],
+        listed_size(size),
         checksums,
-        locators={OpenNeuroSource.host: url} if url else {},
+        locators={OpenNeuroSource.host: url} if url and not _is_signed(url) else {},
     )
+
+
+def _first_url(record: dict[str, Any]) -> str | None:
+    """Return the address of a file; one that was removed has none."""
+    urls = record.get("urls")
+    first = urls[0] if isinstance(urls, list) and urls else None
+    return first if isinstance(first, str) else None
 
 
 def _is_signed(url: str) -> bool:

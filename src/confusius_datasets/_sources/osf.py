@@ -35,7 +35,7 @@ from confusius_datasets._sources.http import (
 from confusius_datasets._sources.http_errors import shorten_url
 from confusius_datasets._sources.protocol import Scheme, Source
 from confusius_datasets._sources.ranges import WHOLE, ByteRange
-from confusius_datasets._sources.records import JsonFormat, make_index
+from confusius_datasets._sources.records import JsonFormat, listed_size, make_index, value_at
 from confusius_datasets._sources.retry import Pace
 from confusius_datasets._text import quote
 from confusius_datasets.errors import (
@@ -210,11 +210,12 @@ class OSFSource:
             try:
                 for entry in api.list_pages(url, params):
                     seen.append(entry)
-                    attributes = entry.get("attributes")
+                    found = (
+                        value_at(entry, "attributes", "name"),
+                        value_at(entry, "attributes", "kind"),
+                    )
                     # A mirror may ignore the filter, so names are compared here too.
-                    if isinstance(attributes, dict) and (
-                        (attributes.get("name"), attributes.get("kind")) == (name, kind)
-                    ):
+                    if found == (name, kind):
                         return entry, seen
             except RemoteNotFoundError as error:
                 raise RemoteNotFoundError(
@@ -277,7 +278,7 @@ class _Api:
                 address, limit=LARGEST_PAGE_NBYTES, credentials=_credentials(), hints=HINTS
             )
             yield from _read_page(page, url)
-            following = (page.get("links") or {}).get("next")
+            following = value_at(page, "links", "next")
             if not isinstance(following, str):
                 return
             address = next_address(address, _lead_back(following))
@@ -409,24 +410,23 @@ def _describe(record: dict[str, Any], url: str) -> FileEntry:
 
 def _facts(record: dict[str, Any]) -> dict[str, Any]:
     """Take what an entry needs of a file's record."""
-    attributes = record.get("attributes", {})
-    hashes = (attributes.get("extra") or {}).get("hashes") or {}
-    facts = {"size": attributes.get("size"), "path": attributes.get("path", "")}
-    return facts | {name: hashes[name] for name in ("sha256", "md5") if name in hashes}
+    facts = {key: value_at(record, "attributes", key) for key in ("size", "path")}
+    for name in ("sha256", "md5"):
+        facts[name] = value_at(record, "attributes", "extra", "hashes", name)
+    return facts
 
 
 def _make_entry(relpath: str, facts: dict[str, Any]) -> FileEntry:
     """Make an entry of what is known of a file."""
-    size = facts["size"]
     return FileEntry(
         relpath,
-        size if isinstance(size, int) and size >= 0 else None,
+        listed_size(facts["size"]),
         tuple(
             Checksum(name, facts[name].lower())
             for name in ("sha256", "md5")
             if isinstance(facts.get(name), str)
         ),
-        locators={OSFSource.host: str(facts["path"])},
+        locators={OSFSource.host: str(facts["path"] or "")},
     )
 
 
@@ -446,9 +446,7 @@ def _lead_back(link: str) -> str:
 
 def _dig(record: dict[str, Any], url: str, *keys: str) -> str:
     """Read a text deep in a record."""
-    value: Any = record
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
+    value = value_at(record, *keys)
     if not isinstance(value, str):
         raise SourceError(
             f"{shorten_url(url)}: an entry has no {'.'.join(keys)}, so this is not a listing of "

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from confusius_datasets._cache import is_here, write_atomic
 from confusius_datasets._index import (
@@ -43,9 +43,11 @@ __all__ = [
     "DIGEST_LENGTHS",
     "JsonFormat",
     "find_index_file",
+    "listed_size",
     "make_index",
     "parse_json_object",
     "read_index_file",
+    "value_at",
     "write_index_file",
 ]
 
@@ -165,8 +167,22 @@ def make_index(entries: Iterable[FileEntry], origin: str) -> DatasetIndex:
     for entry in listed:
         _check_path(entry.relpath, origin)
         wrong = _Complaints(origin, entry.relpath)
+        _parse_size({"size": entry.size}, wrong)
         _parse_checksums({known.algorithm: known.hexdigest for known in entry.checksums}, wrong)
     return DatasetIndex(listed, origin=origin)
+
+
+def value_at(document: Any, *keys: str) -> Any:
+    """Return what is deep in a host's document; nothing where that is not as it should be."""
+    for key in keys:
+        document = document.get(key) if isinstance(document, dict) else None
+    return document
+
+
+def listed_size(value: object) -> int | None:
+    """Return a size that a listing says; what is no number of bytes is not known."""
+    is_size = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return value if is_size else None  # type: ignore[return-value]
 
 
 def _check_path(relpath: str, origin: str) -> None:
@@ -380,7 +396,9 @@ class _Complaints:
 def _parse_size(record: Record, wrong: _Complaints) -> int | None:
     """Read the size of a file, where it is said."""
     size = record.get("size")
-    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 0):
+    if size is None:
+        return None
+    if listed_size(size) is None or not isinstance(size, int) or size >= LARGEST_SIZE:
         raise wrong("has a 'size' that must be a number of bytes or null", size)
     return size
 

@@ -14,7 +14,7 @@ from confusius_datasets._sources.http import Credentials, HostHints, HttpClient,
 from confusius_datasets._sources.http_errors import shorten_url
 from confusius_datasets._sources.protocol import Scheme, Source
 from confusius_datasets._sources.ranges import WHOLE, ByteRange
-from confusius_datasets._sources.records import JsonFormat, make_index
+from confusius_datasets._sources.records import JsonFormat, listed_size, make_index
 from confusius_datasets.errors import ArgumentError, RemoteNotFoundError, SourceError
 
 __all__ = ["ZENODO_SCHEME", "ZenodoSource"]
@@ -111,11 +111,10 @@ def _describe(file: Any, record: str, url: str) -> FileEntry:
     key = file.get("key") if isinstance(file, dict) else None
     if not isinstance(key, str):
         raise SourceError(f"{url}: a file has no key, so this is not a record of Zenodo.", url=url)
-    size = file.get("size")
     match = _CHECKSUM.fullmatch(str(file.get("checksum")))
     return FileEntry(
         key,
-        size if isinstance(size, int) and size >= 0 else None,
+        listed_size(file.get("size")),
         (Checksum(match[1], match[2].lower()),) if match else (),
         locators={ZenodoSource.host: record},
     )

@@ -45,7 +45,8 @@ def open_member(
         if stream is not None:
             return stream
     raise archive.error(
-        f"has a header at {member.offset} that is not the one of {quote(member.name)} in its directory"
+        f"has a header at {member.offset} that is not the one of {quote(member.name)} "
+        "in its directory"
     )
 
 
