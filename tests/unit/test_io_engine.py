@@ -337,7 +337,7 @@ def test_load_with_entities_adds_scalar_coordinates(file: Path) -> None:
         "session": None,
     }
 
-    array = load_with_entities(file, entities)
+    array = load_with_entities(file, entities, root=file.parent)
 
     assert {name: array[name].item() for name in ("subject", "acquisition", "run")} == {
         "subject": "01",
@@ -353,7 +353,8 @@ def test_load_with_entities_labels_a_concatenation(file: Path) -> None:
     """Arrays on one grid are labelled by themselves when they are joined, without a warning."""
     entities = {"subject": "01", "task": "rest"}
     slices = [
-        load_with_entities(file, {**entities, "acquisition": f"slice{n:02d}"}) for n in (3, 4)
+        load_with_entities(file, {**entities, "acquisition": f"slice{n:02d}"}, root=file.parent)
+        for n in (3, 4)
     ]
 
     joined = xr.concat(slices, dim="acquisition")
