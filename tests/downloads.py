@@ -4,28 +4,48 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import io
 import json
 import os
 import pickle
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import zipfile
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
+
+import pytest
 
 from confusius_datasets._download import DownloadSettings, Event, plan_download, run_plan
 from confusius_datasets._index import DatasetIndex, FileEntry
 from confusius_datasets._sources import (
+    ArchiveSource,
     DataverseSource,
     ManifestSource,
+    OpenNeuroSource,
     OSFSource,
     S3Source,
+    ZenodoSource,
     get_client,
 )
-from confusius_datasets.testing import LocalDataverse, LocalOSF, LocalS3, LocalWeb
+from confusius_datasets.testing import (
+    Fault,
+    LocalDataverse,
+    LocalHost,
+    LocalOpenNeuro,
+    LocalOSF,
+    LocalS3,
+    LocalWeb,
+    LocalZenodo,
+    Request,
+    ZipMember,
+    build_zip,
+)
+from confusius_datasets.testing.answers import Answer
 
 PROJECT, FOLDER = "43skw", "small-bids"
 
@@ -44,7 +64,7 @@ def random_bytes(nbytes: int, seed: str = "") -> bytes:
 
 @dataclass
 class Lab:
-    """A dataset on a local server, and the folder it is fetched into.
+    """A dataset on a local server, and the folder it is fetched into; here on OSF.
 
     Parameters
     ----------
@@ -58,7 +78,22 @@ class Lab:
     root: Path
     files: dict[str, bytes] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+    md5: bool = True
     redirects: ClassVar[int] = 2
+    FIRST_ROLE: ClassVar[str] = "download"
+    """The server that is asked for a file first."""
+    WHOLE_STATUS: ClassVar[int] = 200
+    """What a whole file is answered with."""
+    IS_ARCHIVE: ClassVar[bool] = False
+    """Whether all files are in one, so that small neighbours come together."""
+    HAS_IF_RANGE: ClassVar[bool] = True
+    """Whether the rest of a file is asked for by the tag of its beginning."""
+    KNOWS_SIZES: ClassVar[bool] = True
+    """Whether the index has the size of every file."""
+    TOKEN: ClassVar[tuple[str, str, str]] = ("OSF_TOKEN", "authorization", "Bearer ")
+    """The variable of the host's token, and the header that carries it; nothing for none."""
+    TOKEN_ROLES: ClassVar[frozenset[str]] = frozenset({"api", "download"})
+    """The servers that are told the token."""
 
     @property
     def source(self) -> Any:
@@ -66,22 +101,40 @@ class Lab:
         return OSFSource(PROJECT, FOLDER)
 
     def serve(self, sizes: Mapping[str, int], *, md5: bool = True) -> None:
-        """Put files of some sizes on the server."""
+        """Put files of some sizes on the server; without checksums, where it can do without."""
+        self.md5 = md5
         self.files = {relpath: random_bytes(size, relpath) for relpath, size in sizes.items()}
-        self.host.add_dataset(PROJECT, FOLDER, self.files, md5=md5)
+        self.publish()
+
+    def put(self, relpath: str, data: bytes) -> None:
+        """Replace a file on the server, and renew its index."""
+        self.files[relpath] = data
+        self.publish()
+
+    def publish(self) -> None:
+        """Put the files and their index on the server."""
+        self.host.add_dataset(PROJECT, FOLDER, self.files, md5=self.md5)
 
     def replace(self, relpath: str, data: bytes) -> None:
         """Replace a file on the server, whose index is wrong from then on."""
         self.host.replace(PROJECT, FOLDER, relpath, data)
 
-    def put(self, relpath: str, data: bytes) -> None:
-        """Replace a file on the server, and renew its index."""
-        self.files[relpath] = data
-        self.host.put(PROJECT, FOLDER, relpath, data)
-
     def etag(self, relpath: str) -> str:
-        """Return the entity tag that the server gives a file."""
-        return f'"{md5(self.files[relpath])}"'
+        """Return the entity tag that the server gives a file, leaving no trace in its log."""
+        entry, seen = self.index()[relpath], len(self.host.requests)
+        with self.source.open(entry, client=get_client()) as stream:
+            etag: str | None = stream.etag
+        del self.host.requests[seen:]
+        assert etag is not None
+        return etag
+
+    def ahead(self, relpath: str) -> int:
+        """Return how many bytes come before those of a file, when it is asked for."""
+        return 0
+
+    def offset(self, request: Request) -> int:
+        """Return the byte of a file from which on a request asked for it."""
+        return int(request.headers.get("range", "bytes=0-")[6:].partition("-")[0])
 
     def index(self) -> DatasetIndex:
         """Get the index, leaving no trace in the log of requests."""
@@ -120,15 +173,21 @@ class Lab:
         """List the partial files."""
         return sorted((self.root / ".confusius" / "partial").glob("*"))
 
+    def requests_for(self, relpath: str) -> list[Request]:
+        """List the requests for a file that reached the store."""
+        return self.host.requests_for(relpath.rpartition("/")[2])
+
     def sent(self, relpath: str) -> int:
         """Count the bytes of a file that the store sent."""
-        name = relpath.rpartition("/")[2]
-        return sum(request.nbytes for request in self.host.requests_for(name))
+        return sum(request.nbytes for request in self.requests_for(relpath))
 
     def statuses(self, relpath: str) -> list[int]:
         """List what the store answered to requests for a file."""
-        name = relpath.rpartition("/")[2]
-        return [request.status for request in self.host.requests_for(name)]
+        return [request.status for request in self.requests_for(relpath)]
+
+    def fail_for_good(self, relpath: str) -> None:
+        """Let one file fail each time, and no other."""
+        self.host.fail(relpath.rpartition("/")[2], Fault("status", status=404, times=0))
 
     def write_listing(self, path: Path) -> Path:
         """Write the index as a file that `start_fetching` reads, and return where it is."""
@@ -199,33 +258,22 @@ class WebLab(Lab):
 
     host: LocalWeb  # type: ignore[assignment]
     redirects: ClassVar[int] = 0
+    FIRST_ROLE: ClassVar[str] = "web"
+    TOKEN: ClassVar[tuple[str, str, str]] = ("", "", "")
+    TOKEN_ROLES: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def source(self) -> ManifestSource:
         """The dataset's source."""
         return ManifestSource(f"{self.host.url('web')}/{FOLDER}/dataset_index.json")
 
-    def serve(self, sizes: Mapping[str, int], *, md5: bool = True) -> None:
-        """Put files of some sizes on the server."""
-        self.files = {relpath: random_bytes(size, relpath) for relpath, size in sizes.items()}
+    def publish(self) -> None:
+        """Put the files and their index on the server."""
         self.host.add_folder(FOLDER, self.files, index="dataset_index.json", hashes=None)
 
     def replace(self, relpath: str, data: bytes) -> None:
         """Replace a file on the server, whose index is wrong from then on."""
         self.host.put(f"{FOLDER}/{relpath}", data)
-
-    def put(self, relpath: str, data: bytes) -> None:
-        """Replace a file on the server, and renew its index."""
-        self.files[relpath] = data
-        self.host.add_folder(FOLDER, self.files, index="dataset_index.json", hashes=None)
-
-    def etag(self, relpath: str) -> str:
-        """Return the entity tag that the server gives a file."""
-        with self.source.open(FileEntry(relpath), client=get_client()) as stream:
-            etag = stream.etag
-        self.host.requests.pop()
-        assert etag is not None
-        return etag
 
 
 @dataclass
@@ -234,25 +282,22 @@ class S3Lab(Lab):
 
     host: LocalS3  # type: ignore[assignment]
     redirects: ClassVar[int] = 0
+    FIRST_ROLE: ClassVar[str] = "bucket"
+    TOKEN: ClassVar[tuple[str, str, str]] = ("", "", "")
+    TOKEN_ROLES: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def source(self) -> S3Source:
         """The dataset's source."""
         return S3Source(FOLDER, "1.0.0")
 
-    def serve(self, sizes: Mapping[str, int], *, md5: bool = True) -> None:
-        """Put files of some sizes on the server."""
-        self.files = {relpath: random_bytes(size, relpath) for relpath, size in sizes.items()}
+    def publish(self) -> None:
+        """Put the files and their manifest on the server."""
         self.host.add_release(FOLDER, "1.0.0", self.files)
 
     def replace(self, relpath: str, data: bytes) -> None:
         """Replace a file on the server, whose manifest is wrong from then on."""
         self.host.bucket.put(f"datasets/{FOLDER}/1.0.0/{relpath}", data)
-
-    def put(self, relpath: str, data: bytes) -> None:
-        """Replace a file on the server, and renew its manifest."""
-        self.files[relpath] = data
-        self.host.add_release(FOLDER, "1.0.0", self.files)
 
 
 @dataclass
@@ -261,25 +306,206 @@ class DataverseLab(Lab):
 
     host: LocalDataverse  # type: ignore[assignment]
     redirects: ClassVar[int] = 1
+    FIRST_ROLE: ClassVar[str] = "api"
+    TOKEN: ClassVar[tuple[str, str, str]] = ("DATAVERSE_TOKEN", "x-dataverse-key", "")
+    TOKEN_ROLES: ClassVar[frozenset[str]] = frozenset({"api"})
 
     @property
     def source(self) -> DataverseSource:
         """The dataset's source."""
         return DataverseSource("https://dataverse.example", "doi:10.1/x")
 
-    def serve(self, sizes: Mapping[str, int], *, md5: bool = True) -> None:
-        """Put files of some sizes on the server."""
-        self.files = {relpath: random_bytes(size, relpath) for relpath, size in sizes.items()}
+    def publish(self) -> None:
+        """Put the files on the server, which lists them."""
         self.host.add_dataset("doi:10.1/x", self.files)
 
     def replace(self, relpath: str, data: bytes) -> None:
         """Replace a file on the server, whose listing is wrong from then on."""
         self.host.replace("doi:10.1/x", relpath, data)
 
-    def put(self, relpath: str, data: bytes) -> None:
-        """Replace a file on the server, and renew its listing."""
-        self.files[relpath] = data
-        self.host.add_dataset("doi:10.1/x", self.files)
+
+@dataclass
+class ZenodoLab(Lab):
+    """The same as a record of Zenodo: one hop, and MD5 in the record."""
+
+    host: LocalZenodo  # type: ignore[assignment]
+    redirects: ClassVar[int] = 0
+    FIRST_ROLE: ClassVar[str] = "web"
+    TOKEN: ClassVar[tuple[str, str, str]] = ("ZENODO_TOKEN", "authorization", "Bearer ")
+    TOKEN_ROLES: ClassVar[frozenset[str]] = frozenset({"web"})
+
+    @property
+    def source(self) -> ZenodoSource:
+        """The dataset's source."""
+        return ZenodoSource("15476373")
+
+    def publish(self) -> None:
+        """Put the files on the server, whose record names them."""
+        self.host.add_record("15476373", self.files)
+
+    def replace(self, relpath: str, data: bytes) -> None:
+        """Replace a file on the server, whose record is wrong from then on."""
+        self.host.spoil("15476373", relpath, data)
+
+
+@dataclass
+class OpenNeuroLab(Lab):
+    """The same as a snapshot on OpenNeuro: one hop, and the hashes of git and git-annex."""
+
+    host: LocalOpenNeuro  # type: ignore[assignment]
+    redirects: ClassVar[int] = 0
+    FIRST_ROLE: ClassVar[str] = "s3"
+    KNOWS_SIZES: ClassVar[bool] = False
+    TOKEN: ClassVar[tuple[str, str, str]] = ("OPENNEURO_TOKEN", "cookie", "accessToken=")
+    TOKEN_ROLES: ClassVar[frozenset[str]] = frozenset({"api"})
+
+    @property
+    def source(self) -> OpenNeuroSource:
+        """The dataset's source."""
+        return OpenNeuroSource("ds000246", "1.0.1")
+
+    def publish(self) -> None:
+        """Put the files on the server, whose snapshot names them."""
+        self.host.add_snapshot("ds000246", "1.0.1", self.files)
+
+    def replace(self, relpath: str, data: bytes) -> None:
+        """Replace the bytes at a file's address, which the snapshot describes otherwise."""
+        self.host.bucket.spoil(f"ds000246/{relpath}", data)
+
+
+class LocalArchive(LocalWeb):
+    """A web server with one archive; a request within one member is one about that member."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.members: dict[str, tuple[int, int]] = {}  # where each begins and ends, by path
+
+    def store(self, files: Mapping[str, bytes]) -> None:
+        """Replace the archive; the large file is no neighbour of the others."""
+        others = [ZipMember(f"p/{path}", data) for path, data in files.items() if path != LARGE]
+        large = [ZipMember(f"p/{LARGE}", files[LARGE])] if LARGE in files else []
+        data = build_zip([*others, ZipMember("apart", bytes(100_000)), *large])
+        self.put("lab/data.zip", data)
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members, end = archive.infolist(), archive.start_dir
+        stops = [*(member.header_offset for member in members[1:]), end]
+        self.members = {
+            member.filename.removeprefix("p/"): (member.header_offset, stop)
+            for member, stop in zip(members, stops, strict=True)
+        }
+
+    def respond(self, request: Request) -> Answer:
+        """Answer as a web server, and note which member it is about."""
+        answer = super().respond(request)
+        first, _, last = request.headers.get("range", "")[6:].partition("-")
+        if not (first and last):
+            return answer
+        meant = [
+            relpath
+            for relpath, (start, stop) in self.members.items()
+            if start <= int(last) and int(first) < stop
+        ]
+        return replace(answer, name=meant[0].rpartition("/")[2]) if len(meant) == 1 else answer
+
+
+@dataclass
+class ArchiveLab(Lab):
+    """The same as an archive on a web server, read by ranges: CRC-32, and neighbours at once."""
+
+    host: LocalArchive  # type: ignore[assignment]
+    redirects: ClassVar[int] = 0
+    FIRST_ROLE: ClassVar[str] = "web"
+    WHOLE_STATUS: ClassVar[int] = 206
+    IS_ARCHIVE: ClassVar[bool] = True
+    HAS_IF_RANGE: ClassVar[bool] = False
+    TOKEN: ClassVar[tuple[str, str, str]] = ("", "", "")
+    TOKEN_ROLES: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def source(self) -> ArchiveSource:
+        """The dataset's source."""
+        container = ManifestSource(f"{self.host.url('web')}/lab/x")
+        return ArchiveSource(container, FileEntry("data.zip"), "p/")
+
+    def publish(self) -> None:
+        """Put the archive on the server."""
+        self.host.store(self.files)
+
+    def replace(self, relpath: str, data: bytes) -> None:
+        """Replace a member by one of the same size: where it is stays right, its CRC does not."""
+        assert len(data) == len(self.files[relpath])
+        self.host.store(self.files | {relpath: data})
+
+    def requests_for(self, relpath: str) -> list[Request]:
+        """List the requests for a member, and those for the whole archive."""
+        names = {relpath.rpartition("/")[2], "data.zip"}
+        return [
+            request
+            for request in self.host.requests
+            if request.name in names and (request.name != "data.zip" or request.status == 200)
+        ]
+
+    def fail_for_good(self, relpath: str) -> None:
+        """Let one member have other bytes: its neighbours come in the same request."""
+        self.replace(relpath, bytes(len(self.files[relpath])))
+
+    def ahead(self, relpath: str) -> int:
+        """Return the size of a member's header."""
+        start, stop = self.host.members[relpath]
+        return stop - start - len(self.files[relpath])
+
+    def offset(self, request: Request) -> int:
+        """Return the byte of a member from which on a request asked for it."""
+        first = super().offset(request)
+        relpath, start = next(
+            (relpath, start)
+            for relpath, (start, stop) in self.host.members.items()
+            if start <= first < stop
+        )
+        return max(first - start - self.ahead(relpath), 0)
+
+
+LABS: dict[str, tuple[type[LocalHost], type[Lab]]] = {
+    "osf": (LocalOSF, Lab),
+    "web": (LocalWeb, WebLab),
+    "s3": (LocalS3, S3Lab),
+    "dataverse": (LocalDataverse, DataverseLab),
+    "zenodo": (LocalZenodo, ZenodoLab),
+    "openneuro": (LocalOpenNeuro, OpenNeuroLab),
+    "zip": (LocalArchive, ArchiveLab),
+}
+"""Every kind of host, and the lab for it."""
+
+
+TOKENS = {name for _, lab in LABS.values() if (name := lab.TOKEN[0])}
+"""The variables of all tokens."""
+
+QUICK = {"osf", "web"}
+"""Two unlike hosts, which are enough for the quick tests."""
+
+
+def hosts(*names: str, without: Container[str] = ()) -> list[Any]:
+    """List kinds of hosts, all unless some are named, as parameters of the fixture `lab`."""
+    return [
+        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+        for name in names or LABS
+        if name not in without
+    ]
+
+
+def on_hosts(*names: str, without: Container[str] = ()) -> pytest.MarkDecorator:
+    """Run a test on some kinds of hosts: those that can go wrong in its way."""
+    return pytest.mark.parametrize("lab", hosts(*names, without=without), indirect=True)
+
+
+@contextmanager
+def make_lab(name: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Lab]:
+    """Run a server of a kind, and point the package at it."""
+    host, lab = LABS[name]
+    with host() as server:
+        for variable, value in server.environ.items():
+            monkeypatch.setenv(variable, value)
+        yield lab(server, folder / "root")  # type: ignore[arg-type]
 
 
 def md5(data: bytes) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from confusius_datasets.testing import LocalDataverse, LocalOSF, LocalWeb
-from downloads import Lab, WebLab
+from confusius_datasets.testing import LocalDataverse, LocalOSF
+from downloads import Lab, WebLab, hosts, make_lab
 from releases import khallaf_archive
 from replicas import (
     CYBIS_PATHS,
@@ -56,27 +56,22 @@ def edmond(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalDataverse]:
 @pytest.fixture
 def osf_lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Lab]:
     """Serve a small dataset of a test's own, and point the package at the server."""
-    with LocalOSF() as server:
-        for name, value in server.environ.items():
-            monkeypatch.setenv(name, value)
-        yield Lab(server, tmp_path / "root")
+    with make_lab("osf", monkeypatch, tmp_path) as lab:
+        yield lab
 
 
 @pytest.fixture
-def web_lab(tmp_path: Path) -> Iterator[Lab]:
+def web_lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WebLab]:
     """Serve one on a host with one hop, entity tags and no checksums."""
-    with LocalWeb() as server:
-        yield WebLab(server, tmp_path / "root")
+    with make_lab("web", monkeypatch, tmp_path) as lab:
+        assert isinstance(lab, WebLab)
+        yield lab
 
 
-@pytest.fixture
-def lab(osf_lab: Lab) -> Lab:
-    """Serve a small dataset on OSF; a module may override this by `each_lab`."""
-    return osf_lab
-
-
-@pytest.fixture(params=["osf_lab", "web_lab"])
-def each_lab(request: pytest.FixtureRequest) -> Lab:
-    """Serve a small dataset on each of two unlike hosts."""
-    made: Lab = request.getfixturevalue(request.param)
-    return made
+@pytest.fixture(params=hosts())
+def lab(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Lab]:
+    """Serve a small dataset on each kind of host: what is promised holds for all of them."""
+    with make_lab(request.param, monkeypatch, tmp_path) as lab:
+        yield lab

@@ -26,15 +26,19 @@ from confusius_datasets.errors import (
     SourceError,
 )
 from confusius_datasets.testing import Fault, LocalOSF
-from downloads import FAST, FOLDER, LARGE, MEBIBYTE, SMALL_FILES, Lab, start_fetching
+from downloads import (
+    FAST,
+    FOLDER,
+    LARGE,
+    MEBIBYTE,
+    SMALL_FILES,
+    TOKENS,
+    Lab,
+    on_hosts,
+    start_fetching,
+)
 
 NAME = LARGE.rpartition("/")[2]
-
-
-@pytest.fixture
-def lab(each_lab: Lab) -> Lab:
-    """Run every test of this module on every host, but for those that take `osf_lab`."""
-    return each_lab
 
 
 def fail_alone(lab: Lab) -> Exception:
@@ -55,10 +59,17 @@ def in_a_second() -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize(
-    ("asked", "least"),
-    [("1", 1.0), ("date", 0.9), ("soon", 0.0), ("-5", 0.0), ("", 0.0), ("0", 0.0)],
+    ("status", "asked", "least"),
+    [
+        (429, "1", 1.0),
+        (503, "1", 1.0),
+        (429, "date", 0.9),
+        (503, "soon", 0.0),
+        (429, "-5", 0.0),
+        (429, "", 0.0),
+        (503, "0", 0.0),
+    ],
 )
 def test_retry_after_is_waited_for(lab: Lab, status: int, asked: str, least: float) -> None:
     """Seconds and dates are heeded; nonsense, and a moment ago, are a short wait."""
@@ -87,20 +98,23 @@ def test_retry_after_that_is_absurd_is_an_error_at_once(lab: Lab) -> None:
 
 
 @pytest.mark.slow
-def test_pause_that_a_host_wants_is_kept_by_all_workers(osf_lab: Lab) -> None:
+@on_hosts("osf", "web", "dataverse", "zenodo", "openneuro")
+def test_pause_that_a_host_wants_is_kept_by_all_workers(lab: Lab) -> None:
     """After a 429 nobody asks that host again before the time is up."""
-    osf_lab.serve(SMALL_FILES | {f"sub-99/sub-99_run-{n}_pwd.json": 10 for n in range(40)})
-    entries = list(osf_lab.index().values())
-    osf_lab.host.fail("*", Fault("status", status=429, headers={"Retry-After": "1"}), role="files")
+    lab.serve(SMALL_FILES | {f"sub-99/sub-99_run-{n}_pwd.json": 10 for n in range(40)})
+    entries = list(lab.index().values())
+    lab.host.fail(
+        "*", Fault("status", status=429, headers={"Retry-After": "1"}), role=lab.FIRST_ROLE
+    )
 
-    osf_lab.fetch(entries)
+    lab.fetch(entries)
 
-    asked = sorted(request.time for request in osf_lab.host.requests if request.role == "files")
-    refused = next(r for r in osf_lab.host.requests if r.role == "files" and r.status == 429)
+    asked = sorted(request.time for request in lab.host.requests if request.role == lab.FIRST_ROLE)
+    refused = next(r for r in lab.host.requests if r.role == lab.FIRST_ROLE and r.status == 429)
     # Requests that were on their way when the refusal came are nobody's fault.
     while_paused = [moment for moment in asked if refused.time + 0.1 < moment < refused.time + 0.9]
-    waits = [event for event in osf_lab.events if isinstance(event, Waiting)]
-    assert osf_lab.tree() == osf_lab.files
+    waits = [event for event in lab.events if isinstance(event, Waiting)]
+    assert lab.tree() == lab.files
     assert while_paused == []
     assert len(waits) == 1
     assert 0.5 < waits[0].seconds <= 1.1
@@ -108,68 +122,71 @@ def test_pause_that_a_host_wants_is_kept_by_all_workers(osf_lab: Lab) -> None:
 
 
 @pytest.mark.slow
+@on_hosts("osf", "web", "dataverse", "zenodo", "openneuro")
 def test_host_with_a_limit_gives_what_fits_and_the_next_call_goes_on(
-    osf_lab: Lab, tmp_path: Path
+    lab: Lab, tmp_path: Path
 ) -> None:
     """A limit of requests an hour: what fits is finished, the rest is announced, nothing storms."""
-    osf_lab.serve({f"sub-01/sub-01_run-{number}_pwd.json": 100 for number in range(150)})
-    entries = list(osf_lab.index().values())
-    listing = osf_lab.write_listing(tmp_path / "listing.json")
-    osf_lab.host.limit("download", 100, seconds=3600)
+    lab.serve({f"sub-01/sub-01_run-{number}_pwd.json": 100 for number in range(150)})
+    entries = list(lab.index().values())
+    listing = lab.write_listing(tmp_path / "listing.json")
+    lab.host.limit(lab.FIRST_ROLE, 100, seconds=3600)
 
     with pytest.raises(RateLimitError, match=r"100 of 150 files are finished.*goes on") as caught:
-        osf_lab.fetch(entries)
+        lab.fetch(entries)
 
-    asked = [request for request in osf_lab.host.requests if request.role == "download"]
-    assert len(osf_lab.tree()) == 100
+    asked = [request for request in lab.host.requests if request.role == lab.FIRST_ROLE]
+    assert len(lab.tree()) == 100
     assert caught.value.retry_after is not None and caught.value.retry_after > 3500
     assert len(asked) <= 100 + 3 * FAST.workers  # one refusal for each that was on its way
 
     with pytest.raises(RateLimitError):
-        osf_lab.fetch(entries)
-    assert len([r for r in osf_lab.host.requests if r.role == "download"]) == len(asked)
+        lab.fetch(entries)
+    assert len([r for r in lab.host.requests if r.role == lab.FIRST_ROLE]) == len(asked)
 
-    osf_lab.host.heal()
-    process = start_fetching(osf_lab, listing)  # this one would keep the pause for the hour
+    lab.host.heal()
+    process = start_fetching(lab, listing)  # this one would keep the pause for the hour
     assert process.communicate(timeout=30)[1] == ""
-    assert osf_lab.tree() == osf_lab.files
-    assert max(len(osf_lab.statuses(relpath)) for relpath in osf_lab.files) == 1
+    assert lab.tree() == lab.files
+    assert max(lab.statuses(relpath).count(200) for relpath in lab.files) == 1
 
 
 @pytest.mark.slow
-def test_host_with_a_short_limit_is_waited_for(osf_lab: Lab) -> None:
+@on_hosts("osf", "web", "dataverse", "zenodo", "openneuro")
+def test_host_with_a_short_limit_is_waited_for(lab: Lab) -> None:
     """Where the wait is bearable it is waited for, told of, and all files come."""
-    osf_lab.serve({f"sub-01/sub-01_run-{number}_pwd.json": 100 for number in range(30)})
-    entries = list(osf_lab.index().values())
-    osf_lab.host.limit("download", 20, seconds=2)
+    lab.serve({f"sub-01/sub-01_run-{number}_pwd.json": 100 for number in range(30)})
+    entries = list(lab.index().values())
+    lab.host.limit(lab.FIRST_ROLE, 20, seconds=2)
 
-    osf_lab.fetch(entries)
+    lab.fetch(entries)
 
-    waits = [event for event in osf_lab.events if isinstance(event, Waiting)]
-    assert osf_lab.tree() == osf_lab.files
+    waits = [event for event in lab.events if isinstance(event, Waiting)]
+    assert lab.tree() == lab.files
     assert waits and 0.5 < waits[0].seconds <= 3
 
 
 @pytest.mark.slow
-def test_files_under_way_are_finished_when_a_host_wants_no_more(osf_lab: Lab) -> None:
+@on_hosts("osf", "web", "dataverse", "zenodo", "openneuro")
+def test_files_under_way_are_finished_when_a_host_wants_no_more(lab: Lab) -> None:
     """A limit stops what has not begun; what is being received still becomes whole."""
-    osf_lab.host.bandwidth = 4e6
-    osf_lab.serve({LARGE: 4 * MEBIBYTE, "sub-02/sub-02_pwd.nii.gz": 2 * MEBIBYTE})
-    entries = list(osf_lab.index().values())
+    lab.host.bandwidth = 4e6
+    lab.serve({LARGE: 4 * MEBIBYTE, "sub-02/sub-02_pwd.nii.gz": 2 * MEBIBYTE})
+    entries = list(lab.index().values())
     started = 0
 
     def limit(event: object) -> None:
         nonlocal started
         started += isinstance(event, FileStarted)
         if started == 1:  # nothing was asked for yet
-            osf_lab.host.limit("download", 1, seconds=3600)
+            lab.host.limit(lab.FIRST_ROLE, 1, seconds=3600)
             started += 1
 
     with pytest.raises(RateLimitError, match="1 of 2 files are finished"):
-        osf_lab.fetch(entries, settings=replace(FAST, workers=2), on_event=limit)
+        lab.fetch(entries, settings=replace(FAST, workers=2), on_event=limit)
 
-    ((relpath, data),) = osf_lab.tree().items()
-    assert data == osf_lab.files[relpath]
+    ((relpath, data),) = lab.tree().items()
+    assert data == lab.files[relpath]
 
 
 # Hosts that fail.
@@ -204,54 +221,57 @@ def test_failing_host_is_given_up_with_its_status(lab: Lab) -> None:
     assert len(lab.tree()) == len(SMALL_FILES)
 
 
-def test_signed_address_that_expires_is_walked_to_again(osf_lab: Lab) -> None:
+@on_hosts("osf", "dataverse")
+def test_signed_address_that_expires_is_walked_to_again(lab: Lab) -> None:
     """A 403 of the store means a new signature, and the download goes on where it was."""
-    osf_lab.serve({LARGE: MEBIBYTE})
-    osf_lab.host.fail(NAME, Fault("drop", after=400_000))
-    entries = list(osf_lab.index().values())
+    lab.serve({LARGE: MEBIBYTE})
+    lab.host.fail(NAME, Fault("drop", after=400_000))
+    entries = list(lab.index().values())
     expired = False
 
     def expire(event: object) -> None:
         nonlocal expired
-        if not expired and len(osf_lab.host.requests_for(NAME)) == 1:
+        if not expired and len(lab.host.requests_for(NAME)) == 1:
             expired = True
-            osf_lab.host.expire_signatures()
+            lab.host.expire_signatures()
 
-    osf_lab.fetch(entries, on_event=expire)
+    lab.fetch(entries, on_event=expire)
 
-    assert osf_lab.tree() == osf_lab.files
-    assert osf_lab.statuses(LARGE) == [200, 403, 206]
-    assert len(osf_lab.host.requests_for(NAME, role="download")) == 2
+    assert lab.tree() == lab.files
+    assert lab.statuses(LARGE) == [200, 403, 206]
+    assert len(lab.host.requests_for(NAME, role=lab.FIRST_ROLE)) == 2
 
 
 @pytest.mark.parametrize(
     ("role", "status", "kind"),
     [
-        ("download", 401, RemoteAccessError),
-        ("download", 403, RemoteAccessError),
-        ("download", 404, RemoteNotFoundError),
-        ("download", 410, RemoteNotFoundError),
-        ("storage", 404, RemoteNotFoundError),
-        ("storage", 403, RemoteAccessError),
-        ("download", 400, SourceError),
-        ("download", 300, SourceError),
-        ("storage", 204, SourceError),
+        ("first", 401, RemoteAccessError),
+        ("first", 403, RemoteAccessError),
+        ("first", 404, RemoteNotFoundError),
+        ("first", 410, RemoteNotFoundError),
+        ("data", 404, RemoteNotFoundError),
+        ("data", 403, RemoteAccessError),
+        ("first", 400, SourceError),
+        ("first", 300, SourceError),
+        ("data", 204, SourceError),
     ],
 )
 def test_refusal_is_an_error_without_retries(
-    osf_lab: Lab, role: str, status: int, kind: type[Exception]
+    lab: Lab, role: str, status: int, kind: type[Exception]
 ) -> None:
     """What no retry makes right is not retried; the message says what to do."""
-    osf_lab.serve({LARGE: 1000} | SMALL_FILES)
-    osf_lab.host.fail(NAME, Fault("status", status=status, times=0), role=role)
+    lab.serve({LARGE: 1000} | SMALL_FILES)
+    asked_of = lab.FIRST_ROLE if role == "first" else lab.host.DATA_ROLE
+    lab.host.fail(NAME, Fault("status", status=status, times=0), role=asked_of)
 
-    error = fail_alone(osf_lab)
+    error = fail_alone(lab)
 
-    asked = osf_lab.host.requests_for(NAME, role=role)
+    asked = lab.host.requests_for(NAME, role=asked_of)
+    may_pass = lab.redirects and role == "data" and status in (403, 404)  # of a signed address
     assert isinstance(error, kind)
     assert f"status {status}" in str(error)
-    assert len(asked) == (2 if role == "storage" and status in (403, 404) else 1)
-    assert len(osf_lab.tree()) == len(SMALL_FILES)
+    assert len(asked) == (2 if may_pass else 1)
+    assert len(lab.tree()) == len(SMALL_FILES)
 
 
 # Hosts that say nothing.
@@ -301,31 +321,52 @@ def test_host_that_stays_silent_is_given_up(lab: Lab, kind: str) -> None:
 # Answers that are not the file.
 
 
+@on_hosts(without={"web", "zip"})
 @pytest.mark.parametrize("kind", ["corrupt", "short", "long"])
-def test_wrong_bytes_are_retried_once_and_then_named(osf_lab: Lab, kind: str) -> None:
+def test_wrong_bytes_are_retried_once_and_then_named(lab: Lab, kind: str) -> None:
     """A file that is not what the index says is an error with both facts, and is not kept."""
-    osf_lab.serve({LARGE: 100_000} | SMALL_FILES)
-    osf_lab.host.fail(NAME, Fault(kind, times=0))  # type: ignore[arg-type]
+    lab.serve({LARGE: 100_000} | SMALL_FILES)
+    lab.host.fail(NAME, Fault(kind, times=0))  # type: ignore[arg-type]
 
-    error = fail_alone(osf_lab)
+    error = fail_alone(lab)
 
     assert isinstance(error, ChecksumError)
     assert error.relpath == LARGE
     assert error.expected and error.found and error.expected != error.found
     assert error.expected in str(error) and error.found in str(error)
     assert "refresh=True" in str(error)
-    assert len(osf_lab.host.requests_for(NAME)) == 2
-    assert osf_lab.partials() == []
+    assert len(lab.host.requests_for(NAME)) == 2
+    assert lab.partials() == []
 
 
-def test_wrong_bytes_once_are_made_good(osf_lab: Lab) -> None:
+@on_hosts("zip")
+def test_wrong_bytes_of_a_member_are_retried_once_and_then_named(lab: Lab) -> None:
+    """An archive's CRC says what is wrong, with both facts; its neighbours come."""
+    lab.serve({LARGE: 100_000} | SMALL_FILES)
+    lab.host.fail(NAME, Fault("corrupt", after=200, times=0))
+    entries = list(lab.index().values())
+    lab.replace(LARGE, bytes(100_000))
+    lab.host.heal()
+
+    with pytest.raises(DownloadsFailedError) as caught:
+        lab.fetch(entries)
+
+    (error,) = caught.value.failures.values()
+    assert isinstance(error, ChecksumError)
+    assert (error.relpath, len(lab.host.requests_for(NAME))) == (LARGE, 2)
+    assert error.expected in str(error) and error.found in str(error)
+    assert lab.tree().keys() == SMALL_FILES.keys()
+
+
+@on_hosts(without={"web"})
+def test_wrong_bytes_once_are_made_good(lab: Lab) -> None:
     """A second attempt that brings the right bytes is all that is needed."""
-    osf_lab.serve({LARGE: 100_000})
-    osf_lab.host.fail(NAME, Fault("corrupt"))
+    lab.serve({LARGE: 100_000})
+    lab.host.fail(NAME, Fault("corrupt"))
 
-    osf_lab.fetch()
+    lab.fetch()
 
-    assert osf_lab.tree() == osf_lab.files
+    assert lab.tree() == lab.files
 
 
 @pytest.mark.parametrize("md5", [True, False])
@@ -334,20 +375,24 @@ def test_length_that_is_wrong_is_noticed_with_and_without_checksum(lab: Lab, md5
     lab.serve({LARGE: 100_000, "README": 10}, md5=md5)
     lab.host.fail(NAME, Fault("short", times=0))
 
-    assert isinstance(fail_alone(lab), ChecksumError)
+    error = fail_alone(lab)
+
+    # Of an archive a part was asked for, so that one byte less is a connection that broke.
+    assert isinstance(error, RemoteConnectionError if lab.IS_ARCHIVE else ChecksumError)
 
 
-def test_index_that_is_wrong_throughout_is_said_to_be_out_of_date(osf_lab: Lab) -> None:
+@on_hosts(without={"web", "openneuro"})
+def test_index_that_is_wrong_throughout_is_said_to_be_out_of_date(lab: Lab) -> None:
     """When no file is what the index says, the index is what is wrong."""
-    osf_lab.serve(SMALL_FILES)
+    lab.serve(SMALL_FILES)
     entries = [
-        replace(entry, checksums=other.checksums, size=None) for entry, other in _shifted(osf_lab)
+        replace(entry, checksums=other.checksums, size=None) for entry, other in _shifted(lab)
     ]
 
     with pytest.raises(DownloadsFailedError, match=r"out of date\. Pass refresh=True"):
-        osf_lab.fetch(entries)
+        lab.fetch(entries)
 
-    assert osf_lab.tree() == {}
+    assert lab.tree() == {}
 
 
 def _shifted(lab: Lab) -> list[tuple[FileEntry, FileEntry]]:
@@ -356,15 +401,16 @@ def _shifted(lab: Lab) -> list[tuple[FileEntry, FileEntry]]:
     return list(zip(entries, entries[-1:] + entries[:-1], strict=True))
 
 
-def test_web_page_with_status_200_is_a_failure(osf_lab: Lab) -> None:
+def test_web_page_with_status_200_is_a_failure(lab: Lab) -> None:
     """A login page is told from a file, and nothing of it is kept."""
-    osf_lab.serve({LARGE: 1000} | SMALL_FILES, md5=False)
-    osf_lab.host.fail(NAME, Fault("html", times=0))
+    lab.serve({LARGE: 1000} | SMALL_FILES, md5=False)
+    lab.host.fail(NAME, Fault("html", times=0))
 
-    error = fail_alone(osf_lab)
+    error = fail_alone(lab)
 
     assert isinstance(error, RemoteAccessError)
-    assert "web page" in str(error) and "OSF_TOKEN" in str(error)
+    assert "web page" in str(error)
+    assert all((name in str(error)) == (name == lab.TOKEN[0]) for name in TOKENS)
 
 
 def test_web_page_that_is_wanted_comes(lab: Lab) -> None:
@@ -387,7 +433,7 @@ def test_body_of_any_encoding_gives_the_right_bytes(
     lab.serve({LARGE: 100_000}, md5=md5)
     entries = [replace(entry, size=size) for entry in lab.index().values()]
     lab.host.fail(NAME, Fault(kind, times=0))  # type: ignore[arg-type]
-    if kind == "stored-gzip" and size is None:
+    if kind == "stored-gzip" and size is None and not lab.IS_ARCHIVE:
         with pytest.raises(DownloadsFailedError):  # nothing tells it from a compressed answer
             lab.fetch(entries)
         return
@@ -397,6 +443,7 @@ def test_body_of_any_encoding_gives_the_right_bytes(
     assert lab.tree() == lab.files
 
 
+@on_hosts(without={"zip"})
 @pytest.mark.parametrize("kind", ["chunked", "no-length"])
 def test_body_of_unknown_length_that_breaks_off_is_noticed(lab: Lab, kind: str) -> None:
     """A body without a length that ends early is not taken for the whole."""

@@ -15,10 +15,13 @@ import pytest
 
 from confusius_datasets._download.run import lock_name
 from confusius_datasets._sources import get_client, http
-from confusius_datasets.testing import Fault
-from downloads import FAST, LARGE, MEBIBYTE, Lab, random_bytes, start_fetching
+from confusius_datasets.testing import Fault, LocalOSF
+from downloads import FAST, LABS, LARGE, MEBIBYTE, QUICK, Lab, random_bytes, start_fetching
 
-KILLS = 25
+KILLS, FEWER_KILLS = 25, 8
+
+PROCESSES = [(name, 2) for name in LABS] + [(name, 8) for name in sorted(QUICK)]
+"""Hosts, and how many processes fetch from each at once."""
 
 TREE = {f"sub-{number:02d}/sub-{number:02d}_pwd.json": 1000 for number in range(8)} | {
     f"sub-{number:02d}/fusi/sub-{number:02d}_run-{number}_pwd.nii.gz": size
@@ -48,7 +51,7 @@ def finish(process: subprocess.Popen[str]) -> None:
 
 @pytest.mark.slow
 def test_kill_at_random_instants_leaves_whole_files_only(lab: Lab, tmp_path: Path) -> None:
-    """25 kills: final paths hold whole files at every moment, and what was done is not done again.
+    """Many kills: final paths hold whole files at every moment, and nothing is done twice.
 
     The last run completes the dataset. No file that was at its place is asked for again, and the
     bytes that were sent in all are those of the dataset and what was in the pipes at each kill.
@@ -58,7 +61,8 @@ def test_kill_at_random_instants_leaves_whole_files_only(lab: Lab, tmp_path: Pat
     listing = lab.write_listing(tmp_path / "listing.json")
     chance = random.Random(7)
     requests_when_whole: dict[str, int] = {}
-    for _ in range(KILLS):
+    kills = KILLS if lab.host.ROLES == LocalOSF.ROLES else FEWER_KILLS
+    for _ in range(kills):
         process = start_fetching(lab, listing)
         wait_for(process, "ready")
         time.sleep(chance.uniform(0.0, 0.35))
@@ -80,34 +84,37 @@ def test_kill_at_random_instants_leaves_whole_files_only(lab: Lab, tmp_path: Pat
     assert lab.partials() == []
     received = sum(TREE.values())
     # What a socket held on either side at a kill is lost, on up to eight connections.
-    assert sum(map(lab.sent, TREE)) < received + KILLS * 8 * MEBIBYTE / 4
+    assert sum(map(lab.sent, TREE)) < received + kills * 8 * MEBIBYTE / 4
 
 
 @pytest.mark.slow
-def test_kill_in_the_middle_of_a_file_keeps_its_bytes(each_lab: Lab, tmp_path: Path) -> None:
+def test_kill_in_the_middle_of_a_file_keeps_its_bytes(lab: Lab, tmp_path: Path) -> None:
     """The next run asks for the rest of a large file, not for the whole."""
-    each_lab.host.bandwidth = 4e6
-    each_lab.serve({LARGE: 4 * MEBIBYTE})
-    listing = each_lab.write_listing(tmp_path / "listing.json")
-    process = start_fetching(each_lab, listing)
+    lab.host.bandwidth = 4e6
+    lab.serve({LARGE: 4 * MEBIBYTE})
+    listing = lab.write_listing(tmp_path / "listing.json")
+    process = start_fetching(lab, listing)
     wait_for(process, "BytesReceived")
     time.sleep(0.4)
     process.kill()
     process.communicate()
-    (partial,) = each_lab.partials()
+    (partial,) = lab.partials()
     kept = partial.stat().st_size
-    seen = len(each_lab.host.requests_for(LARGE.rpartition("/")[2]))
+    seen = len(lab.host.requests_for(LARGE.rpartition("/")[2]))
 
-    finish(start_fetching(each_lab, listing))
+    finish(start_fetching(lab, listing))
 
-    following = each_lab.host.requests_for(LARGE.rpartition("/")[2])[seen:]
-    assert each_lab.tree() == each_lab.files
+    # In an archive, another process asks for the member's header first.
+    following = [
+        r for r in lab.host.requests_for(LARGE.rpartition("/")[2])[seen:] if r.nbytes > 999
+    ]
+    assert lab.tree() == lab.files
     assert kept > MEBIBYTE / 2
-    assert min(int(r.headers["range"][6:].partition("-")[0]) for r in following) == kept
+    assert min(map(lab.offset, following)) == kept
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [2, 8])
+@pytest.mark.parametrize(("lab", "number"), PROCESSES, indirect=["lab"])
 def test_processes_at_once_download_each_file_once(lab: Lab, tmp_path: Path, number: int) -> None:
     """However many processes fetch the same dataset, each file is transferred once."""
     lab.serve(TREE)
@@ -123,18 +130,21 @@ def test_processes_at_once_download_each_file_once(lab: Lab, tmp_path: Path, num
         # What a cut request has in its pipes is lost: much, where a busy machine reads late.
         assert lab.sent(relpath) < TREE[relpath] + max(MEBIBYTE, TREE[relpath] // 2)
     small = [relpath for relpath in TREE if relpath.endswith(".json")]
-    assert [len(lab.statuses(relpath)) for relpath in small] == [1] * len(small)
+    if lab.IS_ARCHIVE:  # neighbours come together, to each process that needs one of them
+        assert len(lab.host.requests_for("data.zip")) <= number
+    else:
+        assert [len(lab.statuses(relpath)) for relpath in small] == [1] * len(small)
     assert lab.partials() == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [2, 8])
+@pytest.mark.parametrize(("lab", "number"), PROCESSES, indirect=["lab"])
 def test_processes_at_once_where_locks_lie_end_with_the_same_tree(
     lab: Lab, tmp_path: Path, number: int
 ) -> None:
     """Where every lock succeeds for everybody, work is done twice and the tree is the same."""
     lab.serve(TREE)
-    lab.host.latency_s = 0.01
+    lab.host.latency_s = 0.1  # so that both ask before either has all
     listing = lab.write_listing(tmp_path / "listing.json")
     processes = [
         start_fetching(lab, listing, setup=FLOCK_FOR_EVERYBODY, wait="sys.stdin.readline()")
@@ -215,6 +225,7 @@ def test_interruption_stops_soon_and_says_how_far_it_came(lab: Lab, tmp_path: Pa
     lab.serve({"README": 10, LARGE: 8 * MEBIBYTE})
     listing = lab.write_listing(tmp_path / "listing.json")
     process = start_fetching(lab, listing)
+    wait_for(process, "FileFinished")
     wait_for(process, "BytesReceived")
     time.sleep(0.5)
     begun = time.monotonic()
@@ -255,8 +266,8 @@ def test_interruption_while_a_host_is_silent_stops_soon_too(lab: Lab, tmp_path: 
 
 @pytest.mark.slow
 def test_many_files_need_bounded_sockets_threads_and_open_files(lab: Lab, tmp_path: Path) -> None:
-    """2 500 files are fetched by a process that may have 100 files open."""
-    lab.serve({f"sub-{n % 50:02d}/sub-{n % 50:02d}_run-{n}_pwd.json": 200 for n in range(2500)})
+    """1 000 files are fetched by a process that may have 100 files open."""
+    lab.serve({f"sub-{n % 50:02d}/sub-{n % 50:02d}_run-{n}_pwd.json": 200 for n in range(1000)})
     listing = lab.write_listing(tmp_path / "listing.json")
     report = tmp_path / "report.json"
     setup = """
@@ -276,8 +287,8 @@ atexit.register(lambda: Path(REPORT).write_text(json.dumps(most)))
 
     assert lab.tree() == lab.files
     assert json.loads(report.read_text()) <= 3 * FAST.workers + 3
-    for role in ("download", "files", "storage"):
-        assert lab.host.most_connections(role) <= 3 * FAST.workers
+    for role in {request.role for request in lab.host.requests}:
+        assert lab.host.most_connections(role) <= 3 * FAST.workers + 1  # of this process
         # Kept alive: connections are made once, not once a file.
         assert lab.host.n_connections(role) <= 4 * FAST.workers
 
@@ -287,7 +298,7 @@ def test_memory_does_not_grow_with_the_size_of_a_file(lab: Lab, tmp_path: Path) 
     """A file of 150 MB is received by a process that may grow by 100 MB."""
     size = 150_000_000
     lab.files = {LARGE: random_bytes(MEBIBYTE) * (size // MEBIBYTE)}
-    lab.host.add_dataset("43skw", "small-bids", lab.files)
+    lab.publish()
     listing = lab.write_listing(tmp_path / "listing.json")
     report = tmp_path / "report.json"
     setup = """

@@ -81,15 +81,15 @@ class TestDirectorySource(SourceTests):
         assert source.list_files(get_client())["README"].size is None
 
 
-def test_osf_locator_that_is_none_is_an_error_not_a_request(lab: Lab) -> None:
+def test_osf_locator_that_is_none_is_an_error_not_a_request(osf_lab: Lab) -> None:
     """An entry whose `osf_path` would lead elsewhere is refused before anything is asked."""
-    lab.serve({"README": 1})
-    entry = lab.index()["README"]
+    osf_lab.serve({"README": 1})
+    entry = osf_lab.index()["README"]
 
     for locator in ("", "/../x", "https://evil.org/", "/a/b/", "/a?b"):
         with pytest.raises(DatasetIndexError, match="no usable 'osf_path'"):
-            lab.source.open(replace(entry, locators={"osf": locator}), client=get_client())
-    assert lab.host.requests == []
+            osf_lab.source.open(replace(entry, locators={"osf": locator}), client=get_client())
+    assert osf_lab.host.requests == []
 
 
 class TestSampleSource:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import urllib.parse
 from collections import defaultdict
@@ -95,6 +96,18 @@ class Bucket:
         self._newest[key] = version
         return version
 
+    def spoil(self, key: str, data: bytes) -> None:
+        """Let the newest version of an object give other bytes under the same id.
+
+        Parameters
+        ----------
+        key : str
+            The object's key.
+        data : bytes
+            What is sent.
+        """
+        self._versions[key][self._newest[key]] = data
+
     def delete(self, key: str) -> None:
         """Put a delete marker on an object: it is gone, but its versions are not.
 
@@ -160,12 +173,7 @@ class Bucket:
         """
         if len(data) <= self.part_nbytes:
             return f'"{md5_of(data)}"'
-        parts = [
-            data[first : first + self.part_nbytes]
-            for first in range(0, len(data), self.part_nbytes)
-        ]
-        joined = b"".join(bytes.fromhex(md5_of(part)) for part in parts)
-        return f'"{md5_of(joined)}-{len(parts)}"'
+        return _etag_of_parts(data, self.part_nbytes)
 
     def _answer_missing(self, key: str, request: Request) -> Answer:
         """Say that an object is not there, as far as one may know."""
@@ -257,6 +265,14 @@ class Bucket:
             f"<ETag>{etag}</ETag><Size>{len(data)}</Size><StorageClass>STANDARD</StorageClass>"
             "</Contents>"
         )
+
+
+@functools.lru_cache(maxsize=8)  # a large object is asked for in many ranges
+def _etag_of_parts(data: bytes, part_nbytes: int) -> str:
+    """Make the `ETag` of an object that was uploaded in parts."""
+    firsts = range(0, len(data), part_nbytes)
+    parts = [bytes.fromhex(md5_of(data[first : first + part_nbytes])) for first in firsts]
+    return f'"{md5_of(b"".join(parts))}-{len(parts)}"'
 
 
 def _fold(keys: Iterable[str], prefix: str, delimiter: str) -> Iterable[tuple[str, bool]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import urllib.parse
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from confusius_datasets.testing.answers import Answer, answer_json
@@ -26,6 +26,7 @@ class _Record:
     files: dict[str, bytes]
     deleted: bool = False
     restricted: bool = False
+    spoilt: dict[str, bytes] = field(default_factory=dict)  # what is sent in place of a file
 
 
 class LocalZenodo(LocalHost):
@@ -98,6 +99,20 @@ class LocalZenodo(LocalHost):
         del self._records[record].files[key]
         if data is not None:
             self._records[record].files[key] = data
+
+    def spoil(self, record: str, key: str, data: bytes) -> None:
+        """Let the address of a file give other bytes than the record describes.
+
+        Parameters
+        ----------
+        record : str
+            Id of the record.
+        key : str
+            The file's key.
+        data : bytes
+            What is sent.
+        """
+        self._records[record].spoilt[key] = data
 
     def delete_record(self, record: str) -> None:
         """Delete a record: it is 410 from then on.
@@ -241,7 +256,7 @@ class LocalZenodo(LocalHost):
             case ["files", key, "content"] if key in record.files:
                 refusal = self._refuse_file(record, request, key)
                 # The API knows no ranges and sends no validator (zenodo#2593).
-                return refusal or Answer(200, record.files[key], name=key)
+                return refusal or Answer(200, record.files[key], name=_name(key))
         return _error(404, "Not found.")
 
     def _answer_download(self, record: _Record, request: Request, rest: list[str]) -> Answer:
@@ -251,16 +266,16 @@ class LocalZenodo(LocalHost):
                 pass
             case _:
                 return _error(404, "Not found.")
-        data = record.files[key]
+        data = record.spoilt.get(key, record.files[key])
         headers = {"Content-Type": "application/octet-stream", "Content-MD5": md5_of(data)}
         etag = f'"md5:{md5_of(data)}"' if self.etags else None
         refusal = self._refuse_file(record, request, key)
-        return refusal or Answer(200, data, headers, key, etag, ranges="all")
+        return refusal or Answer(200, data, headers, _name(key), etag, ranges="all")
 
     def _refuse_file(self, record: _Record, request: Request, key: str) -> Answer | None:
         """Refuse a file of a restricted record to those without a token."""
         if record.restricted and request.token not in self.tokens:
-            return _error(403, "Permission denied.", name=key)
+            return _error(403, "Permission denied.", name=_name(key))
         return None
 
     def _describe(self, record: str, key: str) -> dict[str, Any]:
@@ -274,6 +289,11 @@ class LocalZenodo(LocalHost):
             "checksum": f"md5:{md5_of(data)}",
             "links": {"self": f"{link}/content", "content": f"{link}/content"},
         }
+
+
+def _name(key: str) -> str:
+    """Return the name of a file, by which faults and requests are found."""
+    return key.rpartition("/")[2]
 
 
 def _error(status: int, message: str, *, name: str = "") -> Answer:
