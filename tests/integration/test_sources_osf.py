@@ -13,6 +13,7 @@ import pytest
 from confusius_datasets._download import BytesReceived, plan_download, run_plan
 from confusius_datasets._index import Checksum
 from confusius_datasets._sources import HttpClient, OSFSource, get_client
+from confusius_datasets._sources import osf as osf_module
 from confusius_datasets._sources.http import Credentials
 from confusius_datasets._sources.osf import TOKEN_HOSTS
 from confusius_datasets._sources.retry import Pace
@@ -24,6 +25,7 @@ from confusius_datasets.errors import (
     UnsafePathError,
 )
 from confusius_datasets.testing import Fault, LocalOSF, SourceTests
+from confusius_datasets.testing.answers import answer_json
 from confusius_datasets.testing.host import md5_of, sha256_of
 from downloads import FAST
 
@@ -155,6 +157,53 @@ def test_listing_that_goes_in_circles_ends(
 
     assert set(OSFSource(PROJECT, FOLDER).list_files(get_client())) == {"README"}
     assert len(known.requests) == 3
+
+
+def test_pages_without_end_are_an_error(known: LocalOSF, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However new the address of each page is, a listing ends."""
+    serve_without_index(known, {"README": b"r"})
+    monkeypatch.setattr(osf_module, "MOST_PAGES", 20)
+    api = known._answer_api
+
+    def answer(request: Any) -> Any:
+        document = json.loads(api(request).body)
+        page = int(request.query.get("more", 0)) + 1
+        base = request.path.partition("?")[0]
+        document["links"] = {"next": f"{known.url('api')}{base}?more={page}"}
+        return answer_json(document)
+
+    monkeypatch.setattr(known, "_answer_api", answer)
+
+    with pytest.raises(SourceError, match="lists pages without end"):
+        OSFSource(PROJECT, FOLDER).list_files(get_client())
+    assert len(known.requests) <= 60
+
+
+def test_folders_in_folders_without_end_are_an_error(
+    known: LocalOSF, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path that is longer than any system allows ends a walk."""
+    serve_without_index(known, {"README": b"r"})
+    real = known._answer_api
+    base = f"{known.url('api')}/v2/nodes/{PROJECT}/files/osfstorage"
+
+    def answer(request: Any) -> Any:
+        number = request.parts[-1]
+        if not number.startswith("deep") and "filter" in request.path:
+            return real(request)  # finds the folder, and no index in it
+        depth = int(number.removeprefix("deep")) if number.startswith("deep") else 0
+        following = f"deep{depth + 1}"
+        record = {
+            "attributes": {"name": "x" * 100, "kind": "folder", "path": f"/{following}/"},
+            "relationships": {"files": {"links": {"related": {"href": f"{base}/{following}/"}}}},
+        }
+        return answer_json({"data": [record], "links": {"next": None}})
+
+    monkeypatch.setattr(known, "_answer_api", answer)
+
+    with pytest.raises(UnsafePathError, match="longer than any system allows"):
+        OSFSource(PROJECT, FOLDER).list_files(get_client())
+    assert len(known.requests) < 30
 
 
 def test_name_that_leads_out_is_refused(known: LocalOSF) -> None:

@@ -35,7 +35,13 @@ from confusius_datasets._sources.http import (
 from confusius_datasets._sources.http_errors import shorten_url
 from confusius_datasets._sources.protocol import Scheme, Source
 from confusius_datasets._sources.ranges import WHOLE, ByteRange
-from confusius_datasets._sources.records import JsonFormat, listed_size, make_index, value_at
+from confusius_datasets._sources.records import (
+    JsonFormat,
+    check_listed_path,
+    listed_size,
+    make_index,
+    value_at,
+)
 from confusius_datasets._sources.retry import Pace
 from confusius_datasets._text import quote
 from confusius_datasets.errors import (
@@ -331,6 +337,7 @@ class _Walk:
             url, folder = waiting.popleft()
             for record in self._list_folder(url):
                 relpath = f"{folder}{record['name']}"
+                check_listed_path(relpath, shorten_url(url))  # also of folders without an end
                 if record["kind"] == "file":
                     entries.append(_make_entry(relpath, record))
                 elif record["kind"] == "folder" and record["url"] not in seen:

@@ -42,6 +42,7 @@ from confusius_datasets.errors import DatasetIndexError, DoubtfulRowsError, Unsa
 __all__ = [
     "DIGEST_LENGTHS",
     "JsonFormat",
+    "check_listed_path",
     "find_index_file",
     "listed_size",
     "make_index",
@@ -165,7 +166,7 @@ def make_index(entries: Iterable[FileEntry], origin: str) -> DatasetIndex:
     """
     listed = [entry for entry in entries if entry.relpath not in INDEX_NAMES]
     for entry in listed:
-        _check_path(entry.relpath, origin)
+        check_listed_path(entry.relpath, origin)
         wrong = _Complaints(origin, entry.relpath)
         _parse_size({"size": entry.size}, wrong)
         _parse_checksums({known.algorithm: known.hexdigest for known in entry.checksums}, wrong)
@@ -185,7 +186,7 @@ def listed_size(value: object) -> int | None:
     return value if is_size else None  # type: ignore[return-value]
 
 
-def _check_path(relpath: str, origin: str) -> None:
+def check_listed_path(relpath: str, origin: str) -> None:
     """Refuse a path that would lead out of the root, and say who gave it."""
     try:
         check_relpath(relpath)
@@ -287,7 +288,7 @@ class JsonFormat:
 
     def _parse_entry(self, relpath: str, record: object, origin: str) -> FileEntry:
         """Read one entry, and refuse what is not of the schema."""
-        _check_path(relpath, origin)
+        check_listed_path(relpath, origin)
         wrong = _Complaints(origin, relpath)
         if not isinstance(record, dict):
             raise wrong("must be an object of facts", record)
