@@ -11,6 +11,7 @@ import pickle
 import random
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,10 +22,11 @@ from typing import Any, ClassVar
 import pytest
 
 from confusius_datasets._download import DownloadSettings, Event, plan_download, run_plan
-from confusius_datasets._index import DatasetIndex, FileEntry
+from confusius_datasets._index import Checksum, DatasetIndex, FileEntry
 from confusius_datasets._sources import (
     ArchiveSource,
     DataverseSource,
+    DirectorySource,
     ManifestSource,
     OpenNeuroSource,
     OSFSource,
@@ -465,6 +467,44 @@ class ArchiveLab(Lab):
         return max(first - start - self.ahead(relpath), 0)
 
 
+class LocalFolder(LocalHost):
+    """A folder of this machine, which nobody is asked for: it has no servers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._folder = tempfile.TemporaryDirectory()
+        self.path = Path(self._folder.name)
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the folder."""
+        self._folder.cleanup()
+
+
+@dataclass
+class FolderLab(Lab):
+    """The same in a folder with an index."""
+
+    host: LocalFolder  # type: ignore[assignment]
+    redirects: ClassVar[int] = 0
+
+    @property
+    def source(self) -> DirectorySource:
+        """The dataset's source."""
+        return DirectorySource(self.host.path)
+
+    def publish(self) -> None:
+        """Put the files and their index into the folder."""
+        entries = []
+        for relpath, data in self.files.items():
+            path = self.host.path / relpath
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+            checksums = (Checksum("md5", md5(data)),) if self.md5 else ()
+            entries.append(FileEntry(relpath, len(data), checksums))
+        index = self.source.format_index(DatasetIndex(entries))
+        (self.host.path / self.source.index_name).write_bytes(index)
+
+
 LABS: dict[str, tuple[type[LocalHost], type[Lab]]] = {
     "osf": (LocalOSF, Lab),
     "web": (LocalWeb, WebLab),
@@ -473,8 +513,12 @@ LABS: dict[str, tuple[type[LocalHost], type[Lab]]] = {
     "zenodo": (LocalZenodo, ZenodoLab),
     "openneuro": (LocalOpenNeuro, OpenNeuroLab),
     "zip": (LocalArchive, ArchiveLab),
+    "folder": (LocalFolder, FolderLab),
 }
 """Every kind of host, and the lab for it."""
+
+SERVERS = [name for name in LABS if name != "folder"]
+"""Those that are asked over the network, which may go wrong."""
 
 
 TOKENS = {name for _, lab in LABS.values() if (name := lab.TOKEN[0])}
@@ -485,10 +529,10 @@ QUICK = {"osf", "web"}
 
 
 def hosts(*names: str, without: Container[str] = ()) -> list[Any]:
-    """List kinds of hosts, all unless some are named, as parameters of the fixture `lab`."""
+    """List kinds of hosts, all servers unless some are named, as parameters of `lab`."""
     return [
         name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
-        for name in names or LABS
+        for name in names or SERVERS
         if name not in without
     ]
 

@@ -24,11 +24,24 @@ from confusius_datasets.errors import (
     UnsafePathError,
 )
 from confusius_datasets.testing import LocalOSF
-from downloads import LARGE, MEBIBYTE, SMALL_FILES, Lab, heeding_permissions, start_fetching
+from downloads import (
+    LABS,
+    LARGE,
+    MEBIBYTE,
+    SMALL_FILES,
+    Lab,
+    heeding_permissions,
+    on_hosts,
+    start_fetching,
+)
+
+EVERYWHERE = on_hosts(*LABS)
+"""What a folder to copy from has in common with servers."""
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
 
 
+@EVERYWHERE
 def test_too_little_space_is_noticed_before_the_first_byte(lab: Lab) -> None:
     """More than the disk has is refused with both numbers, and no folder is made."""
     lab.serve(SMALL_FILES)
@@ -42,6 +55,7 @@ def test_too_little_space_is_noticed_before_the_first_byte(lab: Lab) -> None:
     assert not lab.root.exists()
 
 
+@EVERYWHERE
 def test_space_that_is_needed_does_not_count_what_is_here(lab: Lab) -> None:
     """Bytes that an earlier call left need no room again."""
     lab.serve({LARGE: 1000})
@@ -67,6 +81,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)  # noqa: S607
 
 
+@EVERYWHERE
 def test_disk_that_fills_midway_leaves_a_clean_state(lab: Lab, small_disk: Path) -> None:
     """Finished files stay, no final path has a part, and with space the same call completes."""
     lab.root = small_disk / "root"
@@ -86,6 +101,7 @@ def test_disk_that_fills_midway_leaves_a_clean_state(lab: Lab, small_disk: Path)
 
 
 @POSIX
+@EVERYWHERE
 def test_folder_that_is_read_only_is_named(lab: Lab) -> None:
     """A root that cannot be written to is an error before any request, and nothing is left."""
     lab.serve(SMALL_FILES)
@@ -104,6 +120,7 @@ def test_folder_that_is_read_only_is_named(lab: Lab) -> None:
 
 
 @POSIX
+@EVERYWHERE
 def test_root_that_became_read_only_is_one_sentence_and_no_download(lab: Lab) -> None:
     """Although the hidden folder is there and writable; cause, count and first file are named."""
     lab.serve(SMALL_FILES)
@@ -121,6 +138,7 @@ def test_root_that_became_read_only_is_one_sentence_and_no_download(lab: Lab) ->
 
 
 @POSIX
+@EVERYWHERE
 def test_folder_below_the_root_that_is_read_only_costs_its_files_only(lab: Lab) -> None:
     """Files that cannot be placed are listed with their reason; the others are placed."""
     lab.serve({"open/b_pwd.json": 10} | {f"locked/{name}_pwd.json": 10 for name in "acdefg"})
@@ -168,6 +186,7 @@ def test_read_only_root_that_is_complete_is_read_without_a_word(
     [(0o022, 0o755, 0o644), (0o027, 0o755, 0o640), (0o022, 0o775, 0o664)],
     ids=["usual umask", "strict umask", "folder of a group"],
 )
+@EVERYWHERE
 def test_permissions_follow_the_umask_and_the_folder(
     lab: Lab, tmp_path: Path, umask: int, folder_mode: int, file_mode: int
 ) -> None:
@@ -187,6 +206,7 @@ def test_permissions_follow_the_umask_and_the_folder(
 
 
 @POSIX
+@EVERYWHERE
 def test_link_that_leads_out_of_the_root_is_not_written_through(lab: Lab, tmp_path: Path) -> None:
     """A folder that is a link to elsewhere is an error that names it, before any request."""
     lab.serve({LARGE: 1000})
@@ -204,6 +224,7 @@ def test_link_that_leads_out_of_the_root_is_not_written_through(lab: Lab, tmp_pa
 
 
 @POSIX
+@EVERYWHERE
 def test_link_made_during_the_download_is_not_written_through(lab: Lab, tmp_path: Path) -> None:
     """The place is looked at again right before a file is put there."""
     lab.serve({LARGE: 1000})
@@ -222,6 +243,7 @@ def test_link_made_during_the_download_is_not_written_through(lab: Lab, tmp_path
 
 
 @POSIX
+@EVERYWHERE
 def test_root_that_is_itself_a_link_is_used(lab: Lab, tmp_path: Path) -> None:
     """A cache that lies behind a link is a cache all the same."""
     lab.serve({LARGE: 1000})
@@ -233,6 +255,7 @@ def test_root_that_is_itself_a_link_is_used(lab: Lab, tmp_path: Path) -> None:
     assert (tmp_path / "elsewhere" / LARGE).read_bytes() == lab.files[LARGE]
 
 
+@EVERYWHERE
 def test_folder_in_the_place_of_a_file_is_named(lab: Lab) -> None:
     """Something of the user's that is in the way is left alone, and named before any request."""
     lab.serve({LARGE: 1000})

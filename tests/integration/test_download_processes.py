@@ -16,11 +16,11 @@ import pytest
 from confusius_datasets._download.run import lock_name
 from confusius_datasets._sources import get_client, http
 from confusius_datasets.testing import Fault, LocalOSF
-from downloads import FAST, LABS, LARGE, MEBIBYTE, QUICK, Lab, random_bytes, start_fetching
+from downloads import FAST, LARGE, MEBIBYTE, QUICK, SERVERS, Lab, random_bytes, start_fetching
 
 KILLS, FEWER_KILLS = 25, 8
 
-PROCESSES = [(name, 2) for name in LABS] + [(name, 8) for name in sorted(QUICK)]
+PROCESSES = [(name, 2) for name in SERVERS] + [(name, 8) for name in sorted(QUICK)]
 """Hosts, and how many processes fetch from each at once."""
 
 TREE = {f"sub-{number:02d}/sub-{number:02d}_pwd.json": 1000 for number in range(8)} | {
