@@ -95,7 +95,8 @@ class S3Source:
         match = _FIRST_URL.match(head)
         if self.version is None or match is None:
             return None
-        return path if f"/{self._prefix(self.version)}/" in match[1] else None
+        wanted = f"/{self.kind}/{self.folder}/{self.version}/"
+        return path if wanted in urllib.parse.unquote(match[1]) else None
 
     def list_files(self, client: HttpClient) -> DatasetIndex:
         """Get the manifest of the release; without a version, of the newest one."""
