@@ -231,6 +231,13 @@ GOOD = ZipMember("p/a", b"first" * 100)
         ([ZipMember("p/b", b"/etc/passwd", mode=0o120777)], "is a link"),
         ([ZipMember("p/b", b"x", mode=0o060666)], "is a link or a device"),
         ([ZipMember("p/b", bytes(1000), method="deflated", size=1 << 30)], "beyond measure"),
+        (
+            [
+                ZipMember(f"p/{n}", random_bytes(1 << 20, f"{n}"), method="deflated", size=1 << 28)
+                for n in range(5)
+            ],
+            r"expand more than 200 times would become 1\.342 GB",
+        ),
         ([ZipMember("p/b", b"x", size=2)], "two different sizes|beyond measure"),
         ([ZipMember("p/../../b", b"x")], "climbs out"),
         ([ZipMember("p//etc/passwd", b"x")], "is absolute"),

@@ -16,7 +16,7 @@ from confusius_datasets._index import Checksum, DatasetIndex, FileEntry
 from confusius_datasets._sources.http import HttpClient
 from confusius_datasets._sources.records import make_index
 from confusius_datasets._sources.zip_bytes import RangeFile, RemoteArchive
-from confusius_datasets._text import quote, quote_short, shorten
+from confusius_datasets._text import format_nbytes, quote, quote_short, shorten
 from confusius_datasets.errors import DatasetIndexError
 
 __all__ = ["ENCRYPTED_FLAGS", "HEADER_NBYTES", "UTF8_FLAG", "ZIP_HOST", "Member", "read_directory"]
@@ -29,6 +29,12 @@ HEADER_NBYTES = 30
 
 MOST_EXPANSION = 1032
 """How much a byte can become when it is inflated: https://zlib.net/zlib_tech.html."""
+
+USUAL_EXPANSION = 200
+"""How much images become at most: a mask that is nearly empty, say."""
+
+LARGEST_UNUSUAL_NBYTES = 1 << 30
+"""Bytes that all members may become which expand more than that."""
 
 ENCRYPTED_FLAGS = 0x1 | 0x40 | 0x2000
 UTF8_FLAG = 0x800
@@ -75,6 +81,7 @@ def read_directory(archive: RemoteArchive, prefix: str | None, client: HttpClien
         raise archive.error(f"is not a zip archive, or is damaged ({shorten(error)})") from error
     except OverflowError as error:
         raise archive.error("has a directory with impossible numbers") from error
+    _check_expansion(members, name)
     stops = _find_stops(members, start, name)
     prefix = _find_prefix(members) if prefix is None else prefix
     entries = [
@@ -85,6 +92,20 @@ def read_directory(archive: RemoteArchive, prefix: str | None, client: HttpClien
     if not entries:
         raise archive.error(f"has no member below {prefix!r}")
     return make_index(entries, name)
+
+
+def _check_expansion(members: list[zipfile.ZipInfo], name: str) -> None:
+    """Refuse an archive that is made to fill a disk: much that comes from nearly nothing."""
+    nbytes = sum(
+        member.file_size
+        for member in members
+        if member.file_size > USUAL_EXPANSION * member.compress_size
+    )
+    if nbytes > LARGEST_UNUSUAL_NBYTES:
+        raise DatasetIndexError(
+            f"{name}: members that expand more than {USUAL_EXPANSION} times would become "
+            f"{format_nbytes(nbytes)}. Nothing was written. If that is right, unpack it yourself."
+        )
 
 
 def _find_stops(members: list[zipfile.ZipInfo], end: int, name: str) -> dict[int, int]:
