@@ -305,6 +305,20 @@ def test_directory_larger_than_any_is_not_read(
         archive_source(web, build_zip(members)).list_files(get_client())
 
 
+def test_directory_is_found_on_a_host_without_suffix_ranges(
+    web: LocalWeb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer to a suffix tells the size, and then the end is asked for by its offset."""
+    monkeypatch.setattr("confusius_datasets._sources.zip_bytes.SKIPPED_NBYTES", 1000)
+    files = {"x.nii": random_bytes(1 << 23), "y.json": b"{}"}
+    data = build_zip(ZipMember(f"p/{path}", content) for path, content in files.items())
+    web.ranges = "from-to"
+
+    assert fetch(archive_source(web, data), tmp_path) == files
+    assert web.requests[0].headers["range"].startswith("bytes=-")
+    assert sum(request.nbytes for request in web.requests) < 1.5 * len(data)
+
+
 def test_place_that_cannot_be_is_refused(web: LocalWeb) -> None:
     """A locator comes from a file that others can write."""
     source = archive_source(web, build_zip([GOOD]))

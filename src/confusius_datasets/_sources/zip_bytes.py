@@ -107,6 +107,10 @@ class RangeFile(io.RawIOBase):
                 if total is None:
                     raise archive.error("has no size that its host would tell", stream.url)
                 start, stop = slice_of(part, total)
+                if not isinstance(part, Last) or stream.start == start:
+                    return start, read_exactly(archive, stream, start, stop), total
+            # Some hosts know no suffix ranges, such as OSF's file server when it sends by itself.
+            with archive.open(From(start), self._client) as stream:
                 return start, read_exactly(archive, stream, start, stop), total
 
         return self._client.retry(attempt)
