@@ -6,17 +6,26 @@ Nothing here knows a format.
 from __future__ import annotations
 
 import contextlib
+import lzma
 import os
 import re
+import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from confusius_datasets._entities import DATATYPES, DERIVATIVES, DESCRIPTION_NAME, parse_entities
 from confusius_datasets._paths import INDEX_NAMES, absolute_path
-from confusius_datasets._text import REPAIR_HINT, add_hint
-from confusius_datasets.errors import CacheError, FileFormatError, MissingFileError
+from confusius_datasets._text import REPAIR_HINT, add_hint, shorten
+from confusius_datasets.errors import (
+    CacheError,
+    ConfusiusDatasetsError,
+    FileFormatError,
+    MissingFileError,
+)
 
 __all__ = [
+    "DAMAGE_ERRORS",
     "check_exists",
     "check_local_file",
     "damage_errors",
@@ -34,6 +43,12 @@ ROOT_MARKS = (DESCRIPTION_NAME, *INDEX_NAMES)
 
 UNFINISHED_EXTENSIONS = (".part", ".partial", ".crdownload", ".download", ".tmp", ".aria2")
 """What browsers and downloaders put behind a name until a download is complete."""
+
+DAMAGE_ERRORS = (
+    *(ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError, OSError),
+    *(RuntimeError, TypeError, ValueError, lzma.LZMAError, struct.error, zlib.error),
+)
+"""What damage surfaces as, depending on the library that meets it."""
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters at least: C:// is a drive
 _PAGE = re.compile(rb"\s*<(?:!doctype|html|\?xml|head|body)", re.IGNORECASE)
@@ -90,22 +105,28 @@ def check_exists(path: Path, kind: str = "file") -> None:
 
 @contextlib.contextmanager
 def file_errors(path: Path) -> Iterator[None]:
-    """Turn the system's errors on reading a file into ours."""
+    """Turn whatever reading a file raises into our errors: the border of this room."""
     try:
         yield
-    except (FileFormatError, CacheError):
+    except ConfusiusDatasetsError:
         raise
     except FileNotFoundError as error:
         raise MissingFileError(f"{path}: the file is gone. Fetch it again.") from error
     except OSError as error:
         raise FileFormatError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    except (*DAMAGE_ERRORS, MemoryError) as error:
+        raise FileFormatError(
+            f"{path}: cannot be read: it is damaged, or something else than its name says "
+            f"({shorten(error) or type(error).__name__}). Fetch or copy it again."
+        ) from error
 
 
 @contextlib.contextmanager
 def damage_errors(path: Path) -> Iterator[None]:
-    """Let an error about a file of a downloaded dataset say how the file is repaired."""
+    """Let any error about a file be ours, and say how one of a downloaded dataset is repaired."""
     try:
-        yield
+        with file_errors(path):
+            yield
     except MissingFileError:
         raise
     except FileFormatError as error:

@@ -14,8 +14,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from confusius_datasets._io.colors import with_colors
-from confusius_datasets._io.files import check_local_file, file_errors
+from confusius_datasets._io.files import DAMAGE_ERRORS, check_local_file, file_errors
 from confusius_datasets._io.formats import Format
+from confusius_datasets._io.hdf5 import check_heaps, refuse_links
 from confusius_datasets._io.lazy import LazyArray, Positions, as_slice
 from confusius_datasets._io.matrices import Matrices
 from confusius_datasets._io.prepared import Prepared
@@ -27,9 +28,6 @@ __all__ = ["JSON_ATTRIBUTE", "NETCDF"]
 
 JSON_ATTRIBUTE = "confusius_json"
 """Attribute that names those of a variable that are written as JSON."""
-
-FILE_ERRORS = (ValueError, LookupError, OSError, TypeError, AttributeError, RuntimeError)
-"""What damage surfaces as, depending on the library that meets it."""
 
 
 class NetCDFArray(LazyArray):
@@ -43,7 +41,7 @@ class NetCDFArray(LazyArray):
         """Fill an array with the values at the crossings of positions along each axis."""
         try:
             values[...] = self.variable[tuple(map(as_slice, positions))].values
-        except FILE_ERRORS as error:
+        except DAMAGE_ERRORS as error:
             raise FileFormatError(
                 f"{self.origin.path}: values cannot be read: {shorten(error)}. The file is damaged."
             ) from error
@@ -56,11 +54,12 @@ def prepare_netcdf(path: Path, *, variable: str | None = None) -> Prepared:
         origin = Origin.of(path)
     if importlib.util.find_spec("h5netcdf") is None:
         raise MissingDependencyError("h5netcdf", extra="netcdf", purpose="Loading a .nc file")
+    _check_hdf5(path)
     try:
         dataset = xr.open_dataset(
             path, engine="h5netcdf", decode_times=False, decode_timedelta=False, cache=False
         )
-    except FILE_ERRORS as error:
+    except DAMAGE_ERRORS as error:
         raise FileFormatError(f"{path}: not a NetCDF 4 file: {shorten(error)}.") from error
     array = dataset[_choose(dataset, variable, path)]
     problems: list[str] = []
@@ -75,6 +74,20 @@ def prepare_netcdf(path: Path, *, variable: str | None = None) -> Prepared:
         attrs=attrs,
         encoding={"preferred_chunks": array.encoding.get("preferred_chunks", {})},
     )
+
+
+def _check_hdf5(path: Path) -> None:
+    """Refuse a file that would hang its reader, or that leads to others."""
+    import h5py
+
+    try:
+        check_heaps(path)
+        with h5py.File(path, "r") as file:
+            refuse_links(file, path)
+    except FileFormatError:
+        raise
+    except DAMAGE_ERRORS as error:
+        raise FileFormatError(f"{path}: not a NetCDF 4 file: {shorten(error)}.") from error
 
 
 def _choose(dataset: xr.Dataset, variable: str | None, path: Path) -> str:

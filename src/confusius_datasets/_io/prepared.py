@@ -13,6 +13,7 @@ from xarray.backends import BackendEntrypoint
 from xarray.core import indexing
 
 from confusius_datasets._io.chunks import in_chunks
+from confusius_datasets._io.files import file_errors
 from confusius_datasets._io.lazy import LazyArray
 from confusius_datasets.errors import ArgumentError
 
@@ -113,4 +114,5 @@ class _PreparedEngine(BackendEntrypoint):
         """Make a dataset of what was prepared."""
         if prepared is None:
             raise TypeError("this engine opens what a format of this package has prepared")
-        return prepared.to_dataset()
+        with file_errors(prepared.path):  # indexes are read here
+            return prepared.to_dataset()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from xarray.core import indexing
 
 from confusius_datasets._io.colors import with_colors
-from confusius_datasets._io.files import check_exists, file_errors
+from confusius_datasets._io.files import DAMAGE_ERRORS, check_exists, file_errors
 from confusius_datasets._io.formats import Format
 from confusius_datasets._io.lazy import LazyArray, Positions, as_slice
 from confusius_datasets._io.matrices import Matrices
@@ -26,6 +26,7 @@ from confusius_datasets._text import did_you_mean, list_some, quote_short, short
 from confusius_datasets.errors import (
     FileFormatError,
     MissingDependencyError,
+    UnknownArgumentError,
     UnknownKeyError,
 )
 
@@ -33,9 +34,6 @@ __all__ = ["ZARR"]
 
 MARKERS = ("zarr.json", ".zgroup", ".zmetadata")
 """Files of which a group of Zarr format 3 or 2 has one."""
-
-STORE_ERRORS = (ValueError, LookupError, OSError, TypeError, AttributeError, RuntimeError)
-"""What damage surfaces as, depending on the part of Zarr that meets it."""
 
 MOST_CHUNKS = 10_000_000
 """More chunks than this are a damaged `shape`: naming them all would fill the memory."""
@@ -73,7 +71,7 @@ class ZarrArray(LazyArray):
         crossings = map(as_slice, positions)
         try:
             values[...] = self.variable[tuple(crossings)].values
-        except STORE_ERRORS as error:
+        except DAMAGE_ERRORS as error:
             raise FileFormatError(
                 f"{self.origin.path}: a chunk of the store cannot be read: {shorten(error)}. It "
                 "is damaged: fetch or copy it again."
@@ -87,7 +85,7 @@ def prepare_zarr(path: Path, *, variable: str | None = None, **options: Any) -> 
         raise MissingDependencyError("zarr", extra="zarr", purpose="Loading a .zarr store")
     taken = inspect.signature(xr.open_zarr).parameters
     if unknown := [name for name in options if name not in taken]:
-        raise TypeError(f"xarray.open_zarr has no argument {unknown[0]!r}.")
+        raise UnknownArgumentError(f"xarray.open_zarr has no argument {unknown[0]!r}.")
     chunking = {name: options.pop(name) for name in CHUNK_OPTIONS if name in options}
     with file_errors(path):
         metadata = _metadata_files(path, options.get("group"))
@@ -166,7 +164,7 @@ def _open_dataset(path: Path, options: Mapping[str, Any]) -> xr.Dataset:
         dataset: xr.Dataset = xr.open_zarr(path, **{**defaults, **options, "chunks": None})
     except FileFormatError:
         raise
-    except STORE_ERRORS as error:
+    except DAMAGE_ERRORS as error:
         raise FileFormatError(
             f"{path}: not a Zarr store that xarray can open: {shorten(error)}. It must be a group "
             "of arrays with named dimensions, as `DataArray.to_zarr` writes it."

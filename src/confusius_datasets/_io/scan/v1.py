@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from confusius_datasets._io.files import DAMAGE_ERRORS
+from confusius_datasets._io.hdf5 import check_heaps, find_dataset, read_variable_text
 from confusius_datasets._io.lazy import LazyArray, Positions
 from confusius_datasets._io.matrices import Matrix
 from confusius_datasets._io.prepared import Coordinates
@@ -28,7 +30,11 @@ from confusius_datasets._io.scan.parts import (
 )
 from confusius_datasets._io.versions import Origin
 from confusius_datasets._text import list_some, quote, shorten
-from confusius_datasets.errors import FileFormatError, MissingDependencyError
+from confusius_datasets.errors import (
+    ConfusiusDatasetsError,
+    FileFormatError,
+    MissingDependencyError,
+)
 
 __all__ = ["HDF5_SIGNATURE", "read_brain_to_lab", "read_scan_v1"]
 
@@ -94,9 +100,10 @@ class Hdf5Values(LazyArray):
         box = [slice(int(along.min()), int(along.max()) + 1) for along in rest]
         within = np.ix_(*(along - along.min() for along in rest))
         with open_hdf5(self.origin.path) as file:
+            data = _dataset(file, "Data", self.origin.path)
             for start, stop in _runs(first):
                 begin, end = int(first[start]), int(first[stop - 1]) + 1
-                piece = self._read_box(file["Data"], begin, end, box)
+                piece = self._read_box(data, begin, end, box)
                 values[start:stop] = piece[(slice(None), *within)]
 
     def _read_box(self, data: Any, begin: int, end: int, box: Sequence[slice]) -> NDArray[Any]:
@@ -127,7 +134,8 @@ def read_scan_v1(origin: Origin) -> ScanContents:
         if n_pose is not None:
             coords["pose"] = (("pose",), np.arange(n_pose), {})
         # An angiography of a matrix probe need not say when it was taken.
-        if "time" in dims and not (mode == "3DscanRCA" and "acqMetaData/time" not in file):
+        is_timed = find_dataset(file, "acqMetaData/time", path) is not None
+        if "time" in dims and (is_timed or mode != "3DscanRCA"):
             coords |= _read_times(file, values.shape[0], n_pose, path)
         texts = {
             name: _read_text(file, f"scanMetaData/{key}", path) for name, key in PROVENANCE.items()
@@ -159,10 +167,10 @@ def open_hdf5(path: Path) -> Iterator[Any]:
     try:
         with _open_without_lock(path) as file:
             yield file
-    except (FileFormatError, MissingDependencyError):
+    except ConfusiusDatasetsError:
         raise
     # h5py turns damage into whatever the C library made of it.
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+    except DAMAGE_ERRORS as error:
         if isinstance(error, OSError) and any(words in str(error) for words in IN_USE):
             raise FileFormatError(
                 f"{path}: the file is in use by another program, which has it open for writing. "
@@ -195,7 +203,7 @@ def _dataset(file: Any, name: str, path: Path) -> Any:
     """Return a dataset of a file, having made sure that what it claims can be in it."""
     import h5py
 
-    found = file.get(name)
+    found = find_dataset(file, name, path)
     if not isinstance(found, h5py.Dataset):
         raise FileFormatError(
             f"{path}: no dataset '/{name}' in the file, which an Iconeus file of this kind has. "
@@ -238,15 +246,29 @@ def _read_text(file: Any, name: str, path: Path) -> str:
     """Read a text; a field that is missing or empty is an empty text."""
     import h5py
 
-    if name not in file:
+    if find_dataset(file, name, path) is None:
         return ""
     found = _dataset(file, name, path)
     if h5py.check_string_dtype(found.dtype) is None or found.dtype.itemsize > LONGEST_TEXT:
         raise FileFormatError(f"{path}: '/{name}' holds {found.dtype} and no text.")
     if not found.size:
         return ""
+    if h5py.check_string_dtype(found.dtype).length is None:
+        return _variable_text(found, path).decode("utf-8", "replace")
     value = found[(0,) * len(found.shape)]
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _variable_text(found: Any, path: Path) -> bytes:
+    """Read the first text of a dataset of texts of variable length."""
+    offset = found.id.get_offset()
+    if offset is None:  # in pieces, or in the header
+        check_heaps(path)
+        value = found[(0,) * len(found.shape)]
+        return value if isinstance(value, bytes) else str(value).encode()
+    created = found.file.id.get_create_plist()
+    text = read_variable_text(path, offset, created.get_sizes())
+    return text.rstrip(b"\0")
 
 
 def _dims_of(mode: str, data: Any, path: Path) -> tuple[str, ...]:
