@@ -42,6 +42,17 @@ def _is_loopback(host: object) -> bool:
         return False
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let `--fuzz 4000` try as many damaged inputs of each kind as one has time for."""
+    parser.addoption(
+        "--fuzz",
+        type=int,
+        default=None,
+        metavar="N",
+        help="damaged inputs that are tried of each kind in tests/fuzz",
+    )
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _refuse_the_network() -> Iterator[None]:
     """Let no test of the whole run reach an address that is not this machine's."""

@@ -20,7 +20,10 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     """Read the one JSON object of a sidecar, in UTF-8 with or without a byte order mark."""
     try:
         # Editors on Windows put the mark there; without "-sig" the parser calls the file damaged.
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        content = json.loads(text)
+        if "\\u" in text:  # half a character, which can be written nowhere
+            json.dumps(content, ensure_ascii=False).encode()
     except FileNotFoundError as error:
         raise MissingFileError(f"{path}: this JSON sidecar is missing. Fetch it again.") from error
     except (ValueError, RecursionError) as error:  # ValueError: no JSON, or no UTF-8

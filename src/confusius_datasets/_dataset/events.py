@@ -87,7 +87,13 @@ def _read_events(
     starts = set(first_times(os.fspath(path)))
     # Where recordings of one table begin at different times, their times differ.
     start = starts.pop() if len(starts) == 1 else float("nan") if starts else 0.0
-    table["time"] = table["onset"] + start
+    try:
+        table["time"] = table["onset"].astype(float) + start
+    except (TypeError, ValueError, OverflowError) as error:
+        raise FileFormatError(
+            f"{path}: the column 'onset' must hold seconds as numbers: {shorten(error)}. Correct "
+            "it."
+        ) from error
     labels = {
         name: value
         for name, value in entities.items()

@@ -356,6 +356,8 @@ def parse_json_object(data: bytes | str, origin: str) -> dict[str, object]:
     """Read a JSON object in which no key comes twice."""
     try:
         document = json.loads(data, object_pairs_hook=_refuse_repeated_keys)
+        if ("\\u" if isinstance(data, str) else b"\\u") in data:  # type: ignore[operator]
+            json.dumps(document, ensure_ascii=False).encode()  # half a character is none
     except DatasetIndexError as error:
         raise DatasetIndexError(f"{origin}: {error}.") from None
     except (ValueError, RecursionError) as error:
