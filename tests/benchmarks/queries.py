@@ -12,7 +12,9 @@ table stands whether the budgets for a tree of its size are met: as they stand, 
 this machine, by what PyBIDS takes here and took where the budgets were set.
 
 After the trees come catalogues, with nothing on disk but an index of ConfUSIus's form. They are
-measured in multiples of what `json.loads` takes for the same index in the same minute.
+measured in multiples of what `json.loads` takes for the same index in the same minute. Of a million
+files, what goes through all of them is done in a process each, for its peak memory. The last rows
+are a whole dataset's: see `whole.py`.
 """
 
 from __future__ import annotations
@@ -32,9 +34,12 @@ import sys
 import tempfile
 import time
 import timeit
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import whole
+from whole import relpaths
 
 TOOLS = ("ours", "ours, metadata", "ours, kept", "PyBIDS", "PyBIDS, metadata", "bids2table")
 
@@ -54,15 +59,16 @@ BUDGETS = {
 PYBIDS_S = 10.0
 """Seconds that PyBIDS took for its first answer of 30 000 files where the budgets were set."""
 
-CATALOGUES = {30_000: [False], 100_000: [False]}
+CATALOGUES = {10_000: [False], 30_000: [False], 100_000: [False]}
 """Sizes of catalogues, and whether the name of every recording is unlike all others."""
 
 MILLION = {1_000_000: [False, True]}
 
-JSON_S = {30_000: 0.028, 100_000: 0.1, 1_000_000: 1.35}
+JSON_S = {10_000: 0.009, 30_000: 0.028, 100_000: 0.1, 1_000_000: 1.35}
 """Seconds that `json.loads` took of each index where the budgets were set."""
 
 CATALOGUE_BUDGETS: dict[tuple[int, bool], dict[str, float]] = {
+    (10_000, False): {"selective": 0.002},
     (30_000, False): {"first answer": 0.4, MEMORY: 180, "associations": 0.05},
     (100_000, False): {
         "again": 0.1,
@@ -87,23 +93,21 @@ CATALOGUE_BUDGETS: dict[tuple[int, bool], dict[str, float]] = {
 }
 """Most seconds, MB, or multiples of the index that a measure of a catalogue may take."""
 
+STREAMS: dict[str, float | None] = {
+    "select, plan": 300,
+    "plan of a subject": 300,
+    "verify a subject": 300,
+    "refresh": 300,
+    "missing": None,
+    "verify": None,
+}
+"""Most MB of what goes through a million files; the last two end in a table of all of them."""
+
 REPEATS = 3
 
 SELECTIVE = {"subject": "002", "session": "1", "run": 3, "suffix": "pwd", "extension": ".nii.gz"}
 
 BROAD = {"suffix": "pwd", "extension": ".nii.gz"}
-
-
-def relpaths(n_files: int) -> Iterator[str]:
-    """List the files of a tree: subjects of five sessions of ten runs, each with its sidecar."""
-    yield from ("dataset_description.json", "pwd.json")
-    for number in range(n_files - 2):
-        subject, rest = divmod(number, 100)
-        session, rest = divmod(rest, 20)
-        run, kind = divmod(rest, 2)
-        stem = f"sub-{subject + 1:03d}_ses-{session}_task-rest_acq-slice{run + 1:02d}_run-{run + 1}"
-        extension = "json" if kind else "nii.gz"
-        yield f"sub-{subject + 1:03d}/ses-{session}/fusi/{stem}_pwd.{extension}"
 
 
 def write_tree(root: Path, n_files: int) -> None:
@@ -319,6 +323,49 @@ def measure_catalogue(root: Path, *, is_again: bool) -> dict[str, float]:
     return results
 
 
+def measure_stream(what: str, root: Path) -> dict[str, float]:
+    """Measure what goes through all files, in this process."""
+    from confusius_datasets._dataset import BIDSDataset
+    from confusius_datasets._selection import parse_filters, select
+    from confusius_datasets.sources import DatasetSpec, OSFSource
+
+    class Arriving(OSFSource):
+        """A host whose index is as large as the one that is here."""
+
+        def list_files(self, client: Any) -> Any:
+            return self.read_index((root / self.index_name).read_bytes(), "the host")
+
+    _import_all()
+    spec = DatasetSpec(name="catalogue", folder="c", source=Arriving("43skw", folder="c"))
+    dataset = BIDSDataset(root, spec=spec, progress=False)
+
+    def select_and_plan() -> None:
+        chosen = select(dataset.index, parse_filters({"subjects": "002", "sessions": "1"}))
+        dataset._local.missing(chosen)
+
+    works: dict[str, Callable[[], Any]] = {
+        "select, plan": select_and_plan,
+        "plan of a subject": lambda: dataset.missing(subject="002"),
+        "verify a subject": lambda: dataset.verify(subject="002"),
+        "refresh": dataset.refresh,
+        "missing": dataset.missing,
+        "verify": dataset.verify,
+    }
+    start = time.perf_counter()
+    works[what]()
+    return {"seconds": time.perf_counter() - start, MEMORY: _peak_mb()}
+
+
+def report_streams(root: Path) -> None:
+    """Print time and peak memory of what goes through all files, and the budgets."""
+    for what, most in STREAMS.items():
+        command = [sys.executable, __file__, "--measure", what, "--root", str(root)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        found = json.loads(done.stdout)
+        verdict = "" if most is None else "met" if found[MEMORY] <= most else "MISSED"
+        print(f"  {what:18}{found['seconds']:.1f} s, {f'{found[MEMORY]:.0f} MB':28}{verdict}")
+
+
 def report_catalogue(n_files: int, *, is_unique: bool) -> None:
     """Measure a catalogue, cold and again, and print its budgets."""
     folder = Path(tempfile.mkdtemp(prefix="catalogue-"))
@@ -340,8 +387,17 @@ def report_catalogue(n_files: int, *, is_unique: bool) -> None:
                 found[name] = best(found.get(name, value), value)
         kept = sum(path.stat().st_size for path in folder.rglob("*.sqlite"))
         found["database"] = kept / index.stat().st_size
+        _print_catalogue(n_files, found, json_s, is_unique=is_unique)
+        if n_files >= 1_000_000 and not is_unique:
+            report_streams(folder)
     finally:
         shutil.rmtree(folder)
+
+
+def _print_catalogue(
+    n_files: int, found: dict[str, float], json_s: float, *, is_unique: bool
+) -> None:
+    """Print the measures of a catalogue, and whether its budgets are met."""
     kind = "all names unlike" if is_unique else "recordings named alike"
     print(f"\n{n_files} files in a catalogue, {kind}; json.loads {json_s * 1000:.0f} ms")
     slowness = json_s / JSON_S[n_files]
@@ -376,6 +432,9 @@ def main() -> None:
     if options.measure in ("cold", "again"):
         print(json.dumps(measure_catalogue(options.root, is_again=options.measure == "again")))
         return
+    if options.measure in STREAMS:
+        print(json.dumps(measure_stream(options.measure, options.root)))
+        return
     if options.measure:
         print(json.dumps(measure(options.measure, options.root)))
         return
@@ -384,6 +443,7 @@ def main() -> None:
     for n_files, kinds in (CATALOGUES | (MILLION if options.million else {})).items():
         for is_unique in kinds:
             report_catalogue(n_files, is_unique=is_unique)
+    whole.report()
 
 
 if __name__ == "__main__":
