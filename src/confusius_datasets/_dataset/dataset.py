@@ -207,8 +207,14 @@ class BIDSDataset(Folder):
 
     def _card(self) -> Card:
         """Put together what a notebook shows."""
-        entries, here = self._entries_and_local()
-        nbytes = [entry.size or 0 for entry in entries if entry.relpath in here]
+        if self._local.has_host:  # which knows all of it without a look at each entry
+            n_files, total = len(self.index), self.index.nbytes
+            n_here, here = self._local.count_here()
+        else:
+            entries, _ = self._entries_and_local()
+            n_files = n_here = len(entries)
+            total = here = sum(entry.size or 0 for entry in entries)
+        is_shown = n_files <= MOST_IN_CARD
         source = self._spec.source if self._spec else None
         facts = {
             "version": self.version or "",
@@ -219,11 +225,11 @@ class BIDSDataset(Folder):
             name=self.dataset_name,
             root=str(self._root),
             facts=facts,
-            coverage=self._coverage(entries, here) if len(entries) <= MOST_IN_CARD else None,
-            n_files=len(entries),
-            n_here=len(nbytes),
-            nbytes=sum(entry.size or 0 for entry in entries),
-            nbytes_here=sum(nbytes),
+            coverage=self._coverage(*self._entries_and_local()) if is_shown else None,
+            n_files=n_files,
+            n_here=n_here,
+            nbytes=total,
+            nbytes_here=here,
         )
 
     def _entries_and_local(self) -> tuple[Collection[FileEntry], Container[str]]:
