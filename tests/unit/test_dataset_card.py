@@ -172,6 +172,11 @@ def test_plot_of_coverage_has_a_cell_for_each_pair(partly: BIDSDataset) -> None:
     ]
     assert [label.get_text() for label in panel.get_yticklabels()] == ["mouse1", "mouse2"]
     assert panel.yaxis_inverted()
+    panel.figure.canvas.draw()
+    (bar,) = panel.child_axes
+    label, whole = bar.yaxis.label.get_window_extent(), panel.figure.bbox
+    assert [tick.get_text() for tick in bar.get_yticklabels()] == ["0%", "50%", "100%"]
+    assert whole.y0 <= label.y0 and label.y1 <= whole.y1 and label.x1 <= whole.x1
     matplotlib.pyplot.close(panel.figure)
 
 

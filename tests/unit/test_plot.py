@@ -256,6 +256,23 @@ def test_slice_may_be_across_any_dimension(
     np.testing.assert_allclose(image_of(panel).get_array(), expected)
 
 
+@pytest.mark.parametrize("positions", [{}, {"x": 3.0}, {"y": 2.0}])
+@pytest.mark.parametrize("height", [1, 2, 64])
+def test_label_of_the_colour_bar_stays_in_the_picture(
+    positions: dict[str, float], height: int, template: xr.DataArray
+) -> None:
+    """A long label has more lines where the slice is low, and is read in full."""
+    named = template.assign_attrs(long_name="Power Doppler intensity of the baseline")
+    panel = plot_slice(named.isel(z=slice(32, 32 + height)), **positions)
+    panel.figure.canvas.draw()
+
+    label = bar_of(panel).yaxis.label
+    shown, whole = label.get_window_extent(), panel.figure.bbox
+    assert label.get_text().split() == [*named.long_name.split(), "(arb.", "units)"]
+    assert shown.x1 <= whole.x1
+    assert whole.y0 <= shown.y0 and shown.y1 <= whole.y1
+
+
 def recording(template: xr.DataArray) -> xr.DataArray:
     """Make a recording of two poses and three frames, with values of both signs."""
     times = xr.DataArray([0.0, 0.5, 1.0], dims="time", attrs={"units": "s"})

@@ -83,7 +83,7 @@ def plot_coverage(dataset: BIDSDataset, *, by: str | None = None, axes: Axes | N
     panel.tick_params(length=0)
     panel.set(xlabel=str(fraction.columns.name), ylabel="subject", title=dataset.name)
     panel.invert_yaxis()
-    add_colorbar(panel, shown, "part of the bytes on disk")
+    add_colorbar(panel, shown, "on disk", format="{x:.0%}", ticks=[0, 0.5, 1])
     return panel
 
 

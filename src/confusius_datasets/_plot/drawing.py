@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,15 @@ MOST_IN_LEGEND = 24
 
 DARKEST, BRIGHTEST = 1.0, 99.7
 """Percentiles of an image that are black and white."""
+
+LETTER_WIDTH = 0.085
+"""Of a label's letter, in inches."""
+
+BEYOND = 0.5
+"""By so much a label may be longer than its panel is high, in inches."""
+
+SHORTEST_LINE = 12
+"""Letters in a line of a label, however low the picture is."""
 
 
 def draw_slice(panel: Axes, image: xr.DataArray, **options: Any) -> ScalarMappable:
@@ -183,9 +193,12 @@ def _light_color(atlas: Atlas, label: int) -> tuple[float, float, float]:
 
 
 def add_colorbar(panel: Axes, shown: ScalarMappable, label: str, **options: Any) -> None:
-    """Put a colour bar to the right of a panel, as high as the panel."""
+    """Put a colour bar to the right of a panel, as high as it, with its label in lines that fit."""
     bar = panel.inset_axes((1.03, 0.0, 0.045, 1.0))
-    panel.figure.colorbar(shown, cax=bar, label=label, **options)
+    # The place that the panel has; the image in it may be as flat as one voxel.
+    height = panel.bbox.height / panel.figure.dpi
+    lines = textwrap.fill(label, max(int((height + BEYOND) / LETTER_WIDTH), SHORTEST_LINE))
+    panel.figure.colorbar(shown, cax=bar, label=lines, **options)
 
 
 def new_figure(width: float, height: float) -> Figure:

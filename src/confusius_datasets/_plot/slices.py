@@ -36,7 +36,7 @@ __all__ = ["plot_slice"]
 
 SPACE = ("z", "y", "x")
 
-WIDTH, BAR_WIDTH, LEGEND_WIDTH = 4.2, 1.5, 1.3
+WIDTH, BAR_WIDTH, LEGEND_WIDTH = 4.2, 1.6, 1.3
 """Of the image, of the colour bar with its labels, and of the names of regions, in inches."""
 
 MARGIN = (0.75, 0.6, 0.4)
