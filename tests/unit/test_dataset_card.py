@@ -141,6 +141,8 @@ def test_coverage_gives_numbers_of_the_same_table(partly: BIDSDataset) -> None:
     assert n_files.loc["mouse2"].to_dict() == {"day1": 5, "day2": 5}
     with pytest.raises(ArgumentError, match="Did you mean 'nbytes'"):
         partly.coverage(values="bytes")
+    with pytest.raises(ArgumentError, match="Did you mean 'session'"):
+        partly.coverage("sesion")
 
 
 def test_coverage_counts_stores_and_files_without_a_size(tmp_path: Path) -> None:

@@ -146,6 +146,16 @@ def test_events_of_recordings_that_begin_apart_have_no_time(tmp_path: Path) -> N
     assert events.time.isna().all()
 
 
+def test_events_without_a_recording_have_no_time(tmp_path: Path) -> None:
+    """There is no clock to put them on; the onset stays as it is in the file."""
+    files = {"sub-1/fusi/sub-1_task-a_events.tsv": "onset\tduration\n1\t2\n"}
+
+    events = lab(tmp_path, files).events()
+
+    assert events.onset.tolist() == [1]
+    assert events.time.isna().all()
+
+
 def test_query_without_events_gives_an_empty_table(sample: BIDSDataset) -> None:
     """A table that is no table of events is an error."""
     assert sample.events(task="rest").columns.tolist() == ["onset", "duration", "time"]
@@ -317,7 +327,9 @@ def test_cache_info_has_a_row_for_each_dataset_of_a_host_and_each_release(data_d
 
 def test_facts_come_from_the_spec_or_the_description(tmp_path: Path) -> None:
     """A dataset that the package does not know speaks for itself, if it does at all."""
-    description = '{"Name": "d", "License": "CC0", "Authors": ["A", "B"], "DatasetDOI": "doi:1/2"}'
+    description = (
+        '{"Name": "d", "License": "CC0", "Authors": ["A", "B"], "DatasetDOI": "doi:10.1/2"}'
+    )
     known = lab(
         tmp_path / "1",
         {"dataset_description.json": description},
@@ -342,9 +354,9 @@ def test_facts_come_from_the_spec_or_the_description(tmp_path: Path) -> None:
     )
     assert silent == ("", "", "", "")
     assert (unknown.citation, unknown.license, unknown.url) == (
-        "A, B. d. doi:1/2",
+        "A, B. d. doi:10.1/2",
         "CC0",
-        "doi:1/2",
+        "https://doi.org/10.1/2",
     )
     (unknown.root / "dataset_description.json").write_text('{"HowToAcknowledge": "Thank A."}')
     assert unknown.citation == "Thank A."

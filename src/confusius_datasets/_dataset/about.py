@@ -12,7 +12,7 @@ from confusius_datasets._entities import DESCRIPTION_NAME
 from confusius_datasets._sidecars import read_sidecar
 from confusius_datasets.errors import FileFormatError
 
-__all__ = ["format_bibtex", "read_description", "word_citation"]
+__all__ = ["format_bibtex", "page_of", "read_description", "word_citation"]
 
 
 def read_description(root: Path) -> dict[str, Any]:
@@ -20,6 +20,12 @@ def read_description(root: Path) -> dict[str, Any]:
     with contextlib.suppress(FileFormatError, OSError):
         return read_sidecar(root / DESCRIPTION_NAME)
     return {}
+
+
+def page_of(doi: str) -> str:
+    """Return the address of the page that a DOI stands for; BIDS writes it as `doi:10.…`."""
+    number = doi.strip().removeprefix("doi:").strip()
+    return f"https://doi.org/{number}" if number.startswith("10.") else doi
 
 
 def word_citation(description: Mapping[str, Any]) -> str:

@@ -34,16 +34,21 @@ def tabulate_coverage(
 
     names = dict.fromkeys([columns or COLUMNS[0], *COLUMNS])
     cells: dict[str, dict[tuple[str, str], Cell]] = {name: {} for name in names}
+    known: set[str] = set()
     for relpath, (nbytes, nbytes_here, is_whole) in _recordings(entries, is_here, loadable).items():
         entities = parse_entities(relpath)
+        known |= entities.keys()
         for name, table in cells.items():
             key = (entities.get("subject", ""), entities.get(name, ""))
             cell = table.setdefault(key, [0, 0, 0, 0])
             for place, number in enumerate((1, nbytes, is_whole, nbytes_here)):
                 cell[place] += number
-    chosen = columns or next(
-        (name for name in COLUMNS if any(value for _, value in cells[name])), COLUMNS[0]
-    )
+    chosen = columns or next((name for name in COLUMNS if name in known), COLUMNS[0])
+    if known and columns and columns not in known:
+        raise ArgumentError(
+            f"by={columns!r}: no recording has this entity. {did_you_mean(columns, sorted(known))}"
+            f"They have {list_some(sorted(known))}."
+        )
     rows = [(*key, *cell) for key, cell in sorted(cells[chosen].items())]
     counts = ["n_files", "nbytes", "n_on_disk", "nbytes_on_disk"]
     return pd.DataFrame(rows, columns=["subject", chosen, *counts])

@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from confusius_datasets._cache import PerProcess
-from confusius_datasets._dataset.about import format_bibtex, read_description, word_citation
+from confusius_datasets._dataset.about import (
+    format_bibtex,
+    page_of,
+    read_description,
+    word_citation,
+)
 from confusius_datasets._dataset.card import Card
 from confusius_datasets._dataset.events import PARTICIPANTS_NAME, join_events, read_participants
 from confusius_datasets._dataset.folder import Folder
@@ -143,7 +148,7 @@ class BIDSDataset(Folder):
     @property
     def url(self) -> str:
         """The address of a page about the dataset."""
-        return (self._spec.url if self._spec else "") or self._described("DatasetDOI")
+        return (self._spec.url if self._spec else "") or page_of(self._described("DatasetDOI"))
 
     @property
     def version(self) -> str | None:
@@ -272,7 +277,7 @@ class BIDSDataset(Folder):
         Raises
         ------
         ArgumentError
-            If `values` is none of those.
+            If `values` is none of those, or no recording has the entity `by`.
 
         Examples
         --------
@@ -818,8 +823,8 @@ class BIDSDataset(Folder):
         pandas.DataFrame
             A row for each event: the entities of its file, the columns of the file (`onset` and
             `duration` in s as they are there), and `time`, the onset on the clock of the recording:
-            `onset` plus the time of its first volume, in s. It is `NaN` where the recordings of one
-            table begin at different times.
+            `onset` plus the time of its first volume, in s. It is `NaN` where a table has no
+            recording, or where its recordings begin at different times.
 
         Raises
         ------

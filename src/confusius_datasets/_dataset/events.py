@@ -85,8 +85,8 @@ def _read_events(
             f"{path}: expected a column 'onset', found {', '.join(map(str, table)) or 'none'}."
         )
     starts = set(first_times(os.fspath(path)))
-    # Where recordings of one table begin at different times, their times differ.
-    start = starts.pop() if len(starts) == 1 else float("nan") if starts else 0.0
+    # Without a recording there is no clock; those that begin at different times have no common one.
+    start = starts.pop() if len(starts) == 1 else float("nan")
     try:
         table["time"] = table["onset"].astype(float) + start
     except (TypeError, ValueError, OverflowError) as error:
