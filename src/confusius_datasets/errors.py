@@ -313,10 +313,11 @@ class MissingDependencyError(ConfusiusDatasetsError, ImportError):
     """
 
     def __init__(self, package: str, *, extra: str, purpose: str) -> None:
-        named = f"'confusius-datasets[{extra}]'" if extra else package
+        # By its own name: that works wherever this package itself was installed from.
+        beside = f" (it is in the extra [{extra}] of confusius-datasets)" if extra else ""
         super().__init__(
             f"{purpose} needs the package '{package}', which is not installed. "
-            f"Install it with: pip install {named}"
+            f"Install it with: pip install {package}{beside}"
         )
         self.package = package
         self.extra = extra

@@ -389,7 +389,7 @@ def test_demo_refuses_a_path_that_is_no_picture_before_anything_is_done(
     assert not data_dir.exists()
 
 
-def test_demo_without_matplotlib_names_the_extra_before_anything_is_done(
+def test_demo_without_matplotlib_names_it_before_anything_is_done(
     monkeypatch: pytest.MonkeyPatch, data_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whoever installed the package alone is told what to add."""
@@ -399,7 +399,7 @@ def test_demo_without_matplotlib_names_the_extra_before_anything_is_done(
     assert main(["demo"]) == 1
     said = capsys.readouterr()
     assert said.out == ""
-    assert "pip install 'confusius-datasets[plot]'" in said.err
+    assert "pip install matplotlib (it is in the extra [plot] of" in said.err
     assert not data_dir.exists()
 
 

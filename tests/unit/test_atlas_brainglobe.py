@@ -600,7 +600,7 @@ def test_missing_package_names_the_extra(root: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setitem(sys.modules, "brainglobe_atlasapi", None)
 
-    with pytest.raises(MissingDependencyError, match=r"confusius-datasets\[atlas\]"):
+    with pytest.raises(MissingDependencyError, match=r"pip install brainglobe-atlasapi .*atlas"):
         Atlas.from_brainglobe(NAME)
 
 

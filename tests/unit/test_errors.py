@@ -80,7 +80,7 @@ def test_missing_dependency_message_names_the_extra() -> None:
 
     assert str(error) == (
         "Reading SCAN files needs the package 'h5py', which is not installed. "
-        "Install it with: pip install 'confusius-datasets[scan]'"
+        "Install it with: pip install h5py (it is in the extra [scan] of confusius-datasets)"
     )
 
 

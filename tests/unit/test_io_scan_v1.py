@@ -510,5 +510,5 @@ def test_missing_package_names_the_extra(tmp_path: Path, monkeypatch: pytest.Mon
     path = write_2d(tmp_path / "a.scan")
     monkeypatch.setitem(__import__("sys").modules, "h5py", None)
 
-    with pytest.raises(MissingDependencyError, match=r"confusius-datasets\[scan\]"):
+    with pytest.raises(MissingDependencyError, match=r"pip install h5py .*\[scan\]"):
         load(path)

@@ -194,9 +194,9 @@ def test_missing_package_names_the_extra(
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
 
-    with pytest.raises(MissingDependencyError, match=r"confusius-datasets\[plot\]"):
+    with pytest.raises(MissingDependencyError, match=r"pip install matplotlib .*\[plot\]"):
         plot_slice(template)
-    with pytest.raises(MissingDependencyError, match=r"confusius-datasets\[plot\]"):
+    with pytest.raises(MissingDependencyError, match=r"pip install matplotlib .*\[plot\]"):
         draw_template_with_atlas(template, atlas)
 
 
