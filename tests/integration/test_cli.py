@@ -158,6 +158,22 @@ def test_list_tells_part_from_whole(data_dir: Path, capsys: pytest.CaptureFixtur
     assert re.search(r"│ sample .*│ +100 % │", whole)
 
 
+def test_list_counts_releases_of_a_dataset(
+    data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They lie in folders of their own below the dataset's."""
+    nothing = run_json("list", capsys)
+    for version in ("1.0.0", "1.1.0"):
+        root = data_dir / "nunez-elizalde-2022-bids" / version
+        root.mkdir(parents=True)
+        (root / "dataset_description.json").write_bytes(b"12345")
+
+    rows = {row["name"]: row["nbytes_on_disk"] for row in run_json("list", capsys)}
+
+    assert {row["nbytes_on_disk"] for row in nothing} == {0}
+    assert {name: nbytes for name, nbytes in rows.items() if nbytes} == {"nunez-elizalde-2022": 10}
+
+
 def test_dry_run_gets_the_index_and_says_what_would_come(
     osf: LocalOSF, data_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -50,13 +50,13 @@ def list_all(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    here = confusius_datasets.cache_info(options.data_dir).set_index("folder").nbytes
+    here = confusius_datasets.cache_info(options.data_dir)
     rows: list[dict[str, Any]] = [
         {
             "name": name,
             "fetcher": spec.fetcher,
             "nbytes": spec.nbytes or None,
-            "nbytes_on_disk": int(here.reindex([spec.folder, *spec.earlier_folders]).sum()),
+            "nbytes_on_disk": _nbytes_in(here, (spec.folder, *spec.earlier_folders)),
             "license": spec.license,
             "url": spec.url,
         }
@@ -73,6 +73,13 @@ def list_all(options: argparse.Namespace) -> int:
         table.add_row(row["name"], size, _word_share(row))
     Console().print(table)
     return 0
+
+
+def _nbytes_in(cache: pd.DataFrame, folders: tuple[str, ...]) -> int:
+    """Add up what is in some folders, or in those of releases below them."""
+    below = tuple(f"{folder}/" for folder in folders)
+    is_there = cache.folder.isin(folders) | cache.folder.str.startswith(below)
+    return int(cache.nbytes[is_there.astype(bool)].sum())
 
 
 def _word_share(row: Mapping[str, Any]) -> str:
