@@ -13,13 +13,15 @@ import pytest
 from confusius_datasets import (
     BIDSDataset,
     fetch_dataset,
+    fetch_nunez_elizalde_2022,
     fetch_template_pepe_mariani_2026,
     open_dataset,
 )
 from confusius_datasets._cli import main
 from confusius_datasets._sources import OSFSource, Source, with_mirror_folders
+from confusius_datasets._spec import spec_at
 from confusius_datasets.errors import OfflineError
-from confusius_datasets.testing import LocalOSF, LocalWeb, SourceTests
+from confusius_datasets.testing import LocalOSF, LocalS3, LocalWeb, SourceTests
 from downloads import heeding_permissions, random_bytes
 
 ADDRESS, FOLDER = "osf:abcde/whiskers-bids", "osf/abcde_whiskers-bids"
@@ -274,8 +276,7 @@ def test_dataset_in_a_folder_of_ones_own_choice_uses_the_mirror(
     lab: Path, host: LocalOSF, tmp_path: Path
 ) -> None:
     """What counts is the name of the root among datasets, not where one's own lies."""
-    spec = open_dataset(ADDRESS, progress=False)._spec
-    host.requests.clear()
+    spec = spec_at(ADDRESS)
     shutil.copytree(lab / FOLDER, tmp_path / "elsewhere")
     shutil.rmtree(tmp_path / "elsewhere" / "sub-1")
 
@@ -296,6 +297,29 @@ def test_template_comes_from_a_mirror(
 
     assert fetch_template_pepe_mariani_2026(progress=False).equals(theirs)
     assert osf.requests == []
+
+
+@pytest.mark.parametrize("is_beside", [False, True])
+def test_release_comes_from_a_mirror(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_beside: bool
+) -> None:
+    """Its index may lie beside its folder, where ConfUSIus puts it."""
+    lab = tmp_path / "lab"
+    with LocalS3() as s3:
+        s3.add_release("nunez-elizalde-2022-bids", "1.0.0", FILES)
+        for name, value in s3.environ.items():
+            monkeypatch.setenv(name, value)
+        theirs = fetch_nunez_elizalde_2022(lab, version="1.0.0", progress=False)
+    if is_beside:
+        (theirs.root / ".confusius" / "s3_index.json").unlink()
+        assert (theirs.root.parent / "s3_index.json").exists()
+    monkeypatch.setenv("CONFUSIUS_MIRRORS", str(lab))
+    monkeypatch.setenv("CONFUSIUS_OFFLINE", "1")
+
+    dataset = fetch_nunez_elizalde_2022(version="1.0.0", progress=False)
+
+    assert set(dataset.verify().status) == {"ok"}
+    assert (dataset.root / DAMAGED).read_bytes() == FILES[DAMAGED]
 
 
 def test_dry_run_and_fetch_of_the_command_know_the_mirror(

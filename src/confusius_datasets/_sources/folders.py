@@ -23,6 +23,7 @@ from confusius_datasets._sources.directory import DirectoryStream
 from confusius_datasets._sources.http import HttpClient
 from confusius_datasets._sources.protocol import ByteStream, Source
 from confusius_datasets._sources.ranges import WHOLE, ByteRange, slice_of
+from confusius_datasets._sources.records import find_index_file
 from confusius_datasets._text import warn_user
 from confusius_datasets.errors import (
     CacheError,
@@ -53,10 +54,10 @@ def with_mirror_folders(source: Source, folder: str) -> Source:
 def find_index_nearby(source: Source, folder: str) -> DatasetIndex | None:
     """Return the dataset's index as the first mirror that has one knows it."""
     for mirror in _find_mirrors():
-        name = f"{folder}/{source.index_name}"
+        path = find_index_file(source, mirror / folder)
         try:
-            with _open_inside(mirror, name) as file:
-                index = source.read_index(file.read(), str(mirror / name))
+            with _open_inside(mirror, path.relative_to(mirror).as_posix()) as file:
+                index = source.read_index(file.read(), str(path))
         except FileNotFoundError:
             continue
         except (OSError, DatasetIndexError) as error:
