@@ -114,12 +114,12 @@ def test_session_on_a_host(host: LocalOSF, run: Run, data_dir: Path) -> None:
 def test_session_on_the_sample(run: Run, data_dir: Path) -> None:
     """The same without any network, as a lesson shows it."""
     offline: Any = {"CONFUSIUS_OFFLINE": "1"}
-    root = data_dir / "sample-bids"
+    root = data_dir / "confusius-sample-bids"
 
     assert run("fetch sample --subjects mouse1 --quiet", **offline).stdout == f"{root}\n"
     rows = {row["name"]: row for row in json.loads(run("list --json", **offline).stdout)}
     assert 0 < rows["sample"]["nbytes_on_disk"] < rows["sample"]["nbytes"]
-    assert "fetch_sample" in run("list").stdout
+    assert re.search(r"│ sample +│ 24.08 MB │ +50 % │", run("list").stdout)
     assert run("ls sample --task rest --suffix pwd --on-disk").stdout.count("\n") == 8
     assert json.loads(run("verify sample --json", **offline).stdout)["files"] == []
     assert run("cite sample").stdout.endswith("Licence: CC0 1.0\n")

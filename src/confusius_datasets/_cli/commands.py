@@ -254,7 +254,8 @@ def cite(options: argparse.Namespace) -> int:
     if options.json:
         return _print_json(facts)
     text = facts["bibtex" if options.bibtex else "citation"]
-    print(text or f"It is not known what to cite for {options.name}.")
+    name = getattr(about, "dataset_name", options.name)
+    print(text or f"It is not known what to cite for {name}.")
     if not options.bibtex:
         print(f"Licence: {facts['license'] or 'not known'}")
     return 0
