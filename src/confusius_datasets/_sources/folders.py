@@ -92,8 +92,10 @@ def _open_inside(mirror: Path, relpath: str) -> BinaryIO:
     real = os.path.realpath(path)
     if not Path(real).is_relative_to(os.path.realpath(mirror)):
         raise PermissionError(f"{path} is a link that leads out of {mirror}")
-    # Without waiting: a pipe that stands there would have nobody at its other end.
-    file = os.fdopen(os.open(real, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
+    # Without waiting: a pipe that stands there would have nobody at its other end. And not as
+    # text, which Windows would take it for.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    file = os.fdopen(os.open(real, flags), "rb")
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise PermissionError(f"{path} is not a file")
