@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from confusius_datasets._cache import cache_folder, is_here, is_offline
+from confusius_datasets._cache import cache_folder, is_file_here, is_here, is_offline
 from confusius_datasets._dataset import BIDSDataset, open_local_copy
 from confusius_datasets._index import DatasetIndex, FileEntry
 from confusius_datasets._local import (
@@ -202,7 +202,7 @@ def fetch_template(
     file = str(spec.file)
     path = local.root / file
     _print_notice(spec, print_citation)
-    if refresh or not is_here(path):
+    if refresh or not is_file_here(local.root, file):
         # No warning of an outdated file, as `open` gives it: it is renewed right here.
         if refresh:
             local.refresh()

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import re
 import stat
+import sys
 import unicodedata
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from confusius_datasets._text import quote
@@ -41,6 +42,12 @@ LONGEST_NAME_NBYTES = 255
 LONGEST_PATH_NBYTES = 2000
 """Bytes of a path below a root, of the 4096 that Linux has for the whole; others have fewer."""
 
+LONGEST_ABSOLUTE_NBYTES = 1024 if sys.platform == "darwin" else 4096
+"""Bytes of a path that the system opens, with the zero at its end."""
+
+DEEPEST_PATH = 100
+"""Parts of a path at most: no dataset has more, and some programs fail on deeper folders."""
+
 RELEASES_INDEX = "s3_index.json"
 """A root with this file has folders of releases, which the ConfUSIus package keeps there."""
 
@@ -54,6 +61,12 @@ _WINDOWS_REFUSED = re.compile(r'[<>:"|?*]|[. ]$')
 
 def absolute_path(path: str | os.PathLike[str]) -> Path:
     """Make a path absolute: `~` is expanded, and links are kept, since BIDS reads their names."""
+    text = os.fspath(path)
+    if "\0" in text or not _is_encodable(text):
+        raise CacheError(
+            f"{text!r}: this path has a character that cannot be in the name of a file here, or "
+            "that is not UTF-8. Choose another one."
+        )
     try:
         expanded = Path(path).expanduser()
     except RuntimeError as error:
@@ -69,7 +82,8 @@ def check_relpath(relpath: str) -> None:
     parts = relpath.split("/")
     is_reserved = parts[0].casefold() in INDEX_NAMES
     if (
-        len(relpath) * 4 <= LONGEST_PATH_NBYTES
+        len(parts) <= DEEPEST_PATH
+        and len(relpath) * 4 <= LONGEST_PATH_NBYTES
         and _PLAIN.fullmatch(relpath)
         and ".." not in parts
         and "." not in parts
@@ -87,6 +101,7 @@ def check_relpath(relpath: str) -> None:
         "has an empty or '.' part": "" in parts or "." in parts,
         "names the folder kept for partial files": parts[0].casefold() == HIDDEN_FOLDER,
         "stands where the index belongs": is_reserved,
+        f"has more than {DEEPEST_PATH} parts": len(parts) > DEEPEST_PATH,
         "is longer than any system allows": len(relpath.encode(errors="replace"))
         > LONGEST_PATH_NBYTES,
     }
@@ -143,11 +158,17 @@ def _folders(relpaths: Iterable[str]) -> set[str]:
     return folders
 
 
-def find_unfit_names(relpaths: Iterable[str], *, windows: bool) -> dict[str, str]:
+def find_unfit_names(
+    relpaths: Iterable[str], *, windows: bool, root: Path | None = None
+) -> dict[str, str]:
     """Find paths that a file system cannot have, each with the reason."""
     unfit = {}
+    # Windows has no one limit: it depends on a setting of the system.
+    longest = LONGEST_ABSOLUTE_NBYTES - len(os.fsencode(root)) - 2 if root and not windows else None
     fit: set[str] = set()  # folders are those of many files
     for relpath in relpaths:
+        if longest is not None and len(relpath) * 4 > longest < len(relpath.encode()):
+            unfit[relpath] = f"has, with its folder, more than {LONGEST_ABSOLUTE_NBYTES - 1} bytes"
         folder, _, last = relpath.rpartition("/")
         for name in (last,) if folder in fit else relpath.split("/"):
             # A letter has 4 bytes at most, and nearly all names are short.
@@ -198,6 +219,12 @@ class Walk:
     folders: dict[str, int]
     """When each folder that was read had changed last, in ns."""
 
+    unreadable: dict[str, PermissionError] = field(default_factory=dict)
+    """Folders that this user may not read."""
+
+    odd: frozenset[str] = frozenset()
+    """What is neither file nor folder, such as a pipe, where all files are wanted."""
+
 
 def walk_folder(
     root: Path,
@@ -215,8 +242,10 @@ def walk_folder(
     an index may have files anywhere.
     """
     into_stores = into_stores or into_all
-    releases = (root / RELEASES_INDEX).exists()
+    releases = os.path.exists(root / RELEASES_INDEX)  # noqa: PTH110 - of a root that is unreadable
     files: set[str] = set()
+    odd: set[str] = set()
+    unreadable: dict[str, PermissionError] = {}
     folders: dict[str, int] = {}
     pending: list[tuple[str, tuple[str, ...]]] = [(start, (os.path.realpath(root / start),))]
     while pending:
@@ -225,13 +254,18 @@ def walk_folder(
             # The time is taken first: a file that comes while the folder is read changes it.
             folders[folder] = (root / folder).stat().st_mtime_ns
             entries = list(os.scandir(root / folder))
+        except PermissionError as error:
+            unreadable[folder] = error
+            continue
         except OSError:
             continue
         for entry in entries:
             relpath = f"{folder}/{entry.name}" if folder else entry.name
             if not _is_folder(entry) or (entry.name.endswith(".zarr") and not into_stores):
-                if not into_all or not entry.is_symlink() or os.path.exists(entry.path):  # noqa: PTH110
+                if not into_all or _is_file(entry):
                     files.add(relpath)
+                elif not entry.is_symlink() or os.path.exists(entry.path):  # noqa: PTH110
+                    odd.add(relpath)
             elif entry.name != HIDDEN_FOLDER and (
                 into_all
                 or not (
@@ -242,7 +276,7 @@ def walk_folder(
                 below = _reals_below(entry, reals)
                 if below and descend(relpath):
                     pending.append((relpath, below))
-    return Walk(frozenset(files), folders)
+    return Walk(frozenset(files), folders, unreadable, frozenset(odd))
 
 
 def _reals_below(entry: os.DirEntry[str], reals: tuple[str, ...]) -> tuple[str, ...]:
@@ -258,6 +292,14 @@ def _reals_below(entry: os.DirEntry[str], reals: tuple[str, ...]) -> tuple[str, 
     inside = os.path.join(real, "")  # noqa: PTH118 - text, with the separator at its end
     circles = any(os.path.join(known, "").startswith(inside) for known in reals)  # noqa: PTH118
     return () if circles else (*reals, real)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Say whether an entry of a folder is a file itself, or a link to one."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -126,7 +126,7 @@ def run_alone(peer: str, url: str, listing: Path, folder: Path) -> None:
         "requests, md5": functools.partial(fetch_requests, check=True),
         "pooch": fetch_pooch,
     }[peer]
-    ours = ["confusius_datasets._download", "confusius_datasets._sources", "requests", "filelock"]
+    ours = ["confusius_datasets._download", "confusius_datasets._sources", "requests"]
     for name in ours if peer == "ours" else [peer.partition(",")[0]]:
         importlib.import_module(name)  # only the work is timed
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ import pytest
 from confusius_datasets import fetch_nunez_elizalde_2022
 from confusius_datasets._download import FileStarted, plan_download
 from confusius_datasets._download.plan import check_space
+from confusius_datasets._local import LocalCopy
 from confusius_datasets.errors import (
     CacheError,
     DownloadsFailedError,
@@ -98,6 +100,40 @@ def test_disk_that_fills_midway_leaves_a_clean_state(lab: Lab, small_disk: Path)
     subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)  # noqa: S607
     lab.fetch(entries)
     assert lab.tree() == lab.files
+
+
+def test_disk_that_is_full_while_the_index_is_written_keeps_the_old_one(
+    lab: Lab, small_disk: Path
+) -> None:
+    """A new index has its room or none: the error says so, and what was there is as it was."""
+    lab.root = small_disk / "root"
+    lab.serve(SMALL_FILES)
+    local = LocalCopy(lab.root, lab.source)
+    filler = small_disk / "filler"
+    fill_disk(filler)
+
+    with pytest.raises(NotEnoughSpaceError, match=r"cannot be written: .*Free some space"):
+        local.open()
+    filler.unlink()
+    local.open()
+    before = (lab.root / "dataset_index.json").read_bytes()
+    lab.put("sub-99/sub-99_pwd.json", b"new" * 1000)
+    fill_disk(filler)
+    with pytest.raises(NotEnoughSpaceError):
+        local.refresh()
+
+    assert (lab.root / "dataset_index.json").read_bytes() == before
+    assert sorted(path.name for path in lab.root.iterdir()) == [".confusius", "dataset_index.json"]
+    filler.unlink()
+    local.refresh()
+    assert "sub-99/sub-99_pwd.json" in local.index
+
+
+def fill_disk(path: Path) -> None:
+    """Write until nothing is left of a disk."""
+    with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
+        while file.write(bytes(4096)) == 4096:
+            pass
 
 
 @POSIX
@@ -240,6 +276,45 @@ def test_link_made_during_the_download_is_not_written_through(lab: Lab, tmp_path
         lab.fetch(entries, on_event=make_link)
 
     assert list(outside.rglob("*")) == []
+
+
+SWAP = """
+import os, shutil, sys
+folder, link, beside = sys.argv[1:]
+print("ready", flush=True)
+while True:
+    for old, new in ((folder, beside), (link, folder), (folder, link), (beside, folder)):
+        try:
+            os.rename(old, new)
+        except OSError:
+            if os.path.isdir(beside) and os.path.isdir(folder) and not os.path.islink(folder):
+                shutil.rmtree(beside, ignore_errors=True)
+"""
+"""A process that swaps a folder for a link and back, all the time."""
+
+
+@POSIX
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["sub-1", ".confusius", ".confusius/partial"])
+def test_folder_that_is_swapped_for_a_link_all_the_time_sends_nothing_out_of_the_root(
+    lab: Lab, tmp_path: Path, which: str
+) -> None:
+    """Files fail, or are placed in the folder itself, but none gets where the link leads."""
+    lab.serve({f"sub-1/{number}.json": 10 for number in range(500)})
+    plan = list(lab.index().values())
+    (tmp_path / "outside").mkdir()
+    (lab.root / which).mkdir(parents=True)
+    (lab.root / "link").symlink_to(tmp_path / "outside")
+    paths = [lab.root / which, lab.root / "link", lab.root / "beside"]
+    command = [sys.executable, "-c", SWAP, *map(str, paths)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as swapping:
+        assert swapping.stdout is not None
+        swapping.stdout.readline()
+        with contextlib.suppress(CacheError, DownloadsFailedError, UnsafePathError):
+            lab.fetch(plan)
+        swapping.kill()
+
+    assert list((tmp_path / "outside").rglob("*")) == []
 
 
 @POSIX

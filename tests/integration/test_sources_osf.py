@@ -90,7 +90,7 @@ def test_walk_that_was_broken_off_goes_on(known: LocalOSF, tmp_path: Path) -> No
     with pytest.raises(RateLimitError):
         OSFSource(PROJECT, FOLDER).list_files(HttpClient(FAST).with_folder(tmp_path))
     answered = sum(request.status == 200 for request in known.requests)
-    (kept,) = tmp_path.iterdir()
+    (kept,) = (tmp_path / ".confusius").iterdir()
     with kept.open("a") as file:
         file.write('["cut sho')
     known.heal()
@@ -101,7 +101,7 @@ def test_walk_that_was_broken_off_goes_on(known: LocalOSF, tmp_path: Path) -> No
     assert set(index) == set(files)
     # Both calls look for the folder and for an index in it, which reads the folder's listing.
     assert (answered, len(known.requests)) == (12, 23 - 12 + 3)
-    assert list(tmp_path.iterdir()) == []
+    assert list((tmp_path / ".confusius").iterdir()) == []
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from builders import entry_of
+from confusius_datasets._cache import Folder
 from confusius_datasets._download.assembly import Assembly, Piece
 from confusius_datasets._download.partial import PartialFile
 
@@ -41,7 +42,7 @@ def test_pieces_in_any_order_make_the_file(
     entry = entry_of("a", data)
     with (
         tempfile.TemporaryDirectory() as folder,
-        PartialFile(Path(folder), entry) as partial,
+        PartialFile(Folder.at(Path(folder)), entry) as partial,
     ):
         assembly = Assembly(partial, len(data) if known else None, window=4, piece=8)
         pieces: dict[int, Piece] = {}

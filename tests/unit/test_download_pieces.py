@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from builders import entry_of
-from confusius_datasets._cache import LockState
-from confusius_datasets._download import verify_files
+from confusius_datasets._cache import Folder, LockState
+from confusius_datasets._download import FileFinished, plan_download, run_plan, verify_files
 from confusius_datasets._download.partial import (
     ABANDONED_S,
     BATCH_NBYTES,
@@ -28,9 +28,11 @@ from confusius_datasets._download.plan import SMALL_NBYTES
 from confusius_datasets._download.run import FileLocks, lock_name
 from confusius_datasets._download.wording import word_disk, word_failures, word_mismatch
 from confusius_datasets._index import FileEntry, LocalVersion, new_hash
+from confusius_datasets._sources import DirectorySource, get_client
 from confusius_datasets.errors import (
     CacheError,
     ChecksumError,
+    DownloadsFailedError,
     NotEnoughSpaceError,
     RemoteNotFoundError,
 )
@@ -45,7 +47,7 @@ def describe(data: bytes, relpath: str = "sub-01/a.nii.gz", *, checksum: bool = 
 
 def leave(folder: Path, entry: FileEntry, data: bytes) -> Path:
     """Leave a partial file behind, as a call that was interrupted does."""
-    with PartialFile(folder, entry) as partial:
+    with PartialFile(Folder.at(folder), entry) as partial:
         partial.write(data)
     return partial.path
 
@@ -81,7 +83,7 @@ def test_partial_file_that_is_whole_is_placed_with_its_folders(tmp_path: Path) -
     """The partial file becomes the file, and nothing else is left."""
     folder, root = tmp_path / "partial", tmp_path / "root"
     folder.mkdir()
-    with PartialFile(folder, describe(DATA)) as partial:
+    with PartialFile(Folder.at(folder), describe(DATA)) as partial:
         partial.write(DATA)
         partial.check()
         partial.place(root)
@@ -93,7 +95,7 @@ def test_partial_file_that_is_whole_is_placed_with_its_folders(tmp_path: Path) -
 @pytest.mark.parametrize("data", [DATA[:-1], DATA + b"x", DATA[:-1] + b"?"])
 def test_partial_file_that_is_not_as_promised_is_refused(tmp_path: Path, data: bytes) -> None:
     """Length and checksum are those of the index, or the file is none."""
-    with PartialFile(tmp_path, describe(DATA)) as partial, pytest.raises(ChecksumError):
+    with PartialFile(Folder.at(tmp_path), describe(DATA)) as partial, pytest.raises(ChecksumError):
         partial.write(data)
         partial.check()
 
@@ -105,7 +107,7 @@ def test_partial_file_of_a_dead_writer_is_taken_over(tmp_path: Path) -> None:
     first = leave(tmp_path, entry, DATA[100:]).stat().st_size  # took over what there was
     assert first == len(DATA)
 
-    with PartialFile(tmp_path, entry) as partial:
+    with PartialFile(Folder.at(tmp_path), entry) as partial:
         partial.check()
         assert partial.resumed
 
@@ -115,9 +117,9 @@ def test_partial_file_of_a_dead_writer_is_taken_over(tmp_path: Path) -> None:
 def test_partial_file_of_a_living_writer_is_left_alone(tmp_path: Path) -> None:
     """Two writers of the same file have a partial file each."""
     entry = describe(DATA)
-    with PartialFile(tmp_path, entry) as first:
+    with PartialFile(Folder.at(tmp_path), entry) as first:
         first.write(DATA[:100])
-        with PartialFile(tmp_path, entry) as second:
+        with PartialFile(Folder.at(tmp_path), entry) as second:
             assert second.position == 0
             assert second.path != first.path
 
@@ -133,7 +135,7 @@ def test_partial_file_of_another_machine_is_copied_when_it_is_old(
     elsewhere = path.rename(tmp_path / f"{key}.0123456789ab-1-0123456789ab.part")
     os.utime(elsewhere, (time.time() - age_s,) * 2)
 
-    with PartialFile(tmp_path, entry) as partial:
+    with PartialFile(Folder.at(tmp_path), entry) as partial:
         assert partial.position == position
 
 
@@ -146,7 +148,7 @@ def test_partial_file_without_checksum_is_not_kept(tmp_path: Path) -> None:
 
 def leave_tagged(folder: Path, etag: str, data: bytes) -> Path:
     """Leave a partial file of a host without checksums behind."""
-    with PartialFile(folder, describe(DATA, checksum=False)) as partial:
+    with PartialFile(Folder.at(folder), describe(DATA, checksum=False)) as partial:
         partial.note_etag(etag)
         partial.write(data)
     return partial.path
@@ -158,8 +160,8 @@ def test_partial_file_with_entity_tag_is_kept_under_it(tmp_path: Path, etag: str
     entry = describe(DATA, checksum=False)
     leave_tagged(tmp_path, etag, DATA[:100])
 
-    assert find_leftovers(tmp_path, [entry]) == {entry.relpath: 100}
-    with PartialFile(tmp_path, entry) as partial:
+    assert find_leftovers(Folder.at(tmp_path), [entry]) == {entry.relpath: 100}
+    with PartialFile(Folder.at(tmp_path), entry) as partial:
         assert (partial.position, partial.etag, partial.resumed) == (100, etag, True)
         partial.write(DATA[100:])
         partial.check()
@@ -170,7 +172,7 @@ def test_partial_file_whose_tag_does_not_fit_a_name_is_not_kept(
     tmp_path: Path, etag: str | None
 ) -> None:
     """Without a tag to ask with, a later call begins anew."""
-    with PartialFile(tmp_path, describe(DATA, checksum=False)) as partial:
+    with PartialFile(Folder.at(tmp_path), describe(DATA, checksum=False)) as partial:
         partial.note_etag(etag)
         partial.write(DATA[:100])
         assert partial.etag is None
@@ -183,7 +185,7 @@ def test_partial_file_of_another_tag_than_the_listings_is_cleared_away(tmp_path:
     leave_tagged(tmp_path, '"older"', DATA[:100])
     entry = replace(describe(DATA, checksum=False), etag='"newer"')
 
-    with PartialFile(tmp_path, entry) as partial:
+    with PartialFile(Folder.at(tmp_path), entry) as partial:
         assert (partial.position, partial.etag) == (0, None)
     assert list(tmp_path.iterdir()) == []
 
@@ -195,7 +197,7 @@ def test_partial_file_with_tag_of_another_machine_is_cleared_away(tmp_path: Path
     elsewhere = path.rename(tmp_path / f"{key}.0123456789ab-1-0123456789ab.part")
     os.utime(elsewhere, (time.time() - 2 * ABANDONED_S,) * 2)
 
-    with PartialFile(tmp_path, describe(DATA, checksum=False)) as partial:
+    with PartialFile(Folder.at(tmp_path), describe(DATA, checksum=False)) as partial:
         assert partial.position == 0
     assert list(tmp_path.iterdir()) == []
 
@@ -204,12 +206,12 @@ def test_partial_file_begun_anew_takes_the_tag_of_the_new_content(tmp_path: Path
     """What is in the name is always the tag of the bytes that follow it."""
     entry = describe(DATA, checksum=False)
     leave_tagged(tmp_path, '"older"', DATA[:100])
-    with PartialFile(tmp_path, entry) as partial:
+    with PartialFile(Folder.at(tmp_path), entry) as partial:
         partial.restart()
         partial.note_etag('"newer"')
         partial.write(DATA[:7])
 
-    with PartialFile(tmp_path, entry) as partial:
+    with PartialFile(Folder.at(tmp_path), entry) as partial:
         assert (partial.position, partial.etag) == (7, '"newer"')
 
 
@@ -218,8 +220,9 @@ def test_leftovers_are_found_by_their_file(tmp_path: Path) -> None:
     entry, other = describe(DATA), describe(DATA, "sub-02/b.nii.gz")
     leave(tmp_path, entry, DATA[:100])
 
-    assert find_leftovers(tmp_path, [entry, other]) == {entry.relpath: 100}
-    assert find_leftovers(tmp_path / "missing", [entry]) == {}
+    assert find_leftovers(Folder.at(tmp_path), [entry, other]) == {entry.relpath: 100}
+    (tmp_path / "empty").mkdir()
+    assert find_leftovers(Folder.at(tmp_path / "empty"), [entry]) == {}
 
 
 def test_verify_tells_what_is_whole_from_what_is_not(tmp_path: Path) -> None:
@@ -360,7 +363,7 @@ def test_what_somebody_planted_is_no_leftover(planted: str, tmp_path: Path) -> N
         "too long": lambda: path.write_bytes(content + DATA),
     }[planted]()
 
-    with PartialFile(folder, describe(DATA)) as partial:
+    with PartialFile(Folder.at(folder), describe(DATA)) as partial:
         resumed = partial.resumed
         partial.write(DATA)
         partial.check()
@@ -369,3 +372,27 @@ def test_what_somebody_planted_is_no_leftover(planted: str, tmp_path: Path) -> N
     assert not resumed
     assert (tmp_path / "root" / "sub-01" / "a.nii.gz").read_bytes() == DATA
     assert victim.read_text() == "years of work"
+
+
+def test_number_of_untried_files_is_never_negative(tmp_path: Path) -> None:
+    """A file that is at its place and then fails, in whoever is told, is not counted twice."""
+    entries = [describe(b"x", "a"), describe(b"y", "b")]
+
+    def fail_at_the_end(event: object) -> None:
+        if isinstance(event, FileFinished):
+            raise CacheError("the window is gone")
+
+    (tmp_path / "host").mkdir()
+    for each, data in zip(entries, (b"x", b"y"), strict=True):
+        (tmp_path / "host" / each.relpath).write_bytes(data)
+    plan = plan_download(entries, tmp_path / "root")
+
+    with pytest.raises(DownloadsFailedError) as caught:
+        run_plan(
+            plan,
+            DirectorySource(tmp_path / "host"),
+            get_client(),
+            on_event=fail_at_the_end,
+        )
+    assert "more were not tried" not in str(caught.value)
+    assert (tmp_path / "root" / "a").read_bytes() == b"x"

@@ -216,8 +216,10 @@ def test_doubtful_tables_are_made_anew(root: Path, harm: Callable[[Path], None])
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="files change owners")
 @pytest.mark.parametrize("owner_of_root", [False, True])
-def test_tables_of_somebody_else_are_not_opened(root: Path, owner_of_root: bool) -> None:
-    """Tables that neither we nor the owner of the root wrote may say anything."""
+def test_tables_of_somebody_else_are_not_opened(
+    root: Path, owner_of_root: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tables that neither we nor the owner of the root wrote are left alone, ours beside them."""
     before = kept_file(root)
     for path in (before, before.with_name("signature.json")):
         os.chown(path, 12345, -1)
@@ -225,7 +227,11 @@ def test_tables_of_somebody_else_are_not_opened(root: Path, owner_of_root: bool)
         os.chown(root, 12345, -1)
 
     assert read_index_file(SOURCE, root) == make_index(50)
-    assert (kept_file(root) == before) == owner_of_root
+    assert kept_file(root) == before
+    assert before.exists()
+    assert before.with_name("signature-0.json").exists() != owner_of_root
+    monkeypatch.setattr(records, "json", None)
+    assert read_index_file(SOURCE, root) == make_index(50)
 
 
 def test_root_where_nothing_can_be_kept_is_read(tmp_path: Path) -> None:

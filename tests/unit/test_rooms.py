@@ -51,7 +51,7 @@ MUST_NOT_KNOW = {
     "_paths": set(ROOMS) - {"errors", "_text"},
     "_cache": {"_index", "_sources", "_catalog"},
     "_entities": set(ROOMS),
-    "_sidecars": set(ROOMS) - {"errors"},
+    "_sidecars": set(ROOMS) - {"errors", "_cache"},
     "_index": {"_sources"},
     "_sources": {"_selection", "_entities", "_layout"},
     "_selection": {"_sources"},
@@ -70,8 +70,8 @@ MUST_NOT_KNOW = {
 """What a room must not import although it stands above."""
 
 MUTABLE_STATE = {
-    "_cache._made_per_process": "os.register_at_fork knows no instances",
-    "_cache._of_parents": "what a child took over by a fork must not be closed there",
+    "_cache.process._made_per_process": "os.register_at_fork knows no instances",
+    "_cache.process._of_parents": "what a child took over by a fork must not be closed there",
     "_sources.http._shared_client": "a host counts the requests of a process, not of a dataset",
     "_download.partial._writing": "a process id cannot tell two threads of one process apart",
     "_io.bytes.readers.READERS": "arrays of one file share its open handle and its seek index",

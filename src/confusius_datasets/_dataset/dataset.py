@@ -192,7 +192,7 @@ class BIDSDataset(Folder):
             return f"<BIDSDataset {self.dataset_name} at {self._root}, local files only>"
         try:
             index = self.index
-            n_here, nbytes = self._local.count_here()
+            n_here, nbytes, in_the_way = self._local.count_here()
         except (ConfusiusDatasetsError, OSError) as error:  # a repr must not fail
             failed = f"{type(error).__name__} in its index"
             return f"<BIDSDataset {self.dataset_name} at {self._root}: {failed}>"
@@ -201,7 +201,7 @@ class BIDSDataset(Folder):
         return (
             f"<BIDSDataset {self.dataset_name} at {self._root}: {n_here} of {len(index)} files "
             f"({format_nbytes(nbytes)} of {format_nbytes(index.nbytes)}) on disk, "
-            f"{rest if left else 'nothing left to download'}>"
+            f"{rest if left else 'nothing left to download'}{in_the_way}>"
         )
 
     def _repr_html_(self) -> str | None:

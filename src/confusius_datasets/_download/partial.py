@@ -15,36 +15,44 @@ import base64
 import binascii
 import contextlib
 import enum
-import errno
 import functools
 import hashlib
 import io
 import os
 import queue
+import re
 import socket
-import stat
 import sys
 import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
-from confusius_datasets._cache import current_umask, hidden_folder
+from confusius_datasets._cache import (
+    Folder,
+    hidden_folder,
+    is_ours,
+    open_below,
+    open_hidden,
+    open_regular,
+)
 from confusius_datasets._download.wording import word_mismatch
 from confusius_datasets._index import Checksum, FileEntry, Hash, new_hash
-from confusius_datasets._paths import resolve_below
 from confusius_datasets.errors import DownloadError
 
 __all__ = [
     "BackgroundHash",
     "PartialFile",
     "find_leftovers",
-    "make_folders",
+    "open_partial_folder",
     "partial_folder",
     "read_blocks",
 ]
+
+PARTIAL = "partial"
+"""Folder in the hidden one for partial files."""
 
 ABANDONED_S = 600.0
 """Seconds after which a partial file of another machine counts as left behind."""
@@ -64,8 +72,11 @@ MOST_WAITING = 8
 LONGEST_ETAG = 90
 """Characters of an entity tag that fit into the name of a file."""
 
-GROUP_WRITE = 0o020
-"""Permission bit of a folder that a group shares."""
+_NAME = re.compile(
+    r"(?P<file>[0-9a-f]+)-(?P<content>[^.]*)\."
+    r"(?P<writer>(?P<machine>[0-9a-f]+)-(?P<pid>[0-9]{1,10})-[0-9a-f]+)\."
+)
+"""How the name of a partial file begins."""
 
 
 class _WriterState(enum.Enum):
@@ -82,29 +93,28 @@ _writing: set[str] = set()
 
 def partial_folder(root: Path) -> Path:
     """Return the folder of a dataset's partial files; it may not exist yet."""
-    return hidden_folder(root) / "partial"
+    return hidden_folder(root) / PARTIAL
 
 
-def find_leftovers(folder: Path, entries: Iterable[FileEntry]) -> dict[str, int]:
-    """Find how many bytes of some files earlier calls left behind."""
+def open_partial_folder(root: Path, *, make: bool = False) -> Folder:
+    """Open the folder of a dataset's partial files."""
+    return open_hidden(root, PARTIAL, make=make)
+
+
+def find_leftovers(folder: Folder, entries: Iterable[FileEntry]) -> dict[str, int]:
+    """Find the files of which earlier calls left something, with how many bytes are of use."""
     found: dict[str, list[tuple[str, int]]] = {}
-    with contextlib.suppress(OSError), os.scandir(folder) as listing:
-        for item in listing:
-            file, _, content = item.name.partition(".")[0].partition("-")
-            with contextlib.suppress(OSError):
-                status = item.stat(follow_symlinks=False)
-                if _is_ours(status):
-                    found.setdefault(file, []).append((content, status.st_size))
-    if not found:
-        return {}
-    usable = {
-        entry.relpath: max(
-            (size for content, size in found.get(_name_file(entry), ()) if _fits(content, entry)),
-            default=0,
-        )
-        for entry in entries
+    for name in folder.list_names():
+        file, _, content = name.partition(".")[0].partition("-")
+        with contextlib.suppress(OSError):
+            status = folder.status(name)
+            found.setdefault(file, []).append((content, status.st_size if is_ours(status) else 0))
+    left = {entry.relpath: (entry, found.get(_name_file(entry))) for entry in entries if found}
+    return {
+        relpath: max((size for content, size in sizes if _fits(content, entry)), default=0)
+        for relpath, (entry, sizes) in left.items()
+        if sizes
     }
-    return {relpath: size for relpath, size in usable.items() if size}
 
 
 class PartialFile:
@@ -113,7 +123,7 @@ class PartialFile:
     `etag` is the entity tag of the content it holds, where nothing but that vouches for it.
     """
 
-    def __init__(self, folder: Path, entry: FileEntry, *, leftover: bool = True) -> None:
+    def __init__(self, folder: Folder, entry: FileEntry, *, leftover: bool = True) -> None:
         self.position = 0
         self.etag: str | None = None
         self._folder = folder
@@ -122,10 +132,10 @@ class PartialFile:
         self._settling = 0  # bytes that the system was told to put on disk
         self._algorithm = entry.checksum.algorithm if entry.checksum else ""
         self._hash = self._new_hash()
-        self.path = self._path_for(_name_content(entry, None))
+        self._name = self._name_for(_name_content(entry, None))
         _writing.add(self._writer)
         claimed = self._claim() if leftover else None
-        self._file = _open_plain(self.path, "ab")
+        self._file = folder.open(self._name, "ab")
         if claimed is not None:
             self._adopt(claimed)
         self._hash = self._hash_beside(self._hash)
@@ -135,13 +145,18 @@ class PartialFile:
     def __enter__(self) -> PartialFile:
         return self
 
+    @property
+    def path(self) -> Path:
+        """Where the bytes are."""
+        return self._folder.path / self._name
+
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._end_hash()
         with contextlib.suppress(OSError):  # a full disk refuses what was not flushed yet
             self._file.close()
         can_be_resumed = self._entry.checksum is not None or self.etag is not None
         if not (can_be_resumed and self.position):
-            self.path.unlink(missing_ok=True)
+            self._folder.unlink(self._name)
         _writing.discard(self._writer)
 
     def write(self, data: bytes) -> None:
@@ -160,11 +175,11 @@ class PartialFile:
         content = _name_content(self._entry, etag)
         self.etag = etag if _read_etag(content) is not None else None
         self._file.close()  # Windows renames no open file
-        renamed = self._path_for(content)
+        renamed = self._name_for(content)
         with contextlib.suppress(FileNotFoundError):  # somebody clears the folder
-            self.path.replace(renamed)
-        self.path = renamed
-        self._file = _open_plain(self.path, "ab")
+            self._folder.replace(self._name, self._folder, renamed)
+        self._name = renamed
+        self._file = self._folder.open(renamed, "ab")
 
     def note_checksum(self, checksum: Checksum | None) -> None:
         """Note what the host says the whole hashes to, where the index says nothing."""
@@ -202,23 +217,23 @@ class PartialFile:
     def _hash_again(self, algorithm: str) -> Checksum:
         """Hash what is on disk; nobody knew with what to hash it when it came."""
         hash_ = new_hash(algorithm, self.position)
-        for block in read_blocks(self.path):
-            hash_.update(block)
+        with self._folder.open(self._name, "rb") as file:
+            for block in _blocks_of(file):
+                hash_.update(block)
         return Checksum(algorithm, hash_.hexdigest())
 
     def place(self, root: Path) -> None:
         """Put the whole file at its place."""
         self.flush()
         os.fsync(self._file.fileno())
-        target = resolve_below(root, self._entry.relpath)
-        shared = make_folders(root, target.parent)
-        if shared and os.name == "posix":
-            os.fchmod(self._file.fileno(), 0o660 | (0o666 & ~current_umask()))
-        self._file.close()
+        parent, _, name = self._entry.relpath.rpartition("/")
         try:
-            self.path.replace(target)
+            with open_below(root, parent, make=True) as target:
+                target.share(self._file.fileno())
+                self._file.close()  # Windows renames no open file
+                self._folder.replace(self._name, target, name)
         except FileNotFoundError as error:
-            if self.path.exists():
+            if self._is_left():
                 raise
             raise DownloadError(
                 f"{self._entry.relpath}: its partial file {self.path} was removed by somebody "
@@ -226,9 +241,15 @@ class PartialFile:
                 relpath=self._entry.relpath,
             ) from error
 
-    def _path_for(self, content: str) -> Path:
-        """Return the path of this writer's file of some content."""
-        return self._folder / f"{_name_file(self._entry)}-{content}.{self._writer}.part"
+    def _is_left(self) -> bool:
+        """Say whether the partial file is still there."""
+        with contextlib.suppress(FileNotFoundError):
+            return bool(self._folder.status(self._name))
+        return False
+
+    def _name_for(self, content: str) -> str:
+        """Return the name of this writer's file of some content."""
+        return f"{_name_file(self._entry)}-{content}.{self._writer}.part"
 
     def _settle(self) -> None:
         """Let the system begin to put bytes on disk, so that the last flush has not all of them."""
@@ -255,55 +276,61 @@ class PartialFile:
         if isinstance(self._hash, BackgroundHash):
             self._hash.close()
 
-    def _claim(self) -> Path | None:
-        """Take over the largest leftover that nobody is writing, and clear smaller ones away.
+    def _claim(self) -> str | None:
+        """Take over the largest leftover that nobody is writing, and clear others away.
 
         Returns the one that must be copied, since its writer may be alive on another machine.
         """
-        prefix = f"{_name_file(self._entry)}-"
-        with os.scandir(self._folder) as listing:
-            found = [self._folder / item.name for item in listing if item.name.startswith(prefix)]
-        to_copy: Path | None = None
+        folder, file = self._folder, f"{_name_file(self._entry)}-"
+        names = [name for name in folder.list_names() if name.startswith(file)]
+        found = [(name, _status_of(folder, name)) for name in names]
+        to_copy: str | None = None
         claimed = False
-        for path in sorted(found, key=_size_of, reverse=True):
-            state = _state_of(path)
-            content = path.name.partition(".")[0].removeprefix(prefix)
-            # No checksum would notice bytes that a crash of the machine lost: only the same one,
-            # not restarted since, vouches for them.
-            usable = _fits(content, self._entry) and (self._algorithm or state is _WriterState.DEAD)
+        for name, status in sorted(found, key=lambda each: -each[1].st_size if each[1] else 1):
+            state = _state_of(name, status)
+            if status is None or state is _WriterState.LIVE:
+                continue
+            content = name.partition(".")[0].removeprefix(file)
             with contextlib.suppress(OSError):  # another process was faster
-                if state is _WriterState.LIVE:
-                    continue
-                status = path.lstat()
-                too_long = status.st_size > (self._entry.size or status.st_size)
-                if not usable or claimed or too_long or not _is_ours(status):
-                    path.unlink()
+                if claimed or not self._is_usable(content, state, status):
+                    folder.remove(name)
                 elif state is _WriterState.DEAD:
-                    self.path = path.rename(self._path_for(content))
+                    folder.replace(name, folder, self._name_for(content))
+                    self._name = self._name_for(content)
                     self.etag = None if self._algorithm else _read_etag(content)
                     self._read_back()
                     claimed = True
                 else:
-                    to_copy = path.rename(self.path.with_suffix(".claimed.part"))
+                    to_copy = f"{self._name.removesuffix('.part')}.claimed.part"
+                    folder.replace(name, folder, to_copy)
                     claimed = True
         return to_copy
+
+    def _is_usable(self, content: str, state: _WriterState, status: os.stat_result) -> bool:
+        """Say whether a leftover can be gone on with."""
+        # No checksum would notice bytes that a crash of the machine lost: only the same one, not
+        # restarted since, vouches for them.
+        is_vouched = self._algorithm or state is _WriterState.DEAD
+        is_too_long = status.st_size > (self._entry.size or status.st_size)
+        fits = _fits(content, self._entry) and is_ours(status)
+        return bool(fits and is_vouched and not is_too_long)
 
     def _read_back(self) -> None:
         """Hash what an earlier call left."""
         if self._hash is None:
-            self.position = self.path.stat().st_size
+            self.position = self._folder.status(self._name).st_size
             return
-        with _open_plain(self.path, "rb") as file:
+        with self._folder.open(self._name, "rb") as file:
             for block in _blocks_of(file):
                 self._hash.update(block)
                 self.position += len(block)
 
-    def _adopt(self, claimed: Path) -> None:
+    def _adopt(self, claimed: str) -> None:
         """Copy a leftover whose writer may not be dead, and clear it away."""
-        with _open_plain(claimed, "rb") as file:
+        with self._folder.open(claimed, "rb") as file:
             for block in _blocks_of(file):
                 self.write(block)
-        claimed.unlink(missing_ok=True)
+        self._folder.unlink(claimed)
 
 
 class BackgroundHash:
@@ -352,40 +379,9 @@ class BackgroundHash:
             self._waiting.task_done()
 
 
-def _is_ours(status: os.stat_result) -> bool:
-    """Say whether something in the folder of partial files can be one that we left there.
-
-    In a shared cache, others may plant a link to a file of ours, or a pipe that never ends.
-    """
-    mine = not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
-    return mine and _is_plain(status)
-
-
-def _is_plain(status: os.stat_result) -> bool:
-    """Say whether something is a plain file that has no other name."""
-    return stat.S_ISREG(status.st_mode) and status.st_nlink <= 1
-
-
-def _open_plain(path: Path, mode: str) -> BinaryIO:
-    """Open a partial file, and nothing that somebody put in its place since it was looked at."""
-    return cast("BinaryIO", open(path, mode, opener=_descriptor_of))
-
-
-def _descriptor_of(path: str, flags: int) -> int:
-    """Open a plain file without following links; an error for everything else."""
-    # To open a pipe would wait for whoever is at its other end.
-    safely = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    descriptor = os.open(path, flags | safely, 0o666)
-    # Whose it is, is not asked: on some network file systems our own files are another user's.
-    if _is_plain(os.fstat(descriptor)):
-        return descriptor
-    os.close(descriptor)
-    raise FileExistsError(errno.EEXIST, "somebody else put something in its place", path)
-
-
 def read_blocks(path: Path) -> Iterator[bytes]:
     """Give the bytes of a file."""
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         yield from _blocks_of(file)
 
 
@@ -426,12 +422,11 @@ def _fits(content: str, entry: FileEntry) -> bool:
     return etag is not None and entry.etag in (None, etag)
 
 
-def _size_of(path: Path) -> int:
-    """Return the size of a file that may be gone."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1
+def _status_of(folder: Folder, name: str) -> os.stat_result | None:
+    """Return what is known of a file that may be gone."""
+    with contextlib.suppress(OSError):
+        return folder.status(name)
+    return None
 
 
 @functools.cache
@@ -444,22 +439,18 @@ def _name_machine() -> str:
     return hashlib.sha1("\n".join(facts).encode(), usedforsecurity=False).hexdigest()[:12]
 
 
-def _state_of(path: Path) -> _WriterState:
+def _state_of(name: str, status: os.stat_result | None) -> _WriterState:
     """Say what became of the writer of a partial file, as far as can be known."""
-    writer = path.name.split(".")[1]
-    if writer in _writing:
+    parts = _NAME.match(name)
+    if status is None or (parts and parts["writer"] in _writing):
         return _WriterState.LIVE
-    if os.name == "nt":
-        return _WriterState.DEAD  # files that are open cannot be renamed there
-    machine, _, rest = writer.partition("-")
-    pid = rest.partition("-")[0]
-    if machine == _name_machine() and pid.isdigit():
-        is_other = int(pid) != os.getpid() and _is_running(int(pid))
+    if os.name == "nt" or not parts:
+        return _WriterState.DEAD  # files that are open cannot be renamed there, others are not ours
+    if parts["machine"] == _name_machine():
+        pid = int(parts["pid"])
+        is_other = pid != os.getpid() and _is_running(pid)
         return _WriterState.LIVE if is_other else _WriterState.DEAD
-    try:
-        is_old = time.time() - path.stat().st_mtime > ABANDONED_S
-    except OSError:
-        return _WriterState.LIVE
+    is_old = time.time() - status.st_mtime > ABANDONED_S
     return _WriterState.SILENT if is_old else _WriterState.LIVE
 
 
@@ -467,23 +458,8 @@ def _is_running(pid: int) -> bool:
     """Say whether there is a process of that id."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except OSError:
         return True  # somebody else's
     return True
-
-
-def make_folders(root: Path, folder: Path) -> bool:
-    """Make a folder below a root, writable by the group where its parent is; say whether it is."""
-    if folder.is_dir():
-        return bool(folder.stat().st_mode & GROUP_WRITE)
-    if folder == root or folder.parent == folder:
-        folder.mkdir(parents=True, exist_ok=True)
-        return bool(folder.stat().st_mode & GROUP_WRITE)
-    shared = make_folders(root, folder.parent)
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir()
-        if shared:
-            folder.chmod(folder.stat().st_mode | 0o070)
-    return shared

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from confusius_datasets._cache import is_here
+from confusius_datasets._cache import is_file_here
 from confusius_datasets._index import FileEntry
 from confusius_datasets._paths import find_unfit_names, resolve_below
 from confusius_datasets._sources import RetryPolicy
@@ -54,8 +54,9 @@ class DownloadSettings(RetryPolicy):
 
 def plan_download(entries: Iterable[FileEntry], root: Path, *, force: bool = False) -> DownloadPlan:
     """Decide which of some files are to be downloaded, and in which order."""
+    # Also of files that are here: something else may be in their place.
     found = {
-        entry.relpath: entry for entry in entries if force or not is_here(root / entry.relpath)
+        entry.relpath: entry for entry in entries if not is_file_here(root, entry.relpath) or force
     }
     check_places(list(found), root)
     missing = sorted(found.values(), key=lambda entry: turn_of(entry.size))
@@ -73,12 +74,9 @@ def turn_of(size: int | None) -> tuple[int, int]:
     return (0, 0) if size is None or size <= SMALL_NBYTES else (1, -size)
 
 
-def check_places(relpaths: list[str], root: Path, *, none_is_here: bool = False) -> None:
-    """Refuse files that cannot be where they belong, before anything is downloaded.
-
-    `none_is_here` says that somebody has looked for them already.
-    """
-    if unfit := find_unfit_names(relpaths, windows=os.name == "nt"):
+def check_places(relpaths: list[str], root: Path) -> None:
+    """Refuse files that cannot be where they belong, before anything is downloaded."""
+    if unfit := find_unfit_names(relpaths, windows=os.name == "nt", root=root):
         reasons = [
             f"{quote_short(relpath, limit=100)} {reason}" for relpath, reason in unfit.items()
         ]
@@ -89,11 +87,6 @@ def check_places(relpaths: list[str], root: Path, *, none_is_here: bool = False)
     # Asked once for each folder: a dataset has many files in one.
     for relpath in {relpath.rpartition("/")[0]: relpath for relpath in relpaths}.values():
         resolve_below(root, relpath)
-    asked = () if none_is_here else relpaths
-    if folders := [relpath for relpath in asked if (root / relpath).is_dir()]:
-        raise CacheError(
-            f"{root}: where {list_some(folders)} should be, there is a folder. Move it away."
-        )
 
 
 def check_writable(plan: DownloadPlan) -> None:

@@ -9,15 +9,21 @@ import collections
 import contextlib
 import errno
 import hashlib
-import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from pathlib import Path
 
-from confusius_datasets._cache import LockState, hidden_folder, is_here, lock, lock_folder
+from confusius_datasets._cache import (
+    Folder,
+    LockState,
+    is_file_here,
+    is_here,
+    lock,
+    remove_lock,
+)
 from confusius_datasets._download.events import (
     Event,
     FileFailed,
@@ -29,7 +35,7 @@ from confusius_datasets._download.events import (
 from confusius_datasets._download.partial import (
     PartialFile,
     find_leftovers,
-    make_folders,
+    open_partial_folder,
     partial_folder,
 )
 from confusius_datasets._download.plan import (
@@ -58,6 +64,7 @@ from confusius_datasets.errors import (
     RateLimitError,
     RemoteConnectionError,
     SourceError,
+    UnsafePathError,
 )
 
 __all__ = ["FileLocks", "lock_name", "run_plan"]
@@ -96,20 +103,18 @@ def run_plan(
     if not plan.entries:
         return
     settings = settings or DownloadSettings.from_environment()
-    folder = partial_folder(plan.root)
-    leftovers = {} if plan.force else find_leftovers(folder, plan.entries)
-    check_space(plan, sum(leftovers.values()))
+    leftovers = _find_leftovers(plan)
+    check_space(plan, 0 if plan.force else sum(leftovers.values()))
     check_writable(plan)
     try:
-        make_folders(plan.root, folder)
-        make_folders(plan.root, lock_folder(plan.root))
+        folder = open_partial_folder(plan.root, make=True)
     except OSError as error:
-        raise word_disk(folder, error) from error
-    client = client.with_policy(settings).with_folder(hidden_folder(plan.root))
+        raise word_disk(partial_folder(plan.root), error) from error
+    client = client.with_policy(settings).with_folder(plan.root)
     call = begin_call(source, plan.entries, plan.root)
     context = DownloadContext(call, client, settings, on_event)
     context.tell(PlanStarted(len(plan.entries), None if plan.unknown_sizes else plan.nbytes))
-    run = _Run(plan, context, folder)
+    run = _Run(plan, context, folder, leftovers)
     try:
         run.start()
         run.wait()
@@ -121,11 +126,25 @@ def run_plan(
     run.raise_failures()
 
 
+def _find_leftovers(plan: DownloadPlan) -> Mapping[str, int]:
+    """Find what earlier calls left of the files of a plan; a folder that there is not has none."""
+    with contextlib.suppress(OSError, UnsafePathError), open_partial_folder(plan.root) as folder:
+        return find_leftovers(folder, plan.entries)
+    return {}
+
+
 class _Run:
     """One plan being carried out, by several threads."""
 
-    def __init__(self, plan: DownloadPlan, context: DownloadContext, folder: Path) -> None:
+    def __init__(
+        self,
+        plan: DownloadPlan,
+        context: DownloadContext,
+        folder: Folder,
+        leftovers: Container[str],
+    ) -> None:
         self._plan = plan
+        self._leftovers = leftovers
         self._context = context
         self._folder = folder
         self._waiting = collections.deque(plan.entries)
@@ -139,7 +158,7 @@ class _Run:
         self._lock = threading.Lock()
         # Large bodies share the connections; small files only wait for answers.
         self._connections = threading.BoundedSemaphore(context.settings.workers)
-        self._locks = FileLocks(lock_folder(plan.root), plan.entries)
+        self._locks = FileLocks(plan.root, plan.entries)
         n_small = sum((entry.size or 0) <= SMALL_NBYTES for entry in plan.entries)
         workers = context.settings.workers
         # Threads of our own: those of an executor keep an interrupted interpreter from ending.
@@ -209,7 +228,7 @@ class _Run:
                 self._plan.root,
                 self._failures,
                 n_files=n_files,
-                n_untried=n_files - self._n_done - n_failed,
+                n_untried=max(n_files - self._n_done - n_failed, 0),
             )
 
     def _work(self) -> None:
@@ -275,14 +294,18 @@ class _Run:
     def _fetch_locked(self, entry: FileEntry) -> None:
         """Download one file that no other process is downloading, as far as locks can tell."""
         tell = self._context.tell
-        if not self._plan.force and is_here(self._plan.root / entry.relpath):
+        if not self._plan.force and is_file_here(self._plan.root, entry.relpath):
             tell(FileStarted(entry.relpath, entry.size or 0))
             self._finish(entry)
             return
         with contextlib.ExitStack() as stack:
-            if entry.size is None or entry.size > SMALL_NBYTES:
+            is_large = entry.size is None or entry.size > SMALL_NBYTES
+            if is_large:
                 stack.enter_context(self._connection())
-            partial = stack.enter_context(PartialFile(self._folder, entry))
+            # Of a large file, another process may have left something since this one began.
+            leftover = is_large or entry.relpath in self._leftovers
+            partial = PartialFile(self._folder, entry, leftover=leftover)
+            stack.enter_context(partial)
             tell(FileStarted(entry.relpath, partial.position))
             transfer = Transfer(self._context, entry, partial)
             stack.callback(transfer.close)
@@ -351,13 +374,13 @@ class FileLocks:
     A lock is held until the last of its files in the plan is done.
     """
 
-    def __init__(self, folder: Path, entries: Iterable[FileEntry]) -> None:
-        self._folder = folder
+    def __init__(self, root: Path, entries: Iterable[FileEntry]) -> None:
+        self._root = root
         self._left = collections.Counter(map(lock_name, entries))
         self._held: dict[str, LockState] = {}
         self._releases: dict[str, contextlib.ExitStack] = {}
         self._mutex = threading.Lock()
-        self._works = _try_locks(folder)
+        self._works = _try_locks(root)
 
     @contextlib.contextmanager
     def hold(self, entry: FileEntry) -> Iterator[LockState]:
@@ -383,7 +406,7 @@ class FileLocks:
                 stack = contextlib.ExitStack()
                 state = LockState.UNAVAILABLE
                 if self._works:
-                    state = stack.enter_context(lock(self._folder / name, timeout=0))
+                    state = stack.enter_context(lock(self._root, name, timeout=0))
                 if state is LockState.TAKEN:
                     return state
                 self._held[name], self._releases[name] = state, stack
@@ -403,11 +426,10 @@ class FileLocks:
             self._releases.pop(name).close()
 
 
-def _try_locks(folder: Path) -> bool:
+def _try_locks(root: Path) -> bool:
     """Say whether a file system has locks at all."""
-    path = folder / f"probe-{uuid.uuid4().hex}.lock"
-    with lock(path, timeout=0) as state:
+    name = f"probe-{uuid.uuid4().hex}.lock"
+    with lock(root, name, timeout=0) as state:
         works = state is LockState.HELD
-    with contextlib.suppress(OSError):
-        os.unlink(path)  # noqa: PTH108 - newer versions of the lock have done so
+    remove_lock(root, name)
     return works

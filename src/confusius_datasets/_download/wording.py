@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from confusius_datasets._cache import OFFLINE_VARIABLE
+from confusius_datasets._cache import NO_SPACE, OFFLINE_VARIABLE, word_unwritable
 from confusius_datasets._index import FileEntry
 from confusius_datasets._text import count_files, format_nbytes
 from confusius_datasets.errors import (
     CacheError,
     ChecksumError,
     DownloadsFailedError,
-    NotEnoughSpaceError,
     OfflineError,
     RateLimitError,
 )
@@ -118,14 +116,6 @@ def word_interruption(root: Path, *, n_done: int, n_files: int, nbytes: int) -> 
 
 def word_disk(path: Path, error: OSError) -> CacheError:
     """Word that a file cannot be written."""
-    reason = error.strerror or str(error)
-    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-        return NotEnoughSpaceError(
-            f"{path} cannot be written: {reason}. Finished files are kept, and so is what was "
-            "received of this one. Free some space, then call again; or choose another folder with "
-            "data_dir= or CONFUSIUS_DATA."
-        )
-    return CacheError(
-        f"{path} cannot be written: {reason}. Finished files are kept. Make the folder writable, "
-        "or choose another one with data_dir= or CONFUSIUS_DATA."
-    )
+    is_full = error.errno in NO_SPACE
+    kept = "Finished files are kept, and so is what was received of this one. " if is_full else ""
+    return word_unwritable(path, error, kept=kept or "Finished files are kept. ")

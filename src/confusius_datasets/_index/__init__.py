@@ -17,6 +17,7 @@ from confusius_datasets._index.dataset_index import (
 )
 from confusius_datasets._index.entries import (
     INDEX_NAME,
+    LARGEST_INTEGER,
     Checksum,
     FileEntry,
     Hash,
@@ -29,6 +30,7 @@ from confusius_datasets._index.writer import FileRow, TableWriter
 
 __all__ = [
     "INDEX_NAME",
+    "LARGEST_INTEGER",
     "Checksum",
     "Connection",
     "DatasetIndex",

@@ -21,24 +21,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from confusius_datasets._cache import LockState, lock, lock_folder
+from confusius_datasets._cache import LockState, lock
 from confusius_datasets._entities import described_folders
 from confusius_datasets._index.entries import (
     Checksum,
     FileEntry,
     LocalVersion,
     is_same_version,
+    is_size,
     version_on_disk,
 )
 from confusius_datasets._index.kept import make_tables
 from confusius_datasets._index.tables import Tables
-from confusius_datasets._index.writer import (
-    LARGEST_INTEGER,
-    FileRow,
-    TableWriter,
-)
+from confusius_datasets._index.writer import FileRow, TableWriter
 from confusius_datasets._paths import check_coexistence, check_relpath
-from confusius_datasets.errors import DoubtfulRowsError, UnsafePathError
+from confusius_datasets.errors import DatasetIndexError, DoubtfulRowsError, UnsafePathError
 
 __all__ = ["DatasetIndex", "check_paths", "lock_index", "row_of", "write_entries"]
 
@@ -189,6 +186,11 @@ class DatasetIndex(Mapping[str, FileEntry]):
             for name, size, rest, number in self._tables.rows(statement, (folder,))
             if number < 0 or self._has(number)
         }
+
+    def has_folder(self, folder: str) -> bool:
+        """Say whether entries lie in a folder, at any depth."""
+        statement = "SELECT 1 FROM folder WHERE path = ? OR path > ? AND path < ? LIMIT 1"
+        return bool(self._tables.rows(statement, (folder, f"{folder}/", f"{folder}0")))
 
     def below(self, folder: str) -> list[FileEntry]:
         """List the entries in a folder, at any depth."""
@@ -414,6 +416,10 @@ def write_entries(
 def row_of(entry: FileEntry, host: str) -> FileRow:
     """Make the row of an entry; what few entries have is written as JSON."""
     size, checksums, locators = entry.size, entry.checksums, entry.locators
+    if not is_size(size):
+        raise DatasetIndexError(
+            f"The entry {entry.relpath!r} has a size that must be a number of bytes, or None."
+        )
     md5 = _md5_of(checksums)
     locator = locators.get(host)
     is_plain = (
@@ -421,7 +427,6 @@ def row_of(entry: FileEntry, host: str) -> FileRow:
         and len(locators) == (locator is not None)
         and entry.etag is None
         and entry.local is None
-        and (size is None or size < LARGEST_INTEGER)
         and (locator is None or locator.isascii())
     )
     if is_plain:
@@ -466,4 +471,4 @@ def _read_rest(relpath: str, rest: Mapping[str, Any]) -> FileEntry:
 
 def lock_index(root: Path) -> contextlib.AbstractContextManager[LockState]:
     """Keep other processes from changing a root's index between reading and writing it."""
-    return lock(lock_folder(root) / "index.lock")
+    return lock(root, "index.lock")

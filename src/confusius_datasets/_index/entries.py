@@ -10,17 +10,22 @@ from typing import Protocol
 
 __all__ = [
     "INDEX_NAME",
+    "LARGEST_INTEGER",
     "Checksum",
     "FileEntry",
     "Hash",
     "LocalVersion",
     "is_same_version",
+    "is_size",
     "new_hash",
     "version_on_disk",
 ]
 
 INDEX_NAME = "dataset_index.json"
 """Name of the index in a dataset's root, as the ConfUSIus package has it."""
+
+LARGEST_INTEGER = 2**63
+"""Sizes are smaller than this, on every file system and in SQLite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +139,11 @@ class FileEntry:
     def local_checksum(self) -> Checksum | None:
         """Hash of the older version on disk, where the host has a newer one."""
         return self.local.checksums[0] if self.local and self.local.checksums else None
+
+
+def is_size(value: object) -> bool:
+    """Say whether a value can be the size of a file, or says that it is not known."""
+    return value is None or (type(value) is int and 0 <= value < LARGEST_INTEGER)
 
 
 def version_on_disk(entry: FileEntry) -> LocalVersion:

@@ -10,19 +10,25 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import json
-import os
 import sqlite3
-import stat
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from confusius_datasets._cache import current_umask, hidden_folder, write_atomic
+from confusius_datasets._cache import (
+    Folder,
+    hidden_folder,
+    is_ours,
+    open_hidden,
+    open_kept,
+    read_kept,
+    write_kept,
+)
 from confusius_datasets._index.tables import Tables, create_tables, finish_tables, private_file
-from confusius_datasets.errors import CacheError
+from confusius_datasets.errors import CacheError, UnsafePathError
 
 __all__ = ["FillTables", "KeptTables", "make_tables"]
 
@@ -31,9 +37,6 @@ FORMAT = 1
 
 SIGNATURE = "signature.json"
 """File that says which tables count, and what they were made from."""
-
-LARGEST_SIGNATURE_NBYTES = 100_000_000
-"""More than the folders of any dataset need."""
 
 BLOCK_NBYTES = 1 << 20
 """Bytes that are read at a time."""
@@ -70,18 +73,14 @@ class KeptTables:
 
     def load(self, key: object) -> tuple[Tables, dict[str, Any]] | None:
         """Open the tables made from what `key` describes, with what else was noted of them."""
-        try:
-            document = json.loads(self._read(self.folder / SIGNATURE, LARGEST_SIGNATURE_NBYTES))
-            if document["key"] != _full_key(key):
-                return None
-            facts, checksum = document["facts"], document["checksum"]
-            path = self.folder / Path(document["file"]).name
-            if not isinstance(facts, dict) or self._checksum(path) != checksum:
-                return None
-            tables = Tables(path)
-            return (tables, facts) if tables.has_right_schema() else None
-        except (OSError, ValueError, TypeError, KeyError, sqlite3.Error):
-            return None
+        for document in self._signatures(key):
+            with contextlib.suppress(OSError, ValueError, TypeError, KeyError, sqlite3.Error):
+                facts, name = document["facts"], Path(document["file"]).name
+                if isinstance(facts, dict) and self._checksum(name) == document["checksum"]:
+                    tables = Tables(self.folder / name)
+                    if tables.has_right_schema():
+                        return tables, facts
+        return None
 
     def save(self, key: object, fill: FillTables, facts: Mapping[str, Any]) -> Tables | None:
         """Make tables and keep them; `None` where the root cannot be written to.
@@ -91,54 +90,50 @@ class KeptTables:
         name = f"{uuid.uuid4().hex}.sqlite"
         unfinished = self.folder / f"{name}.part"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            folder = open_hidden(self.root, self.name, make=True)
             connection = create_tables(str(unfinished))
-        except (OSError, sqlite3.Error):
+        except (OSError, UnsafePathError, sqlite3.Error):
             return None
-        try:
-            fill(connection)
-            finish_tables(connection, unfinished)
-            unfinished.chmod(0o666 & ~current_umask())
-            unfinished.rename(self.folder / name)
-            tables = Tables(self.folder / name)
-            tables.fact("n_files")  # opened before another process can replace it
-            self._sign(key, name, self._checksum(self.folder / name), facts)
-        except (OSError, sqlite3.Error, CacheError):  # no room, say
-            return None
-        finally:
-            connection.close()
-            with contextlib.suppress(OSError):
-                unfinished.unlink(missing_ok=True)
-        self._remove_others(name)
+        with folder:
+            try:
+                fill(connection)
+                finish_tables(connection, unfinished)
+                # SQLite opens files by their path: what is not here now, it wrote elsewhere.
+                with folder.open(unfinished.name, "rb") as file:
+                    folder.share(file.fileno())
+                folder.replace(unfinished.name, folder, name)
+                tables = Tables(self.folder / name)
+                tables.fact("n_files")  # opened before another process can replace it
+                self._sign(key, name, self._checksum(name), facts)
+            except (OSError, sqlite3.Error):  # no room, say
+                return None
+            finally:
+                connection.close()
+                with contextlib.suppress(OSError):
+                    unfinished.unlink(missing_ok=True)
+            _remove_others(folder, name)
         return tables
 
     def renew(self, key: object, facts: Mapping[str, Any]) -> None:
         """Note other facts of the tables that were loaded, where the root can be written to."""
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, CacheError):
-            document = json.loads(self._read(self.folder / SIGNATURE, LARGEST_SIGNATURE_NBYTES))
-            if document["key"] == _full_key(key):
+        for document in self._signatures(key):
+            with contextlib.suppress(KeyError, CacheError):
                 self._sign(key, document["file"], document["checksum"], facts)
+                return
 
     def _sign(self, key: object, name: str, checksum: int, facts: Mapping[str, Any]) -> None:
         document = {"key": _full_key(key), "file": name, "checksum": checksum, "facts": dict(facts)}
-        write_atomic(self.folder / SIGNATURE, json.dumps(document).encode(), durable=False)
+        write_kept(self.root, f"{self.name}/{SIGNATURE}", json.dumps(document).encode())
 
-    def _remove_others(self, name: str) -> None:
-        """Remove tables that no longer count; files being written are left to their writers."""
-        for path in self.folder.glob("*.sqlite*"):
-            with contextlib.suppress(OSError):  # Windows does not let go of a file in use
-                is_left = path.suffix == ".part"
-                if path.name != name and not (
-                    is_left and path.stat().st_mtime > time.time() - ABANDONED_S
-                ):
-                    path.unlink()
+    def _signatures(self, key: object) -> Iterator[dict[str, Any]]:
+        """Give what says which tables were made from what `key` describes."""
+        for content in read_kept(self.root, f"{self.name}/{SIGNATURE}"):
+            with contextlib.suppress(ValueError, RecursionError):
+                document = json.loads(content)
+                if isinstance(document, dict) and document.get("key") == _full_key(key):
+                    yield document
 
-    def _read(self, path: Path, most: int) -> bytes:
-        with self._open(path) as file:
-            content: bytes = file.read(most)
-            return content
-
-    def _checksum(self, path: Path) -> int:
+    def _checksum(self, name: str) -> int:
         """Return the CRC-32 of a file; damaged tables would give wrong answers, not errors.
 
         SQLite's own checks passed most of the single flipped bits that were tried.
@@ -146,22 +141,24 @@ class KeptTables:
         from isal import isal_zlib
 
         checksum = 0
-        with self._open(path) as file:
+        with open_kept(self.root, f"{self.name}/{name}") as file:
             while block := file.read(BLOCK_NBYTES):
                 checksum = isal_zlib.crc32(block, checksum)
         return checksum
 
-    def _open(self, path: Path) -> Any:
-        """Open a file only if it is a plain one that we or the owner of the root wrote."""
-        # Without waiting: a named pipe may stand in its place.
-        flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-        file = open(os.open(path, os.O_RDONLY | flags | getattr(os, "O_BINARY", 0)), "rb")  # noqa: PTH123, SIM115
-        status = os.fstat(file.fileno())
-        owners = {status.st_uid} if os.name == "nt" else {os.geteuid(), self.root.stat().st_uid}
-        if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_uid in owners:
-            return file
-        file.close()
-        raise OSError(f"{path} is not a file that may be used")
+
+def _remove_others(folder: Folder, name: str) -> None:
+    """Remove our tables that no longer count; files being written are left to their writers."""
+    for other in folder.list_names():
+        if other == name or not other.endswith((".sqlite", ".sqlite.part")):
+            continue
+        with contextlib.suppress(OSError):  # Windows does not let go of a file in use
+            status = folder.status(other)
+            is_being_written = other.endswith(".part") and (
+                status.st_mtime > time.time() - ABANDONED_S
+            )
+            if is_ours(status) and not is_being_written:
+                folder.remove(other)
 
 
 def _full_key(key: object) -> Any:

@@ -16,10 +16,11 @@ from confusius_datasets._entities import (
     leading_entities,
     parse_entities,
 )
+from confusius_datasets._index.entries import LARGEST_INTEGER
 from confusius_datasets._paths import check_relpath, fold
 from confusius_datasets.errors import DoubtfulRowsError
 
-__all__ = ["LARGEST_INTEGER", "FileRow", "TableWriter"]
+__all__ = ["FileRow", "TableWriter"]
 
 FileRow = tuple[str, int | None, bytes | None, str | None, str | None]
 """Path, size, md5, locator, and the rest of an entry as JSON."""
@@ -27,13 +28,10 @@ FileRow = tuple[str, int | None, bytes | None, str | None, str | None]
 BATCH = 5_000
 """Rows that are inserted at a time."""
 
-LARGEST_INTEGER = 2**63
-"""SQLite's integers are smaller than this."""
-
 MOST_NAMES = 300_000
 """Names that are remembered; where more differ, few of them come again."""
 
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_+.-]*")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_+.-]{0,254}")
 
 
 @dataclass(slots=True)
@@ -135,8 +133,6 @@ class TableWriter:
                 nbytes += size
                 if folder.store:
                     self._stores[folder.store] += size
-                if size >= LARGEST_INTEGER:  # the rest of the entry has it
-                    size = None
             whole, shortened = folder.names
             prefix = folder.prefix
             name = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,7 +11,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from confusius_datasets._cache import PerProcess, hidden_folder, is_here, is_offline
+from confusius_datasets._cache import (
+    PerProcess,
+    describe_owner,
+    is_file_here,
+    is_here,
+    is_offline,
+    open_below,
+    word_in_the_way,
+    word_unreadable,
+)
 from confusius_datasets._index import DatasetIndex, FileEntry, LocalVersion, lock_index
 from confusius_datasets._local.snapshot import FOLDERS_KEPT, Snapshot, Stamp
 from confusius_datasets._paths import INDEX_NAMES, Walk, resolve_below, walk_folder
@@ -24,7 +34,13 @@ from confusius_datasets._sources import (
     write_index_file,
 )
 from confusius_datasets._text import count_files, list_some, warn_user
-from confusius_datasets.errors import CacheError, DatasetIndexError, MissingFileError, OfflineError
+from confusius_datasets.errors import (
+    CacheError,
+    DatasetIndexError,
+    MissingFileError,
+    OfflineError,
+    UnsafePathError,
+)
 
 if TYPE_CHECKING:
     from confusius_datasets._download import Event, FileStatus
@@ -97,7 +113,7 @@ class LocalCopy:
         known = self._snapshot.stamp is not None
         try:
             return Snapshot(read_index_file(source, self.root), stamp)
-        except DatasetIndexError:
+        except (CacheError, DatasetIndexError):
             if known:  # another program may be writing it, and not by renaming
                 return self._snapshot
             raise
@@ -116,7 +132,11 @@ class LocalCopy:
 
         `check` may refuse the host's index before a folder is made for it.
         """
-        if self._source is None or (is_here(self._index_path(self._source)) and not refresh):
+        if self._source is None:
+            return
+        # An index that may not be read is told before the host is asked for another.
+        path = self._index_path(self._source)
+        if is_file_here(path.parent, path.name) and not refresh:
             return
         nearby = None if refresh else find_index_nearby(self._source, self._folder)
         if outdated := self.refresh(check=check, newest=nearby):
@@ -153,7 +173,7 @@ class LocalCopy:
     def _list_files(self, source: Source) -> DatasetIndex:
         """Ask the host what there is, and say which dataset it is about where that is forbidden."""
         try:
-            return source.list_files(get_client().with_folder(hidden_folder(self.root)))
+            return source.list_files(get_client().with_folder(self.root))
         except OfflineError as error:
             known = is_here(self._index_path(source))
             raise OfflineError(
@@ -186,7 +206,7 @@ class LocalCopy:
         return verify_files([entry], self.root)[entry.relpath] is FileStatus.OK
 
     def _exists(self, relpath: str) -> bool:
-        return is_here(self.root / relpath)
+        return os.path.isfile(self.root / relpath)  # noqa: PTH113 - as `is_here`
 
     def is_local(self, relpath: str) -> bool:
         """Say whether a file is on disk; of a Zarr store, all that the index has of it."""
@@ -203,20 +223,44 @@ class LocalCopy:
         return path.stat().st_size if path.is_file() else None
 
     def here(self) -> frozenset[str]:
-        """List everything on disk, folders too, by one walk instead of a question for each file."""
-        found = walk_folder(self.root, into_all=True)
-        return found.files | found.folders.keys()
+        """List the files on disk, by one walk instead of a question for each."""
+        return walk_folder(self.root, into_all=True).files
 
-    def count_here(self) -> tuple[int, int]:
-        """Count the entries whose files are on disk, and their bytes."""
-        index, here = self.index, self.here()
+    def count_here(self) -> tuple[int, int, str]:
+        """Count the entries whose files are on disk, and their bytes; say what is in the way."""
+        index, found = self.index, walk_folder(self.root, into_all=True)
         sizes = [
             size
-            for folder, names in _by_folder(here).items()
+            for folder, names in _by_folder(found.files).items()
             for name, size in index.sizes_in(folder).items()
             if name in names and not name.endswith(".zarr")
         ]
-        return len(sizes), sum(size or 0 for size in sizes)
+        said = ""
+        if in_the_way := self._find_in_the_way(found):
+            said = f", and something else where {list_some(in_the_way, limit=3)} should be"
+        if unreadable := self._find_unreadable(found):
+            folders = list_some((folder or "." for folder in unreadable), limit=3)
+            said += f", and folders that cannot be read: {folders}"
+        return len(sizes), sum(size or 0 for size in sizes), said
+
+    def _find_unreadable(self, found: Walk) -> list[str]:
+        """List folders that this user may not read and that the index has files in."""
+        return sorted(
+            folder for folder in found.unreadable if not folder or self.index.has_folder(folder)
+        )
+
+    def _find_in_the_way(self, found: Walk) -> list[str]:
+        """List folders that are where the index has files, and files where it has folders."""
+        index = self.index
+        in_the_way = []
+        for folder, names in _by_folder((found.folders.keys() | found.odd) - {""}).items():
+            taken = {name for name in names & index.sizes_in(folder).keys() if name[-5:] != ".zarr"}
+            in_the_way += [f"{folder}/{name}" if folder else name for name in taken]
+        for folder, names in _by_folder(found.files).items():
+            known = {name for name in index.sizes_in(folder) if name[-5:] != ".zarr"}
+            others = [f"{folder}/{name}" if folder else name for name in names - known]
+            in_the_way += [relpath for relpath in others if index.has_folder(relpath)]
+        return sorted(in_the_way)
 
     def describe(self, relpaths: Iterable[str]) -> list[tuple[int | None, bool]]:
         """Return the size of each file or store, and whether it is on disk."""
@@ -245,9 +289,13 @@ class LocalCopy:
         """List the paths and sizes of all that is not on disk, in download order."""
         from confusius_datasets._download import check_places, turn_of
 
-        here = self.here()
-        missing = [item for item in self.index.sizes() if item[0] not in here]
-        check_places([relpath for relpath, _ in missing], self.root, none_is_here=True)
+        found = walk_folder(self.root, into_all=True)
+        if in_the_way := self._find_in_the_way(found):
+            raise word_in_the_way(self.root, in_the_way)
+        for folder in self._find_unreadable(found):
+            raise word_unreadable(self.root / folder, found.unreadable[folder])
+        missing = [item for item in self.index.sizes() if item[0] not in found.files]
+        check_places([relpath for relpath, _ in missing], self.root)
         return sorted(missing, key=lambda item: turn_of(item[1]))
 
     def walk(self, *, into_stores: bool = False) -> Walk:
@@ -336,7 +384,8 @@ class LocalCopy:
         snapshot = self.snapshot
         members = [member for relpath in relpaths for member in snapshot.members(relpath)]
         here = [relpath for relpath in dict.fromkeys(members) if self._exists(relpath)]
-        paths = [resolve_below(self.root, relpath) for relpath in here]
+        for relpath in here:
+            resolve_below(self.root, relpath)
         if not force:
             statuses = self.verify(here)
             lost = [relpath for relpath in here if statuses.get(relpath) != FileStatus.OK]
@@ -346,11 +395,12 @@ class LocalCopy:
                     f"not have them as they are here: {list_some(lost)}. Nothing was deleted."
                 )
         try:
-            for path in paths:
-                path.unlink()
-                self._remove_empty_folders(path.parent)
+            for relpath in here:
+                self._remove(relpath)
         except OSError as error:
-            raise CacheError(f"{error.filename}: cannot be deleted: {error.strerror}.") from error
+            path = self.root / relpath
+            reason = f"{error.strerror}. {describe_owner(path, error)}".strip()
+            raise CacheError(f"{path}: cannot be deleted: {reason}") from error
         finally:
             gone = [entry for entry in self._entries(here) if not self._exists(entry.relpath)]
             self._note_versions(
@@ -359,13 +409,18 @@ class LocalCopy:
             )
         return here
 
-    def _remove_empty_folders(self, folder: Path) -> None:
-        while folder != self.root:
+    def _remove(self, relpath: str) -> None:
+        """Remove a file, and folders that become empty."""
+        folder, _, name = relpath.rpartition("/")
+        with open_below(self.root, folder) as opened:
+            opened.remove(name)
+        while folder:
+            folder, _, name = folder.rpartition("/")
             try:
-                folder.rmdir()
-            except OSError:  # not empty, most of the time
+                with open_below(self.root, folder) as opened:
+                    opened.remove_folder(name)
+            except (OSError, UnsafePathError):  # not empty, most of the time
                 return
-            folder = folder.parent
 
     def _note_versions(self, now: Mapping[str, LocalVersion | None], *, anew: bool) -> None:
         """Note which versions of files, once older ones, are on disk now; `None` for no file.

@@ -6,10 +6,17 @@ import contextlib
 import os
 from pathlib import Path
 
-from confusius_datasets._cache import hidden_folder, write_atomic
+from confusius_datasets._cache import (
+    hidden_folder,
+    open_hidden,
+    own_name,
+    read_kept,
+    word_unreadable,
+    write_kept,
+)
 from confusius_datasets._sources import is_address
 from confusius_datasets._text import quote, shorten
-from confusius_datasets.errors import CacheError
+from confusius_datasets.errors import CacheError, UnsafePathError
 
 __all__ = ["read_origin", "recall_origin", "write_origin"]
 
@@ -20,14 +27,16 @@ LONGEST_ORIGIN = 4096
 
 
 def read_origin(root: Path) -> str | None:
-    """Return what a root remembers, whoever wrote it there."""
-    return _read(hidden_folder(root) / ORIGIN_NAME)[0]
+    """Return what a root remembers, as this user or the owner of the root wrote it."""
+    for content in read_kept(root, ORIGIN_NAME):
+        return _text_of(content, hidden_folder(root) / ORIGIN_NAME)
+    return None
 
 
 def recall_origin(root: Path) -> str | None:
     """Return what a root remembers; an address of another user's is an error that names it."""
     path = hidden_folder(root) / ORIGIN_NAME
-    text, writer = _read(path)
+    text, writer = _read(root, path)
     # A name leads to a dataset that this machine knows anyway. But whoever may write into a shared
     # folder must not choose from which address others download.
     if text is None or not is_address(text) or not hasattr(os, "geteuid"):
@@ -41,21 +50,34 @@ def recall_origin(root: Path) -> str | None:
     return text
 
 
-def _read(path: Path) -> tuple[str | None, int]:
-    """Read what was written, and whose file it is."""
+def _read(root: Path, path: Path) -> tuple[str | None, int]:
+    """Read what was written, and whose file it is; ours counts where it stands beside another."""
+    for name in dict.fromkeys((own_name(ORIGIN_NAME), ORIGIN_NAME)):
+        try:
+            with open_hidden(root) as folder, folder.open(name, "rb") as file:
+                content = file.read(LONGEST_ORIGIN)
+                return _text_of(content, path), os.fstat(file.fileno()).st_uid
+        except FileNotFoundError:
+            continue
+        except PermissionError as error:
+            raise word_unreadable(path, error) from error
+        except (OSError, UnsafePathError) as error:
+            raise _unusable(path, error) from error
+    return None, 0
+
+
+def _text_of(content: bytes, path: Path) -> str | None:
     try:
-        with path.open("rb") as file:
-            writer = os.fstat(file.fileno()).st_uid
-            return file.read(LONGEST_ORIGIN).decode().strip() or None, writer
-    except FileNotFoundError:
-        return None, 0
-    except (OSError, UnicodeDecodeError) as error:
-        raise CacheError(
-            f"{path} cannot be read: {shorten(error)}. Delete it, and fetch again."
-        ) from error
+        return content[:LONGEST_ORIGIN].decode().strip() or None
+    except UnicodeDecodeError as error:
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: Exception) -> CacheError:
+    return CacheError(f"{path} cannot be read: {shorten(error)}. Delete it, and fetch again.")
 
 
 def write_origin(root: Path, text: str) -> None:
     """Let a root remember where its files come from; one that cannot be written stays as it is."""
     with contextlib.suppress(CacheError):
-        write_atomic(hidden_folder(root) / ORIGIN_NAME, f"{text}\n".encode())
+        write_kept(root, ORIGIN_NAME, f"{text}\n".encode(), durable=True)

@@ -192,8 +192,8 @@ class HttpClient:
     Attributes
     ----------
     folder : pathlib.Path or None
-        Where a source may keep what took it many requests, so that another process need not send
-        them again; see `with_folder`.
+        Root in whose hidden folder a source may keep what took it many requests, so that another
+        process need not send them again; see `with_folder`.
     """
 
     def __init__(self, policy: RetryPolicy | None = None) -> None:

@@ -15,8 +15,15 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
-from confusius_datasets._cache import hidden_folder, write_atomic
+from confusius_datasets._cache import (
+    hidden_folder,
+    open_regular,
+    read_kept,
+    remove_kept,
+    write_kept,
+)
 from confusius_datasets._index import Checksum, DatasetIndex, FileEntry
 from confusius_datasets._sources.calls import begin_call
 from confusius_datasets._sources.closing import Closing
@@ -234,32 +241,31 @@ class _MirroredCall:
 
     def _list(self, mirror: Source, client: HttpClient) -> DatasetIndex:
         """List the files of a mirror, once for each index of the dataset."""
-        path = self._kept_listing(mirror)
-        if path is not None:
-            with contextlib.suppress(OSError, DatasetIndexError):
-                return mirror.read_index(path.read_bytes(), str(path))
+        root, name = self._root, self._kept_listing(mirror)
+        for content in read_kept(root, name) if root and name else ():
+            with contextlib.suppress(DatasetIndexError):
+                return mirror.read_index(content, str(hidden_folder(cast("Path", root)) / name))
         # The first host may well be there: nobody shall wait long for another one.
         policy = replace(client.policy, retries=min(client.policy.retries, 1))
         listed = mirror.list_files(client.with_policy(policy))
-        if path is not None:
-            with contextlib.suppress(CacheError, OSError):  # a folder that is only read
-                for old in path.parent.glob(f"mirror-{mirror.host}-*"):
-                    old.unlink()
-                write_atomic(path, mirror.format_index(listed), durable=False)
+        if root and name:
+            remove_kept(root, f"mirror-{mirror.host}-")
+            with contextlib.suppress(CacheError):  # a folder that is only read
+                write_kept(root, name, mirror.format_index(listed))
         return listed
 
-    def _kept_listing(self, mirror: Source) -> Path | None:
-        """Return where the listing of a mirror is kept, as long as the index is the same."""
+    def _kept_listing(self, mirror: Source) -> str:
+        """Return the name of the listing of a mirror, while the index is the same, or nothing."""
         if self._root is None:
-            return None
-        hidden, name = hidden_folder(self._root), self._first.source.index_name
-        for index in (self._root / name, hidden / name):
-            with contextlib.suppress(OSError):
-                addresses = [os.environ.get(variable, "") for variable in _variables(mirror)]
-                digest = hashlib.sha1(index.read_bytes(), usedforsecurity=False)
-                digest.update(repr((mirror, addresses)).encode())
-                return hidden / f"mirror-{mirror.host}-{digest.hexdigest()[:16]}.json"
-        return None
+            return ""
+        name = self._first.source.index_name
+        with contextlib.suppress(OSError):
+            with open_regular(self._root / name) as file:
+                digest = hashlib.sha1(file.read(), usedforsecurity=False)
+            addresses = [os.environ.get(variable, "") for variable in _variables(mirror)]
+            digest.update(repr((mirror, addresses)).encode())
+            return f"mirror-{mirror.host}-{digest.hexdigest()[:16]}.json"
+        return ""
 
     def _leave(self, host: _Host, error: Exception) -> None:
         """Leave a host alone from now on, and say so, once."""

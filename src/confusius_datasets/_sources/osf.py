@@ -23,6 +23,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+from confusius_datasets._cache import read_kept, remove_kept, write_kept
 from confusius_datasets._index import INDEX_NAME, Checksum, DatasetIndex, FileEntry, new_hash
 from confusius_datasets._sources.archive import ArchiveSource
 from confusius_datasets._sources.http import (
@@ -45,6 +46,7 @@ from confusius_datasets._sources.records import (
 from confusius_datasets._sources.retry import Pace
 from confusius_datasets._text import quote
 from confusius_datasets.errors import (
+    CacheError,
     DatasetIndexError,
     RateLimitError,
     RemoteAccessError,
@@ -324,9 +326,11 @@ class _Walk:
         self._api = api
         self._url = url
         name = hashlib.sha1(url.encode(), usedforsecurity=False).hexdigest()[:16]
-        folder = api.client.folder
-        self._path = folder / f"walk-{name}.jsonl" if folder else None
-        self._known = self._read_kept()
+        self._root = api.client.folder
+        self._name = f"walk-{name}.jsonl"
+        self._known: dict[str, list[dict[str, Any]]] = {}
+        self._lines: list[bytes] = []
+        self._read_kept()
 
     def list_files(self, top: list[dict[str, Any]]) -> DatasetIndex:
         """List the files of all folders; the listing of the first one is known."""
@@ -347,38 +351,34 @@ class _Walk:
                 raise SourceError(
                     f"{shorten_url(self._url)} lists folders without end.", url=shorten_url(url)
                 )
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
+        if self._root is not None:
+            remove_kept(self._root, self._name.removesuffix(".jsonl"))
         return make_index(entries, shorten_url(self._url))
 
     def _list_folder(self, url: str) -> list[dict[str, Any]]:
         """List one folder, and keep what it has."""
         if url not in self._known:
             self._known[url] = _digest(self._api.list_pages(url), url)
-            if self._path is not None:
-                self._keep(self._path, url)
+            if self._root is not None:
+                self._keep(self._root, url)
         return self._known[url]
 
-    def _read_kept(self) -> dict[str, list[dict[str, Any]]]:
+    def _read_kept(self) -> None:
         """Read what a walk that was broken off has kept, unless it is old."""
-        known: dict[str, list[dict[str, Any]]] = {}
-        if self._path is None:
-            return known
-        with contextlib.suppress(OSError):
-            if time.time() - self._path.stat().st_mtime > KEPT_WALK_S:
-                self._path.unlink()
-            for line in self._path.read_text(encoding="utf-8").splitlines():
-                with contextlib.suppress(ValueError, TypeError):  # the last line may be cut short
+        if self._root is None:
+            return
+        for content in read_kept(self._root, self._name, within_s=KEPT_WALK_S):
+            for line in content.splitlines(keepends=True):
+                with contextlib.suppress(ValueError, TypeError):
                     url, records = json.loads(line)
-                    known[url] = records
-        return known
+                    self._known[url] = records
+                    self._lines.append(line)
 
-    def _keep(self, path: Path, url: str) -> None:
+    def _keep(self, root: Path, url: str) -> None:
         """Write down what is known of a folder; a folder of the disk that refuses is no matter."""
-        with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps([url, self._known[url]]) + "\n")
+        self._lines.append(json.dumps([url, self._known[url]]).encode() + b"\n")
+        with contextlib.suppress(CacheError):
+            write_kept(root, self._name, b"".join(self._lines))
 
 
 def _digest(entries: Iterable[dict[str, Any]], url: str) -> list[dict[str, Any]]:

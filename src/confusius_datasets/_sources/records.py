@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from confusius_datasets._cache import is_here, write_atomic
+from confusius_datasets._cache import is_here, open_regular, word_unreadable, write_atomic
 from confusius_datasets._index import (
     INDEX_NAME,
+    LARGEST_INTEGER,
     Checksum,
     DatasetIndex,
     FileEntry,
@@ -55,9 +56,6 @@ __all__ = [
 DIGEST_LENGTHS = {"sha512": 128, "sha256": 64, "sha1": 40, "git": 40, "md5": 32, "crc32": 8}
 """Hexadecimal digits of each algorithm an entry may carry, the strongest first."""
 
-LARGEST_SIZE = 2**63
-"""SQLite's integers are smaller than this."""
-
 PIECE_NBYTES = 1 << 20
 """Bytes of an index that are read at a time."""
 
@@ -88,7 +86,7 @@ def read_index_file(source: Source, root: Path) -> DatasetIndex:
     A large one is read once: what was made of it is kept, and used while the file is the same.
     """
     path = find_index_file(source, root)
-    with path.open("rb") as file:
+    with _open_index(path) as file:
         status = os.fstat(file.fileno())
         kept = KeptTables(root, "index")
         key = [source.index_name, source.host, status.st_mtime_ns, status.st_size, status.st_ino]
@@ -112,6 +110,15 @@ def read_index_file(source: Source, root: Path) -> DatasetIndex:
         if saved := kept.save(key, fill_anew, {}):
             return DatasetIndex.of_tables(saved)
     return index
+
+
+def _open_index(path: Path) -> BinaryIO:
+    try:
+        return open_regular(path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise word_unreadable(path, error) from error
 
 
 def _quick_fill(source: Source, file: BinaryIO) -> FillTables | None:
@@ -153,7 +160,7 @@ def write_index_file(source: Source, root: Path, index: DatasetIndex) -> None:
 def _has_content(path: Path, pieces: Iterable[bytes]) -> bool:
     """Say whether a file holds some bytes and no others."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return all(file.read(len(piece)) == piece for piece in pieces) and not file.read(1)
     except OSError:
         return False
@@ -250,7 +257,7 @@ class JsonFormat:
             # `fromhex` passes over spaces, and so gives less.
             if (
                 type(size) is not int
-                or not 0 <= size < LARGEST_SIZE
+                or not 0 <= size < LARGEST_INTEGER
                 or type(locator) is not str
                 or not locator.isascii()
                 or not locator
@@ -401,7 +408,7 @@ def _parse_size(record: Record, wrong: _Complaints) -> int | None:
     size = record.get("size")
     if size is None:
         return None
-    if listed_size(size) is None or not isinstance(size, int) or size >= LARGEST_SIZE:
+    if listed_size(size) is None or not isinstance(size, int) or size >= LARGEST_INTEGER:
         raise wrong("has a 'size' that must be a number of bytes or null", size)
     return size
 

@@ -6,6 +6,7 @@ only ever saves time: one that is stale, damaged or cannot be written is silentl
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from indexed_gzip import IndexedGzipFile
 
-from confusius_datasets._cache import cache_folder, hidden_folder, lock, write_atomic
+from confusius_datasets._cache import cache_folder, hidden_folder, lock, read_kept, write_kept
 from confusius_datasets._io.files import find_roots
 from confusius_datasets._text import shorten
 from confusius_datasets.errors import CacheError, FileFormatError
@@ -29,6 +30,9 @@ MOST_POINTS = 512
 READ_BUFFER = 1 << 20
 
 FORMAT = b"confusius seek index 2\n"
+
+FOLDER = "seek"
+"""Folder in the hidden one for seek indexes."""
 
 TRAILER_NBYTES = 8
 """The last bytes of a gzip file: checksum and length of what was compressed."""
@@ -50,7 +54,8 @@ class SeekIndex:
         if not kept:
             return cls.build(path, length, kept=False)
         # Another process may be building it: waiting is then cheaper than building it twice.
-        with lock(index_path(path).with_suffix(".lock")):
+        root, name = _place_of(path)
+        with lock(root, f"{name}.lock"):
             return cls.saved(path, length) or cls.build(path, length)
 
     @classmethod
@@ -63,20 +68,22 @@ class SeekIndex:
         except (OSError, ValueError) as error:
             raise FileFormatError(f"{path}: damaged gzip data: {shorten(error)}") from error
         if kept:
-            index._save(index_path(path), head)
+            index._save(head)
         return index
 
     @classmethod
     def saved(cls, path: Path, length: int) -> SeekIndex | None:
         """Take the index from disk, if a good one is there."""
-        try:
-            content = index_path(path).read_bytes()
-        except OSError:
-            return None
+        root, name = _place_of(path)
         head = _head(path)
-        digest, points = content[len(head) : len(head) + 32], content[len(head) + 32 :]
-        if not content.startswith(head) or hashlib.sha256(points).digest() != digest:
-            return None
+        for content in read_kept(root, f"{FOLDER}/{name}"):
+            digest, points = content[len(head) : len(head) + 32], content[len(head) + 32 :]
+            if content.startswith(head) and hashlib.sha256(points).digest() == digest:
+                return cls._of_points(path, length, points)
+        return None
+
+    @classmethod
+    def _of_points(cls, path: Path, length: int, points: bytes) -> SeekIndex | None:
         index = cls(path, length)
         try:
             index._file.import_index(fileobj=io.BytesIO(points))
@@ -99,25 +106,31 @@ class SeekIndex:
                 f"{self.path}: cut off: expected {len(buffer)} bytes at {offset}, found {filled}."
             )
 
-    def _save(self, saved: Path, head: bytes) -> None:
+    def _save(self, head: bytes) -> None:
         """Leave the index for the next time, where that is possible."""
         points = io.BytesIO()
         self._file.export_index(fileobj=points)
         content = points.getvalue()
-        try:
+        root, name = _place_of(self.path)
+        # Suppressed for a read-only cache: there, the index lives as long as this process.
+        with contextlib.suppress(CacheError):
             whole = head + hashlib.sha256(content).digest() + content
-            write_atomic(saved, whole, durable=False)
-        except CacheError:
-            return  # a read-only cache: the index lives as long as this process
+            write_kept(root, f"{FOLDER}/{name}", whole)
 
 
 def index_path(path: Path) -> Path:
     """Say where the seek index of a file is kept."""
+    root, name = _place_of(path)
+    return hidden_folder(root) / FOLDER / name
+
+
+def _place_of(path: Path) -> tuple[Path, str]:
+    """Return in which root the seek index of a file is kept, and its name."""
     roots = find_roots(path)
     # Relative to the root, so that a cache that is mounted elsewhere keeps its indexes.
     named = path.relative_to(roots[-1]) if roots else path
     key = hashlib.sha256(named.as_posix().encode()).hexdigest()[:32]
-    return hidden_folder(roots[-1] if roots else cache_folder()) / "seek" / f"{key}.gzidx"
+    return roots[-1] if roots else cache_folder(), f"{key}.gzidx"
 
 
 def _head(path: Path) -> bytes:
