@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from confusius_datasets.errors import DamagedSidecarError, MissingFileError
+from confusius_datasets._cache import describe_owner, open_regular
+from confusius_datasets.errors import DamagedSidecarError, MissingFileError, UnreadableFileError
 
 __all__ = ["merge_sidecars", "read_sidecar"]
 
@@ -20,7 +21,8 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     """Read the one JSON object of a sidecar, in UTF-8 with or without a byte order mark."""
     try:
         # Editors on Windows put the mark there; without "-sig" the parser calls the file damaged.
-        text = path.read_text(encoding="utf-8-sig")
+        with open_regular(path) as file:
+            text = file.read().decode("utf-8-sig")
         content = json.loads(text)
         if "\\u" in text:  # half a character, which can be written nowhere
             json.dumps(content, ensure_ascii=False).encode()
@@ -29,6 +31,11 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # ValueError: no JSON, or no UTF-8
         raise DamagedSidecarError(
             f"{path}: this sidecar is not valid JSON: {error}. Correct it, or fetch it again."
+        ) from error
+    except PermissionError as error:
+        raise UnreadableFileError(
+            f"{path}: this sidecar cannot be read: {error.strerror}. {describe_owner(path, error)}"
+            "Ask for permission to read it."
         ) from error
     except OSError as error:
         raise DamagedSidecarError(f"{path}: this sidecar cannot be read: {error}") from error

@@ -34,6 +34,7 @@ Every error is a `ConfusiusDatasetsError` and also the builtin a caller would gu
     │   └── DownloadsFailedError              … several of them, each with its reason
     ├── FileFormatError (ValueError)          a local file is not what its name says
     │   ├── DamagedSidecarError (OSError)     … a JSON sidecar that cannot be read
+    │   ├── UnreadableFileError (CacheError)  … or may not be read
     │   └── MissingFileError                  … or is missing (FileNotFoundError)
     └── MissingDependencyError (ImportError)  an optional package is needed
 
@@ -83,6 +84,7 @@ __all__ = [
     "UnknownKeyError",
     "UnknownLabelError",
     "UnknownTargetError",
+    "UnreadableFileError",
     "UnsafePathError",
 ]
 
@@ -297,6 +299,10 @@ class MissingFileError(FileFormatError, FileNotFoundError):
 
 class DamagedSidecarError(FileFormatError, OSError):
     """A JSON sidecar cannot be read; PyBIDS calls that an `OSError`."""
+
+
+class UnreadableFileError(FileFormatError, CacheError):
+    """A local file may not be read by this user; the message names its owner and mode."""
 
 
 class MissingDependencyError(ConfusiusDatasetsError, ImportError):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from confusius_datasets._cache import cache_folder, is_here
+from confusius_datasets._cache import cache_folder, is_here, word_unreadable
 from confusius_datasets._entities import DESCRIPTION_NAME
 from confusius_datasets._index import INDEX_NAME
 from confusius_datasets._paths import HIDDEN_FOLDER
@@ -46,6 +46,11 @@ def cache_info(data_dir: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     import pandas as pd
 
     folder = cache_folder(data_dir)
+    if is_here(folder):
+        try:
+            os.scandir(folder).close()
+        except OSError as error:
+            raise word_unreadable(folder, error) from error
     roots = [root for top in _folders(folder) for root in _roots_in(top)]
     rows = [(root.relative_to(folder).as_posix(), *_count(root), str(root)) for root in roots]
     table = pd.DataFrame(rows, columns=["folder", "n_files", "nbytes", "hidden_nbytes", "path"])
@@ -88,5 +93,6 @@ def _sizes(folder: Path, skip: Path | None = None) -> Iterator[int]:
         if entry.is_dir(follow_symlinks=False):
             if Path(entry.path) != skip:
                 yield from _sizes(Path(entry.path))
-        else:
+            continue
+        with contextlib.suppress(OSError):
             yield entry.stat(follow_symlinks=False).st_size

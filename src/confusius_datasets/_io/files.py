@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from confusius_datasets._cache import describe_owner
 from confusius_datasets._entities import DATATYPES, DERIVATIVES, DESCRIPTION_NAME, parse_entities
 from confusius_datasets._paths import INDEX_NAMES, absolute_path
 from confusius_datasets._text import REPAIR_HINT, add_hint, shorten
@@ -22,6 +23,7 @@ from confusius_datasets.errors import (
     ConfusiusDatasetsError,
     FileFormatError,
     MissingFileError,
+    UnreadableFileError,
 )
 
 __all__ = [
@@ -83,6 +85,8 @@ def check_local_file(path: Path) -> None:
     check_exists(path)
     if path.is_dir():
         raise FileFormatError(f"{path}: this is a folder; a file was expected.")
+    if not path.is_file():  # to open a pipe would wait for whoever is at its other end
+        raise FileFormatError(f"{path}: this is a pipe or a device; a plain file was expected.")
 
 
 def check_exists(path: Path, kind: str = "file") -> None:
@@ -112,6 +116,12 @@ def file_errors(path: Path) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         raise MissingFileError(f"{path}: the file is gone. Fetch it again.") from error
+    except PermissionError as error:
+        owner = describe_owner(Path(error.filename or path), error)
+        raise UnreadableFileError(
+            f"{path}: cannot be read: {error.strerror or error}. {owner}Ask for permission to read "
+            "it."
+        ) from error
     except OSError as error:
         raise FileFormatError(f"{path}: cannot be read: {error.strerror or error}.") from error
     except (*DAMAGE_ERRORS, MemoryError) as error:

@@ -80,7 +80,8 @@ class ZarrArray(LazyArray):
 
 def prepare_zarr(path: Path, *, variable: str | None = None, **options: Any) -> Prepared:
     """Read all of an array of a Zarr store but its values."""
-    _check_folder(path)
+    with file_errors(path):
+        _check_folder(path)
     if importlib.util.find_spec("zarr") is None:
         raise MissingDependencyError("zarr", extra="zarr", purpose="Loading a .zarr store")
     taken = inspect.signature(xr.open_zarr).parameters

@@ -33,6 +33,7 @@ from confusius_datasets.errors import (
     ConfusiusDatasetsError,
     DamagedSidecarError,
     MissingFileError,
+    UnreadableFileError,
 )
 
 __all__ = ["FamilyLayout"]
@@ -71,7 +72,7 @@ class FamilyLayout(ConvenientLayout):
         with self.lock:
             if find_own(self, [str(self._top / relpath)]):
                 self._sidecars.make_local([[relpath]])
-            with contextlib.suppress(MissingFileError, DamagedSidecarError):
+            with contextlib.suppress(MissingFileError, DamagedSidecarError, UnreadableFileError):
                 return self._sidecars.read(relpath)
             return None
 
