@@ -90,3 +90,12 @@ def test_names_are_measured_in_bytes() -> None:
     """File systems count bytes, not letters."""
     assert find_unfit_names(["é" * 127], windows=False) == {}
     assert find_unfit_names(["é" * 128], windows=False) != {}
+
+
+def test_path_that_is_too_long_with_its_folder_is_an_error_of_ours(tmp_path: Path) -> None:
+    """The system opens no longer path; what of it is the root's is known here only."""
+    root = tmp_path.joinpath(*["r" * 200] * 12)
+    relpath = "/".join(["d" * 200] * 9)
+
+    with pytest.raises(CacheError, match=r"has, with its folder, more than \d+ bytes"):
+        plan_download([entry(relpath)], root)

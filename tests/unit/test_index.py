@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import random
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,7 @@ from confusius_datasets._index import Checksum, DatasetIndex, FileEntry, LocalVe
 from confusius_datasets._paths import check_relpath, resolve_below
 from confusius_datasets._sources import OSFSource, read_index_file, write_index_file
 from confusius_datasets._sources.osf import OSF_FORMAT
-from confusius_datasets._sources.records import JsonFormat
+from confusius_datasets._sources.records import JsonFormat, make_index
 from confusius_datasets._text import format_nbytes
 from confusius_datasets.errors import DatasetIndexError, UnsafePathError
 
@@ -318,3 +322,108 @@ def test_ordinary_path_is_let_through(relpath: str) -> None:
 def test_sizes_have_four_significant_digits(nbytes: int, text: str) -> None:
     """SI units, trailing zeros dropped, TB being the last."""
     assert format_nbytes(nbytes) == text
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_path_may_have_100_parts_and_no_more(extra: int) -> None:
+    """Deeper ones are refused when an entry is read, with words that do not repeat them."""
+    relpath = "/".join(["a"] * (100 + extra))
+    text = json.dumps({relpath: {"osf_path": "/1", "size": 1, "md5": MD5}})
+
+    if not extra:
+        assert list(OSF_FORMAT.read(text, "x")) == [relpath]
+        assert list(DatasetIndex([entry(relpath)])) == [relpath]
+        return
+    for read in (lambda: OSF_FORMAT.read(text, "x"), lambda: DatasetIndex([entry(relpath)])):
+        with pytest.raises(UnsafePathError, match="has more than 100 parts"):
+            read()
+
+
+@pytest.mark.parametrize(
+    "relpath",
+    ["/".join(["d" * 200] * 11), "x" * 2001, "é" * 1001, "/".join(["é" * 100] * 10)],
+    ids=["plain", "name", "letters", "deep letters"],
+)
+def test_path_that_no_file_system_has_is_refused_when_it_is_read(relpath: str) -> None:
+    """The length counts in bytes, and the message is short."""
+    text = json.dumps({relpath: {"osf_path": "/1", "size": 1, "md5": MD5}}, indent=2)
+
+    for read in (
+        lambda: OSF_FORMAT.read(text, "x"),
+        lambda: OSF_FORMAT.read(text.encode() + b" " * (1 << 20), "x"),
+        lambda: DatasetIndex([entry(relpath)]),
+        lambda: make_index([entry(relpath)], "x"),
+    ):
+        with pytest.raises(UnsafePathError, match="is longer than any system allows") as caught:
+            read()
+        assert len(str(caught.value)) < 500
+
+
+def test_path_of_very_many_parts_is_refused_soon() -> None:
+    """The depth is looked at before anything is made of the parts."""
+    text = json.dumps({"a/" * 1_000_000 + "b": {"osf_path": "/1", "size": 1, "md5": MD5}})
+
+    with pytest.raises(UnsafePathError, match="has more than 100 parts"):
+        OSF_FORMAT.read(text.encode(), "x")
+
+
+@pytest.mark.parametrize("size", [-1, 2**63, 10**400, 1.5, True, "3", [], float("inf")])
+def test_size_that_no_file_has_is_refused_when_it_is_read(size: Any) -> None:
+    """Whether an index file says it or the listing of a host."""
+    text = json.dumps({"a": {"osf_path": "/1", "size": size, "md5": MD5}})
+
+    for read in (
+        lambda: OSF_FORMAT.read(text, "x"),
+        lambda: make_index([entry("a", size=size)], "x"),
+        lambda: DatasetIndex([entry("a", size=size)]),
+    ):
+        with pytest.raises(DatasetIndexError, match="a number of bytes"):
+            read()
+
+
+def test_size_of_more_digits_than_python_reads_is_an_error_of_ours() -> None:
+    """JSON sets no limit to digits, Python does."""
+    text = f'{{"a": {{"osf_path": "/1", "size": {"9" * 10_000}, "md5": "{MD5}"}}}}'
+
+    with pytest.raises(DatasetIndexError):
+        OSF_FORMAT.read(text, "x")
+
+
+def test_largest_size_is_kept_as_it_is(tmp_path: Path) -> None:
+    """What fits into 63 bits is a size."""
+    index = DatasetIndex([entry("a", size=2**63 - 1), entry("b", size=2**63 - 1)])
+    write_index_file(SOURCE, tmp_path, index)
+
+    assert read_index_file(SOURCE, tmp_path) == index
+    assert index.nbytes == 2**64 - 2
+
+
+@pytest.mark.slow
+def test_kill_while_an_index_is_written_leaves_the_old_one_or_the_new_one(tmp_path: Path) -> None:
+    """At whatever instant the process dies, readers find a whole index."""
+    script = (
+        "import sys, pathlib\n"
+        "from builders import make_entry\n"
+        "from confusius_datasets._index import DatasetIndex\n"
+        "from confusius_datasets._sources import OSFSource, write_index_file\n"
+        "root = pathlib.Path(sys.argv[1])\n"
+        "both = [DatasetIndex([make_entry(f'{name}/{n}') for n in range(3000)]) for name in 'ab']\n"
+        "print('ready', flush=True)\n"
+        "while True:\n"
+        "    for index in both:\n"
+        "        write_index_file(OSFSource('43skw', 'small-bids'), root, index)\n"
+    )
+    chance = random.Random(3)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    write_index_file(SOURCE, tmp_path, DatasetIndex([entry(f"a/{n}") for n in range(3000)]))
+    for _ in range(10):
+        command = [sys.executable, "-c", script, str(tmp_path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(chance.uniform(0.0, 0.2))
+            process.kill()
+
+        index = read_index_file(SOURCE, tmp_path)
+        assert len(index) == 3000
+        assert {relpath[0] for relpath in index} in ({"a"}, {"b"})
