@@ -224,6 +224,24 @@ def test_sidecar_of_a_sibling_never_applies(tmp_path: Path) -> None:
         assert sidecar.filename == found.filename.replace(".nii.gz", ".json")
 
 
+def test_name_of_an_image_says_which_sidecars_apply_and_not_its_folder(tmp_path: Path) -> None:
+    """PyBIDS reads the session from the folder first, also of a name that has another or none."""
+    folder = "sub-01/ses-1/fusi"
+    files = described() | {
+        f"{folder}/sub-01_task-a_pwd.nii.gz": b"",
+        f"{folder}/sub-01_ses-2_pwd.nii.gz": b"",
+        f"{folder}/sub-01_ses-1_pwd.json": b'{"Which": 1}',
+    }
+    root = write_tree(tmp_path, files)
+    ours, theirs = open_dataset(root).layout, plain_layout(root)
+
+    for name in ("sub-01_task-a_pwd.nii.gz", "sub-01_ses-2_pwd.nii.gz"):
+        path = root / folder / name
+        assert theirs.get_metadata(path) == {"Which": 1}
+        assert ours.get_metadata(path) == {}
+        assert ours.get_file(path).entities["session"] == "1"  # as for PyBIDS
+
+
 @pytest.mark.slow
 def test_sidecar_with_more_entities_wins_within_a_folder(tmp_path: Path) -> None:
     """The file's own sidecar has the last word; PyBIDS goes by the order of names."""
