@@ -214,7 +214,7 @@ class BIDSDataset(Folder):
         """Put together what a notebook shows."""
         if self._local.has_host:  # which knows all of it without a look at each entry
             n_files, total = len(self.index), self.index.nbytes
-            n_here, here = self._local.count_here()
+            n_here, here, _ = self._local.count_here()
         else:
             entries, _ = self._entries_and_local()
             n_files = n_here = len(entries)
