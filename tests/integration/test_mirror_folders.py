@@ -100,18 +100,20 @@ def test_offline_node_with_a_mirror_needs_nothing_else(
     assert len(dataset.download(subject="1", suffix="pwd")) == 1
 
 
-def test_offline_node_names_what_the_mirror_lacks(
-    lab: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("lacking", [DAMAGED, "sub-2/fusi/sub-2_task-rest_pwd.json"])
+def test_offline_node_names_what_the_mirror_lacks_and_has_the_rest(
+    lab: Path, monkeypatch: pytest.MonkeyPatch, lacking: str
 ) -> None:
-    """What nobody has here is an error as without a mirror."""
-    (lab / FOLDER / DAMAGED).unlink()
+    """What nobody has here is an error as without a mirror, and keeps no other file away."""
+    (lab / FOLDER / lacking).unlink()
     monkeypatch.setenv("CONFUSIUS_OFFLINE", "1")
-    dataset = open_dataset(ADDRESS, progress=False)
 
     with pytest.raises(OfflineError) as caught:
-        dataset.download(subject="1")
+        fetch_dataset(ADDRESS, progress=False)
 
-    assert caught.value.missing == (DAMAGED,)
+    root = open_dataset(ADDRESS, progress=False).root
+    assert caught.value.missing == (lacking,)
+    assert tree(root) == {path: data for path, data in FILES.items() if path != lacking}
 
 
 @pytest.mark.parametrize("kept", [0, 1_000, 2_999_999, 3_000_000])

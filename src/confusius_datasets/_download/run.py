@@ -54,7 +54,7 @@ from confusius_datasets._download.wording import (
     word_offline,
 )
 from confusius_datasets._index import FileEntry
-from confusius_datasets._sources import HttpClient, Source, begin_call
+from confusius_datasets._sources import HttpClient, Source, begin_call, has_mirror_folders
 from confusius_datasets.errors import (
     CacheError,
     DatasetIndexError,
@@ -209,20 +209,22 @@ class _Run:
     def raise_failures(self) -> None:
         """Raise what went wrong, if anything did."""
         n_files, n_failed = len(self._plan.entries), len(self._failures)
-        if isinstance(self._fatal, HostUnreachableError | OfflineError):
-            reason = self._fatal if isinstance(self._fatal, HostUnreachableError) else None
+        offline = (error for error in self._failures.values() if isinstance(error, OfflineError))
+        fatal = self._fatal or next(offline, None)
+        if isinstance(fatal, HostUnreachableError | OfflineError):
+            reason = fatal if isinstance(fatal, HostUnreachableError) else None
             missing = [
                 entry
                 for entry in self._plan.entries
                 if not is_here(self._plan.root / entry.relpath)
             ]
             error = word_offline(self._plan.root, missing or self._plan.entries, unreachable=reason)
-            raise error from self._fatal
-        if isinstance(self._fatal, RateLimitError):
-            error_ = word_limit(self._fatal, n_done=self._n_done, n_files=n_files)
-            raise error_ from self._fatal
-        if self._fatal is not None:
-            raise self._fatal
+            raise error from fatal
+        if isinstance(fatal, RateLimitError):
+            error_ = word_limit(fatal, n_done=self._n_done, n_files=n_files)
+            raise error_ from fatal
+        if fatal is not None:
+            raise fatal
         if self._failures:
             raise word_failures(
                 self._plan.root,
@@ -277,7 +279,7 @@ class _Run:
             self._fail(entry, error)
             self._leave_the_rest(error)
         except OfflineError as error:
-            self._fail(entry, error, fatal=True)
+            self._fail(entry, error, fatal=not has_mirror_folders())  # which may have the others
         except (SourceError, DownloadError, CacheError, DatasetIndexError) as error:
             self._fail(entry, error)
         except OSError as error:
