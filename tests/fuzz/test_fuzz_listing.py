@@ -22,6 +22,7 @@ from confusius_datasets._sources import (
     S3Source,
     ZenodoSource,
 )
+from confusius_datasets.errors import ConfusiusDatasetsError
 from confusius_datasets.testing import (
     LocalDataverse,
     LocalOpenNeuro,
@@ -128,6 +129,7 @@ HOSTS: dict[str, tuple[type, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTS)
 def test_damaged_listing_is_told(
     name: str, trials: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -157,3 +159,32 @@ def test_damaged_listing_is_told(
                 fresh.close()
 
         run_trials(f"listing of {name}", trials, tmp_path, trial)
+
+
+def test_damaged_record_of_a_walk_is_told(
+    trials: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a walk that was broken off has kept is used where it makes sense, else asked for."""
+    with LocalOSF() as host:
+        for variable, value in host.environ.items():
+            monkeypatch.setenv(variable, value)
+        source = osf_walk(host)
+        policy = RetryPolicy(retries=0, backoff_s=0.0, stall_timeout_s=2.0)
+        folder = tmp_path / "inside"
+        folder.mkdir()
+        host.limit("api", 3, seconds=3600.0)
+        with pytest.raises(ConfusiusDatasetsError):
+            source.list_files(HttpClient(policy).with_folder(folder))
+        host.heal()
+        (kept,) = folder.iterdir()
+        good = kept.read_bytes()
+
+        def trial(rng: random.Random) -> None:
+            kept.write_bytes(damage_some(rng, good))
+            client = HttpClient(policy).with_folder(folder)
+            try:
+                source.list_files(client)
+            finally:
+                client.close()
+
+        run_trials("record of a walk", max(trials // 3, 1), tmp_path, trial)

@@ -369,10 +369,12 @@ class _Walk:
             return
         for content in read_kept(self._root, self._name, within_s=KEPT_WALK_S):
             for line in content.splitlines(keepends=True):
-                with contextlib.suppress(ValueError, TypeError):
+                # The last line may be cut short, and others are what the disk made of them.
+                with contextlib.suppress(ValueError, TypeError, RecursionError):
                     url, records = json.loads(line)
-                    self._known[url] = records
-                    self._lines.append(line)
+                    if isinstance(records, list) and all(map(_is_record, records)):
+                        self._known[url] = records
+                        self._lines.append(line)
 
     def _keep(self, root: Path, url: str) -> None:
         """Write down what is known of a folder; a folder of the disk that refuses is no matter."""
@@ -393,6 +395,16 @@ def _digest(entries: Iterable[dict[str, Any]], url: str) -> list[dict[str, Any]]
             record |= _facts(entry)
         records[kind, name] = record
     return list(records.values())
+
+
+def _is_record(record: object) -> bool:
+    """Say whether a record that was kept is one that `_digest` makes."""
+    texts = [value_at(record, key) for key in ("name", "kind")]
+    if texts[1] == "folder":
+        texts.append(value_at(record, "url"))
+    elif not isinstance(record, dict) or not {"size", "path"} <= record.keys():
+        return False
+    return all(isinstance(text, str) for text in texts)
 
 
 def _check_hash(data: bytes, entry: FileEntry, url: str) -> None:
