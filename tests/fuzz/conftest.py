@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-ORDINARY = 150
+ORDINARY = 100
 """Trials of a kind in the ordinary run."""
 
 

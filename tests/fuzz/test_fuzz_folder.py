@@ -6,6 +6,8 @@ import json
 import random
 from pathlib import Path
 
+import pytest
+
 from builders import nifti_bytes
 from confusius_datasets import load, open_dataset
 from confusius_datasets.errors import ConfusiusDatasetsError
@@ -88,6 +90,7 @@ def use(root: Path, rng: random.Random) -> None:
         raise refused
 
 
+@pytest.mark.slow
 def test_damaged_file_of_a_folder_is_told(trials: int, tmp_path: Path) -> None:
     """Whatever a sidecar, a description or a table holds, no foreign exception comes out."""
     image = nifti_bytes()
