@@ -15,6 +15,7 @@ import xarray as xr
 from builders import write_nifti
 from confusius_datasets import load
 from confusius_datasets._io.bytes import readers, seek_index
+from confusius_datasets.errors import FileFormatError
 from mutations import damage_bytes, damage_some, run_trials
 from scan_files import scan_v1_content, scan_v2_bytes, write_hdf5
 
@@ -159,3 +160,22 @@ def test_damaged_seek_index_changes_no_value(
         np.testing.assert_array_equal(load(path)[30].values, expected)
 
     run_trials("seek index", trials, tmp_path, trial)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("codec", ["blosc", "gzip"])
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_broken_chunk_is_told_whichever_codec_notices(
+    zarr_format: int, codec: str, tmp_path: Path
+) -> None:
+    """Cut, emptied or with a size that is negative: a chunk is no raw error of its codec."""
+    path = tmp_path / "a.zarr"
+    ARRAY.to_zarr(path, zarr_format=zarr_format, encoding={"pwd": encoding_of(codec, zarr_format)})
+    (chunk,) = (
+        file for file in walk(path / "pwd") if file.name[0] != "." and file.suffix != ".json"
+    )
+    good = chunk.read_bytes()
+    for bad in (good[: len(good) // 2], b"", good[:4] + b"\xff" * 8 + good[12:], b"\xff" * 40):
+        chunk.write_bytes(bad)
+        with pytest.raises(FileFormatError, match="cannot be read"):
+            load(path).load()

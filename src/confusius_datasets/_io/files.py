@@ -48,7 +48,8 @@ UNFINISHED_EXTENSIONS = (".part", ".partial", ".crdownload", ".download", ".tmp"
 
 DAMAGE_ERRORS = (
     *(ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError, OSError),
-    *(RuntimeError, TypeError, ValueError, lzma.LZMAError, struct.error, zlib.error),
+    # blosc raises a SystemError for a chunk of negative size.
+    *(RuntimeError, SystemError, TypeError, ValueError, lzma.LZMAError, struct.error, zlib.error),
 )
 """What damage surfaces as, depending on the library that meets it."""
 
