@@ -200,5 +200,8 @@ def test_remedy_of_a_damaged_file_helps(tmp_path: Path) -> None:
     for fails in (lambda: ds.load(**query), lambda: ds.layout.get_metadata(image.path)):
         with pytest.raises(DamagedSidecarError, match=r"ds\.verify\(repair=True\)"):
             fails()
+    (ds / "participants.tsv").write_bytes(b"\xff")
+    with pytest.raises(FileFormatError, match=r"separated by tabs.*ds\.verify\(repair=True\)"):
+        _ = ds.participants
     ds.verify(repair=True, progress=False)
     assert ds.load(**query).sizes["time"] == 120

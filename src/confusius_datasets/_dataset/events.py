@@ -29,17 +29,21 @@ def _read_table(path: Path) -> pd.DataFrame:
     """Read a table of BIDS: separated by tabs, `n/a` for what is missing."""
     import pandas as pd
 
-    try:
-        return pd.read_csv(
-            path,
-            sep="\t",
-            na_values=list(MISSING_WORDS),
-            keep_default_na=False,
-            dtype=dict.fromkeys(LABELS, str),
-            encoding="utf-8-sig",
-        )
-    except (ValueError, pd.errors.ParserError, OSError) as error:
-        raise FileFormatError(f"{path}: not a table separated by tabs: {shorten(error)}") from error
+    from confusius_datasets._io import damage_errors
+
+    with damage_errors(path):
+        try:
+            return pd.read_csv(
+                path,
+                sep="\t",
+                na_values=list(MISSING_WORDS),
+                keep_default_na=False,
+                dtype=dict.fromkeys(LABELS, str),
+                encoding="utf-8-sig",
+            )
+        except (ValueError, pd.errors.ParserError, OSError) as error:
+            reason = shorten(error)
+            raise FileFormatError(f"{path}: not a table separated by tabs: {reason}.") from error
 
 
 def read_participants(root: Path, *, is_known: bool) -> pd.DataFrame:

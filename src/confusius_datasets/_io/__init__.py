@@ -30,6 +30,7 @@ __all__ = [
     "COORDINATE_ENTITIES",
     "LOADABLE_EXTENSIONS",
     "Matrices",
+    "damage_errors",
     "first_time",
     "label_colors",
     "load",
