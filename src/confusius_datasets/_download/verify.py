@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from confusius_datasets._cache import word_unreadable
 from confusius_datasets._download.partial import read_blocks
 from confusius_datasets._index import Checksum, FileEntry, new_hash
 
@@ -43,13 +44,24 @@ def verify_files(
         for entry in entries:
             path = root / entry.relpath
             statuses[entry.relpath] = FileStatus.MISSING  # it has its place in the order now
-            if path.exists():
+            if _is_here(path):
                 waiting.append((entry.relpath, pool.submit(_verify, entry, path)))
             if len(waiting) > AT_ONCE:
                 take_first()
         while waiting:
             take_first()
     return statuses
+
+
+def _is_here(path: Path) -> bool:
+    """Say whether something is at a path; what may not be looked at is an error, not missing."""
+    try:
+        path.stat()
+    except PermissionError as error:
+        raise word_unreadable(path, error) from error
+    except OSError:
+        return False
+    return True
 
 
 def _verify(entry: FileEntry, path: Path) -> FileStatus:

@@ -141,7 +141,7 @@ def damage_errors(path: Path) -> Iterator[None]:
     except MissingFileError:
         raise
     except FileFormatError as error:
-        if any((folder / name).is_file() for folder in path.parents for name in INDEX_NAMES):
+        if any(_has(folder, name) for folder in path.parents for name in INDEX_NAMES):
             add_hint(error, REPAIR_HINT)
         raise
 
@@ -192,6 +192,9 @@ def dataset_root(path: Path) -> Path:
 
 def find_roots(path: Path) -> list[Path]:
     """Find the roots of the datasets that a file lies in, the innermost first."""
-    return [
-        folder for folder in path.parents if any((folder / mark).is_file() for mark in ROOT_MARKS)
-    ]
+    return [folder for folder in path.parents if any(_has(folder, mark) for mark in ROOT_MARKS)]
+
+
+def _has(folder: Path, name: str) -> bool:
+    """Say whether there is a file in a folder, which this user may not be allowed to enter."""
+    return os.path.isfile(folder / name)  # noqa: PTH113 - `Path.is_file` raises for such a folder
