@@ -164,6 +164,11 @@ def report() -> None:
     environ = near.recv()
     reference = os.environ.get("CONFUSIUS_PYTHONS", "").split(os.pathsep)[0]
     with tempfile.TemporaryDirectory() as name:
+        # Compiled modules are kept, or each process would compile all that it imports.
+        environ |= {
+            "PYTHONDONTWRITEBYTECODE": "",
+            "PYTHONPYCACHEPREFIX": os.path.join(name, "compiled"),  # noqa: PTH118 - text
+        }
         kept = _report_fetch(Path(name), environ, reference)
         _report_values(kept, environ, reference)
     near.send(None)
