@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numcodecs
 import numpy as np
 import pytest
 import xarray as xr
@@ -309,3 +310,28 @@ def test_metadata_nested_without_end_are_an_error_of_ours(tmp_path: Path) -> Non
 
     with pytest.raises(FileFormatError, match=r"its pwd/zarr\.json is not valid JSON"):
         load(path)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_blosc_chunk_that_was_cut_short_is_not_read_past_its_end(
+    version: int, tmp_path: Path
+) -> None:
+    """Blosc believes its header: what lies behind the bytes in memory would count as values."""
+    blosc: Any = numcodecs.Blosc() if version == 2 else zarr.codecs.BloscCodec(cname="lz4")
+    noise = np.random.default_rng(0).normal(size=(4, 5, 6)).astype("f4")
+    array = xr.DataArray(noise, dims=("z", "y", "x"), name="pwd")
+    path = save(
+        array, tmp_path / "a.zarr", version=version, encoding={"pwd": {"compressors": [blosc]}}
+    )
+    assert np.array_equal(load(path).values, noise)
+    (chunk,) = (
+        file
+        for file in (path / "pwd").rglob("*0*")
+        if file.is_file() and not file.name.startswith(".z")
+    )
+    content = chunk.read_bytes()
+
+    for length in (0, 3, 15, 16, len(content) // 2, len(content) - 1):
+        chunk.write_bytes(content[:length])
+        with pytest.raises(FileFormatError, match=f"has {length} bytes"):
+            load(path).load()

@@ -91,8 +91,9 @@ def prepare_zarr(path: Path, *, variable: str | None = None, **options: Any) -> 
     with file_errors(path):
         metadata = _metadata_files(path, options.get("group"))
         opened = Origin.of(path, metadata)
-        _check_codecs(metadata, path)
-    dataset = _open_dataset(path, options)
+        documents = _read_metadata(metadata, path)
+        _check_codecs(documents, path)
+    dataset = _open_dataset(path, documents, options)
     array = dataset[_choose(dataset, variable, path)]
     # Each read compares what is left here: not the other arrays of a large store.
     others = {str(name) for name in dataset.variables} - {str(array.name), *map(str, array.coords)}
@@ -114,23 +115,29 @@ def prepare_zarr(path: Path, *, variable: str | None = None, **options: Any) -> 
     )
 
 
-def _check_codecs(metadata: Iterable[Path], path: Path) -> None:
-    """Refuse a store that names a codec which is not known to be safe, before any is used."""
+def _read_metadata(metadata: Iterable[Path], path: Path) -> dict[str, Any]:
+    """Read the metadata files of a store, by their paths in it."""
+    documents = {}
     for file in metadata:
+        name = file.relative_to(path).as_posix()
         try:
-            names = sorted(set(_codecs_in(json.loads(file.read_bytes()))) - SAFE_CODECS)
+            documents[name] = json.loads(file.read_bytes())
         except (ValueError, RecursionError) as error:
             raise FileFormatError(
-                f"{path}: not a Zarr store that xarray can open: its "
-                f"{file.relative_to(path).as_posix()} is not valid JSON: {shorten(error)}. Fetch "
-                "or copy it again."
+                f"{path}: not a Zarr store that xarray can open: its {name} is not valid JSON: "
+                f"{shorten(error)}. Fetch or copy it again."
             ) from error
-        if names:
-            raise FileFormatError(
-                f"{path}: the store uses the codec {quote_short(names[0])}, which may run code, so "
-                "it was not opened. If you trust where it is from, write it anew with a codec such "
-                "as zstd."
-            )
+    return documents
+
+
+def _check_codecs(documents: Mapping[str, Any], path: Path) -> None:
+    """Refuse a store that names a codec which is not known to be safe, before any is used."""
+    if names := sorted(set(_codecs_in(list(documents.values()))) - SAFE_CODECS):
+        raise FileFormatError(
+            f"{path}: the store uses the codec {quote_short(names[0])}, which may run code, so "
+            "it was not opened. If you trust where it is from, write it anew with a codec such "
+            "as zstd."
+        )
 
 
 def _codecs_in(document: Any) -> Iterator[str]:
@@ -156,13 +163,32 @@ def _names_of(codecs: Any) -> Iterator[str]:
             yield str(codec).removeprefix("numcodecs.")
 
 
-def _open_dataset(path: Path, options: Mapping[str, Any]) -> xr.Dataset:
+def _blosc_folders(documents: Mapping[str, Any]) -> Iterator[str]:
+    """Give the folders of arrays whose chunks are Blosc's, in the files of format 2 and 3."""
+    for name, document in documents.items():
+        if not isinstance(document, dict):
+            continue
+        folder, _, file = name.rpartition("/")
+        if isinstance(inside := document.get("metadata"), dict):  # of many arrays: consolidated
+            prefix = f"{folder}/" if folder else ""
+            yield from _blosc_folders({f"{prefix}{each}": inside[each] for each in inside})
+        stages = document.get("codecs") if file == "zarr.json" else [document.get("compressor")]
+        if isinstance(stages, list) and "blosc" in _names_of(stages[-1:]):
+            yield folder
+
+
+def _open_dataset(
+    path: Path, documents: Mapping[str, Any], options: Mapping[str, Any]
+) -> xr.Dataset:
     """Open a store through xarray, once it is known to claim nothing impossible."""
+    from confusius_datasets._io.zarr_store import CheckedStore
+
+    store = CheckedStore(path, blosc=set(_blosc_folders(documents)))
     # Seconds stay numbers, as in every other format.
     defaults = {"consolidated": _is_consolidated(path), "decode_timedelta": False}
     try:
         _check_claims(path)
-        dataset: xr.Dataset = xr.open_zarr(path, **{**defaults, **options, "chunks": None})
+        dataset: xr.Dataset = xr.open_zarr(store, **{**defaults, **options, "chunks": None})
     except FileFormatError:
         raise
     except DAMAGE_ERRORS as error:
