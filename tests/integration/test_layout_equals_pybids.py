@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 from bids import BIDSLayout
 from bids.utils import listify, natural_sort
 from hypothesis import HealthCheck, given, settings
@@ -46,16 +47,19 @@ PUBLIC = (
 )
 
 
+def error_kinds(error: Exception) -> list[str]:
+    """Name the classes that an error is of, but for ours."""
+    return [base.__name__ for base in type(error).__mro__ if "confusius" not in base.__module__]
+
+
+MIXED_KINDS = error_kinds(sa.exc.StatementError("", "", None, Exception()))
+"""PyBIDS's error where values of one filter are of several kinds, and a number comes first."""
+
 ALL = [
     # One tree is enough for a quick look: it has sidecars at every level and derivatives.
     pytest.param(name, marks=[] if name == "inheritance" else pytest.mark.slow)
     for name in (*TREES, *PUBLIC)
 ]
-
-
-def error_kinds(error: Exception) -> list[str]:
-    """Name the classes that an error is of, but for ours."""
-    return [base.__name__ for base in type(error).__mro__ if "confusius" not in base.__module__]
 
 
 def ignore_ties(labels: list[Any]) -> tuple[list[str], list[str]]:
@@ -79,9 +83,7 @@ def with_both_spellings(query: dict[str, Any]) -> dict[str, Any]:
     spelt = dict(query)
     for name, asked in query.items():
         if name[:1].isupper() and asked is not None:
-            values = [one for value in listify(asked) for one in spellings(value)]
-            # PyBIDS fails where a text follows a truth value.
-            spelt[name] = sorted(values, key=lambda value: type(value) is bool)
+            spelt[name] = [one for value in listify(asked) for one in spellings(value)]
         if name == "extension" and asked is None:
             spelt[name] = [None]  # without a list, PyBIDS fails with a TypeError
     return spelt
@@ -137,7 +139,9 @@ class Pair:
 
         for ours in (open_dataset(self.root).layout, self.ours):
             found = self.ask(ours, **query)
-            if expected[0] == "error":  # whoever catches PyBIDS's error catches ours
+            if expected == ("error", MIXED_KINDS):
+                assert found[0] == "answer", query
+            elif expected[0] == "error":  # whoever catches PyBIDS's error catches ours
                 assert found[0] == "error", query
                 assert expected[1][0] in found[1], query
             else:
