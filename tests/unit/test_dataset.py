@@ -376,6 +376,27 @@ def test_structural_images_are_found_by_the_name_of_either_draft(
     assert len(dataset.get(datatype=has)) == 1
 
 
+def test_value_of_an_entity_that_no_file_has_is_told(tmp_path: Path) -> None:
+    """A run of a dataset without runs is a value that exists nowhere, as any other."""
+    dataset = fetch_sample(tmp_path, download=False, progress=False)
+
+    with pytest.warns(UserWarning, match=r"^No file at all has run=7\. No file has run\.$"):
+        assert dataset.get(run=7) == []
+    for ask in (dataset.load, dataset.load_all, dataset.missing, dataset.download):
+        with pytest.raises(UnknownLabelError, match="no file at all has run=7"):
+            ask(run=7)
+
+
+def test_numbers_of_a_query_are_told_as_they_were_written(tmp_path: Path) -> None:
+    """The error shows the query, not what a table makes of it."""
+    for name in ("sub-01_run-1_pwd.nii", "sub-01_chunk-2_pwd.nii"):
+        (tmp_path / "sub-01" / "fusi").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "sub-01" / "fusi" / name).write_bytes(nifti_bytes())
+
+    with pytest.raises(NoMatchError, match=r"run=1, chunk=2: chunk=2 leaves none"):
+        open_dataset(tmp_path).load(run=1, chunk=2)
+
+
 @pytest.mark.parametrize(
     "names",
     [

@@ -77,12 +77,12 @@ def explain_empty(layout: Any, query: Mapping[str, Any]) -> str:
             f"No file that matches {asked} can be loaded; see get for what there is. A table is "
             f"read with ds.get({call})[0].get_df()."
         )
-    name, value = empty.iloc[0]["filter"], empty.iloc[0]["value"]
+    name = empty.iloc[0]["filter"]
+    value = query[name]  # a table of numbers would give NumPy's
     if empty.iloc[0]["alone"]:
         return (
-            f"No file matches {asked}: {_write({name: value})} leaves none of the files that the "
-            "filters "
-            "before it leave. See explain for the counts."
+            f"No file matches {asked}: {_write({name: value})} leaves none of the files that "
+            "the filters before it leave. See explain for the counts."
         )
     has = list_values(layout, name)
     near = did_you_mean(str(value), has)

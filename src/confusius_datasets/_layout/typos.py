@@ -23,8 +23,7 @@ SCOPES = frozenset({"all", "raw", "derivatives", "self"})
 def find_unknown_values(layout: Any, query: Mapping[str, Any]) -> list[str]:
     """Word each value of a query that no file of the dataset has, and each unknown scope.
 
-    Metadata fields are left out: which values they have, only their sidecars say. So are entities
-    that no file has: a query may be meant for many datasets.
+    Metadata fields are left out: which values they have, only their sidecars say.
     """
     found = [
         _word("scope", scope, list_values(layout, "scope"))
@@ -40,7 +39,8 @@ def find_unknown_values(layout: Any, query: Mapping[str, Any]) -> list[str]:
         if name == "extension" and len(values) > 1:
             continue  # [".nii", ".nii.gz"] is how every script asks for images
         unknown = _unknown_of(layout, name, values)
-        if unknown and (known := list_values(layout, name)):
+        if unknown:
+            known = list_values(layout, name)
             found += [_word(name, value, known) for value in unknown[:LONGEST_LIST]]
         if len(unknown) > LONGEST_LIST:
             found.append(f"{len(unknown)} values of {name} are in no file at all.")
@@ -103,4 +103,5 @@ def _as_entity(name: str, value: str | float) -> str | int | None:
 def _word(name: str, value: object, known: list[str]) -> str:
     """Say that a value exists nowhere, and which is the nearest one."""
     near = did_you_mean(str(value), known)
-    return f"no file at all has {name}={quote_short(value)}. {near}There are {list_some(known)}."
+    others = f"There are {list_some(known)}." if known else f"No file has {name}."
+    return f"no file at all has {name}={quote_short(value)}. {near}{others}"
