@@ -383,7 +383,7 @@ def test_value_of_an_entity_that_no_file_has_is_told(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=r"^No file at all has run=7\. No file has run\.$"):
         assert dataset.get(run=7) == []
     for ask in (dataset.load, dataset.load_all, dataset.missing, dataset.download):
-        with pytest.raises(UnknownLabelError, match="no file at all has run=7"):
+        with pytest.raises(UnknownLabelError, match="No file at all has run=7"):
             ask(run=7)
 
 
@@ -443,10 +443,10 @@ def test_load_takes_the_path_of_a_file_and_what_get_gave(sample: BIDSDataset) ->
 
 def test_load_says_which_filter_left_nothing(sample: BIDSDataset) -> None:
     """A value that no file has, and filters that exclude each other, are told apart."""
-    with pytest.raises(NoMatchError, match=r"no file at all has task='rset'. Did you mean 'rest'"):
+    with pytest.raises(NoMatchError, match=r"No file at all has task='rset'. Did you mean 'rest'"):
         sample.load(subject="mouse1", task="rset")
     for method in (sample.load_all, sample.missing, sample.download):
-        with pytest.raises(UnknownLabelError, match="no file at all has suffix='pdw'"):
+        with pytest.raises(UnknownLabelError, match="No file at all has suffix='pdw'"):
             method(suffix="pdw")
     with pytest.raises(NoMatchError, match="suffix='mask' leaves none of the files"):
         sample.load(task="rest", suffix="mask")

@@ -1104,7 +1104,7 @@ class BIDSDataset(Folder):
         query = self._as_named_here(query)
         # An answer of no files is PyBIDS's; here, where files are meant, a typo must not pass.
         if unknown := find_unknown_values(self.layout, query):
-            raise UnknownLabelError(f"{method}: {' '.join(unknown)}")
+            raise UnknownLabelError("\n".join(unknown))
         found: list[BIDSFile] = self.layout.get(**query)
         return found
 

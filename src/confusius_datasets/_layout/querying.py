@@ -96,7 +96,7 @@ class QueryingLayout(FamilyLayout):
         }
         ready = self._prepare(filters, target=target, **options)
         if not self._is_quiet and (unknown := find_unknown_values(self, {**options, **ready})):
-            warn_user("".join(f"{text[:1].upper()}{text[1:]}\n" for text in unknown).rstrip())
+            warn_user("\n".join(unknown))
         return ready, self._file_queries(ready, scope, regex_search=regex_search)
 
     def _prepare(

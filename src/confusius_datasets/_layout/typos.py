@@ -104,4 +104,4 @@ def _word(name: str, value: object, known: list[str]) -> str:
     """Say that a value exists nowhere, and which is the nearest one."""
     near = did_you_mean(str(value), known)
     others = f"There are {list_some(known)}." if known else f"No file has {name}."
-    return f"no file at all has {name}={quote_short(value)}. {near}{others}"
+    return f"No file at all has {name}={quote_short(value)}. {near}{others}"
