@@ -170,8 +170,10 @@ def find_unfit_names(
         if longest is not None and len(relpath) * 4 > longest < len(relpath.encode()):
             unfit[relpath] = f"has, with its folder, more than {LONGEST_ABSOLUTE_NBYTES - 1} bytes"
         folder, _, last = relpath.rpartition("/")
+        # A letter has 4 bytes at most, and nearly all names are short.
+        if not windows and folder in fit and len(last) * 4 <= LONGEST_NAME_NBYTES:
+            continue
         for name in (last,) if folder in fit else relpath.split("/"):
-            # A letter has 4 bytes at most, and nearly all names are short.
             if len(name) * 4 > LONGEST_NAME_NBYTES < len(name.encode()):
                 unfit[relpath] = f"has a name of more than {LONGEST_NAME_NBYTES} bytes"
             elif windows and _WINDOWS_RESERVED.fullmatch(name):

@@ -76,16 +76,17 @@ class _Numbered:
     def __init__(self) -> None:
         self.numbers: list[int] = []
         self.labels: list[Mapping[str, Any]] = []
-        self._known: dict[int, tuple[int, object]] = {}
+        self._known: dict[int, int] = {}
+        self._held: list[object] = []  # or another mapping could get the id of one that is gone
 
     def add(self, labels: Mapping[str, str]) -> None:
         """Note that these are the labels of the next file."""
-        known = self._known.get(id(labels))
-        if known is None:
-            # The labels are kept along, or another mapping could get their id.
-            known = self._known[id(labels)] = (len(self.labels), labels)
+        number = self._known.get(id(labels))
+        if number is None:
+            number = self._known[id(labels)] = len(self.labels)
+            self._held.append(labels)
             self.labels.append({name: _value(name, label) for name, label in labels.items()})
-        self.numbers.append(known[0])
+        self.numbers.append(number)
 
 
 def _labels_of(relpaths: Iterable[str]) -> list[Labels]:
