@@ -364,7 +364,9 @@ def parse_json_object(data: bytes | str, origin: str) -> dict[str, object]:
     try:
         document = json.loads(data, object_pairs_hook=_refuse_repeated_keys)
         if ("\\u" if isinstance(data, str) else b"\\u") in data:  # type: ignore[operator]
-            json.dumps(document, ensure_ascii=False).encode()  # half a character is none
+            # Half a character is none. Keys may be paths, which are looked at by themselves.
+            values = list(document.values()) if isinstance(document, dict) else document
+            json.dumps(values, ensure_ascii=False).encode()
     except DatasetIndexError as error:
         raise DatasetIndexError(f"{origin}: {error}.") from None
     except (ValueError, RecursionError) as error:
