@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from builders import make_entry
+from confusius_datasets._cache import hidden_folder
 from confusius_datasets._index import Checksum
 from confusius_datasets._sources import (
     ArchiveSource,
@@ -176,7 +177,7 @@ def test_damaged_record_of_a_walk_is_told(
         with pytest.raises(ConfusiusDatasetsError):
             source.list_files(HttpClient(policy).with_folder(folder))
         host.heal()
-        (kept,) = folder.iterdir()
+        (kept,) = (path for path in hidden_folder(folder).rglob("*") if path.is_file())
         good = kept.read_bytes()
 
         def trial(rng: random.Random) -> None:
