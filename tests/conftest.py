@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from confusius_datasets._cache import PerProcess
 from confusius_datasets._open import DATASETS
+from confusius_datasets._sources import http
+from confusius_datasets._sources.http import HttpClient
 from confusius_datasets._text import print_once
 
 settings.register_profile(
@@ -80,6 +83,12 @@ def _refuse_the_network() -> Iterator[None]:
 def _print_anew() -> None:
     """Let every test print what a process prints once."""
     print_once.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _connect_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test learn of a host what an earlier one at the same port has asked for."""
+    monkeypatch.setattr(http, "_shared_client", PerProcess(HttpClient))
 
 
 @pytest.fixture(autouse=True)

@@ -116,14 +116,16 @@ def test_disk_that_is_full_while_the_index_is_written_keeps_the_old_one(
         local.open()
     filler.unlink()
     local.open()
-    before = (lab.root / "dataset_index.json").read_bytes()
+    index = lab.root / lab.source.index_name
+    before = index.read_bytes()
     lab.put("sub-99/sub-99_pwd.json", b"new" * 1000)
     fill_disk(filler)
     with pytest.raises(NotEnoughSpaceError):
         local.refresh()
 
-    assert (lab.root / "dataset_index.json").read_bytes() == before
-    assert sorted(path.name for path in lab.root.iterdir()) == [".confusius", "dataset_index.json"]
+    assert index.read_bytes() == before
+    assert {path.name for path in lab.root.iterdir()} <= {".confusius", index.name}
+    assert [path.name for path in index.parent.glob(f"*{index.name}*")] == [index.name]
     filler.unlink()
     local.refresh()
     assert "sub-99/sub-99_pwd.json" in local.index

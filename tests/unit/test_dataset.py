@@ -376,6 +376,26 @@ def test_structural_images_are_found_by_the_name_of_either_draft(
     assert len(dataset.get(datatype=has)) == 1
 
 
+@pytest.mark.parametrize("is_fetched", [False, True])
+def test_store_of_ones_own_is_on_disk(is_fetched: bool, tmp_path: Path) -> None:
+    """A Zarr store is a folder; one that no index knows is on disk as any file of one's own."""
+    dataset = (
+        fetch_sample(tmp_path, download=False, progress=False)
+        if is_fetched
+        else open_dataset(tmp_path)
+    )
+    store = dataset.root / "sub-01" / "fusi" / "sub-01_task-mine_pwd.zarr"
+    store.mkdir(parents=True)
+    (store / ".zgroup").write_text("{}")
+
+    again = open_dataset(dataset.root)
+
+    assert again.to_df(task="mine", on_disk=True)["path"].tolist() == [
+        "sub-01/fusi/sub-01_task-mine_pwd.zarr"
+    ]
+    assert [file.filename for file in again.get(task="mine", on_disk=True)] == [store.name]
+
+
 def test_value_of_an_entity_that_no_file_has_is_told(tmp_path: Path) -> None:
     """A run of a dataset without runs is a value that exists nowhere, as any other."""
     dataset = fetch_sample(tmp_path, download=False, progress=False)

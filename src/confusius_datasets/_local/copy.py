@@ -210,7 +210,10 @@ class LocalCopy:
 
     def is_local(self, relpath: str) -> bool:
         """Say whether a file is on disk; of a Zarr store, all that the index has of it."""
-        return all(map(self._exists, self.snapshot.members(relpath)))
+        members = self.snapshot.members(relpath)
+        if members == [relpath] and relpath not in self.index:
+            return is_here(self.root / relpath)  # the user's own, which may be a store: a folder
+        return all(map(self._exists, members))
 
     def size(self, relpath: str) -> int | None:
         """Return the bytes of a file or store as the index has it, or else the disk."""
