@@ -58,6 +58,8 @@ def plot_coverage(dataset: BIDSDataset, *, by: str | None = None, axes: Axes | N
     }
     fraction = tables["fraction"]
     panel = _new_panel(*fraction.shape) if axes is None else axes
+    from matplotlib.ticker import StrMethodFormatter
+
     # A mesh and not an image, so that cells stay sharp in vector formats.
     shown = panel.pcolormesh(
         fraction.to_numpy(dtype=float, na_value=float("nan")),
@@ -83,7 +85,9 @@ def plot_coverage(dataset: BIDSDataset, *, by: str | None = None, axes: Axes | N
     panel.tick_params(length=0)
     panel.set(xlabel=str(fraction.columns.name), ylabel="subject", title=dataset.name)
     panel.invert_yaxis()
-    add_colorbar(panel, shown, "on disk", format="{x:.0%}", ticks=[0, 0.5, 1])
+    # A text alone is taken for an old `%` format by Matplotlib 3.8, and fails there.
+    percent = StrMethodFormatter("{x:.0%}")
+    add_colorbar(panel, shown, "on disk", format=percent, ticks=[0, 0.5, 1])
     return panel
 
 
