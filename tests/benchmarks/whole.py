@@ -41,7 +41,7 @@ RATIO, LEAST_RATIO = 4.0, 1.5
 FETCH = """
 import sys, time
 from confusius_datasets import fetch_nunez_elizalde_2022 as fetch
-import confusius_datasets._download, confusius_datasets._sources, requests, filelock
+import confusius_datasets._download, confusius_datasets._sources, requests
 begun = time.perf_counter()
 fetch(sys.argv[1], progress=False, print_citation=False)
 print(time.perf_counter() - begun)
