@@ -266,13 +266,16 @@ def test_interruption_while_a_host_is_silent_stops_soon_too(lab: Lab, tmp_path: 
 
 @pytest.mark.slow
 def test_many_files_need_bounded_sockets_threads_and_open_files(lab: Lab, tmp_path: Path) -> None:
-    """1 000 files are fetched by a process that may have 100 files open."""
+    """1 000 files are fetched by a process that may have 150 files open.
+
+    Each of at most 24 threads has a socket, a lock, a partial file and two folders.
+    """
     lab.serve({f"sub-{n % 50:02d}/sub-{n % 50:02d}_run-{n}_pwd.json": 200 for n in range(1000)})
     listing = lab.write_listing(tmp_path / "listing.json")
     report = tmp_path / "report.json"
     setup = """
 import resource, threading, atexit
-resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+resource.setrlimit(resource.RLIMIT_NOFILE, (150, 150))
 most = 0
 def watch():
     global most
