@@ -212,11 +212,12 @@ class BIDSDataset(Folder):
 
     def _card(self) -> Card:
         """Put together what a notebook shows."""
-        if self._local.has_host:  # which knows all of it without a look at each entry
+        known = None if self._local.has_host else self._entries_and_local()
+        if known is None:  # the index has all of it without a look at each entry
             n_files, total = len(self.index), self.index.nbytes
             n_here, here, _ = self._local.count_here()
         else:
-            entries, _ = self._entries_and_local()
+            entries, _ = known
             n_files = n_here = len(entries)
             total = here = sum(entry.size or 0 for entry in entries)
         is_shown = n_files <= MOST_IN_CARD
@@ -230,7 +231,7 @@ class BIDSDataset(Folder):
             name=self.dataset_name,
             root=str(self._root),
             facts=facts,
-            coverage=self._coverage(*self._entries_and_local()) if is_shown else None,
+            coverage=self._coverage(*(known or self._entries_and_local())) if is_shown else None,
             n_files=n_files,
             n_here=n_here,
             nbytes=total,

@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import stat
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from confusius_datasets._cache import open_regular
 from confusius_datasets._index import DatasetIndex, FileEntry
 from confusius_datasets._paths import absolute_path
 from confusius_datasets._sources.calls import SourceCall, begin_call
@@ -92,14 +92,7 @@ def _open_inside(mirror: Path, relpath: str) -> BinaryIO:
     real = os.path.realpath(path)
     if not Path(real).is_relative_to(os.path.realpath(mirror)):
         raise PermissionError(f"{path} is a link that leads out of {mirror}")
-    # Without waiting: a pipe that stands there would have nobody at its other end. And not as
-    # text, which Windows would take it for.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    file = os.fdopen(os.open(real, flags), "rb")
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise PermissionError(f"{path} is not a file")
-    return file
+    return open_regular(Path(real))
 
 
 @dataclass(frozen=True, slots=True)
