@@ -7,13 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from confusius_datasets._layout.typos import list_values
-from confusius_datasets._text import (
-    LONGEST_LIST,
-    LONGEST_SAYING,
-    did_you_mean,
-    list_some,
-    quote_short,
-)
+from confusius_datasets._text import LONGEST_LIST, did_you_mean, list_some, quote
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,7 +88,7 @@ def explain_empty(layout: Any, query: Mapping[str, Any]) -> str:
 
 def _write(query: Mapping[str, Any]) -> str:
     """Write a query as one would type it, long values cut."""
-    each = (f"{name}={quote_short(value, limit=LONGEST_SAYING)}" for name, value in query.items())
+    each = (f"{name}={quote(value)}" for name, value in query.items())
     return ", ".join(each)
 
 
@@ -164,7 +158,7 @@ def compile_pattern(name: str, pattern: str) -> re.Pattern[str]:
         from confusius_datasets.errors import InvalidPatternError
 
         raise InvalidPatternError(
-            f"{name}={quote_short(pattern, limit=LONGEST_SAYING)} is not a regular expression: "
+            f"{name}={quote(pattern)} is not a regular expression: "
             f"{error}. Put a backslash before characters that stand for themselves, or leave "
             "regex_search out to ask for exact values.",
             OperationalError(None, None, error),
