@@ -32,8 +32,12 @@ PROJECT, FOLDER = "43skw", "nunez-elizalde-2022-bids"
 N_FILES = 557
 RUNS = 5
 
-VALUES_S = 0.8
-"""Most seconds from the start of a process to the values of a recording that is here."""
+VALUES_S, REFERENCE_S = 0.8, 1.8
+"""Most seconds from the start of a process to the values of a recording that is here.
+
+The second is what the reference took where the budget was set: other machines are that much faster
+or slower.
+"""
 
 RATIO, LEAST_RATIO = 4.0, 1.5
 """How many times faster a fetch must be than the reference: as a rule, and in each run."""
@@ -83,13 +87,13 @@ BY_QUERY = """
 import sys
 from confusius_datasets import fetch_nunez_elizalde_2022 as fetch
 dataset = fetch(sys.argv[1], progress=False, print_citation=False)
-dataset.load(subject="002", session="1", run=3, suffix="pwd").values.sum()
+print(dataset.load(subject="002", session="1", run=3, suffix="pwd").values.sum(), flush=True)
 """
 
 BY_PATH = """
 import sys
 from confusius_datasets import load
-load(sys.argv[1] + "/%s").values.sum()
+print(load(sys.argv[1] + "/%s").values.sum(), flush=True)
 """
 
 BY_REFERENCE = """
@@ -97,7 +101,7 @@ import sys
 from confusius.datasets import fetch_nunez_elizalde_2022 as fetch
 import confusius
 root = fetch(sys.argv[1], print_citation=False)
-confusius.load(root / "%s").values.sum()
+print(confusius.load(root / "%s").values.sum(), flush=True)
 """
 
 
@@ -141,19 +145,30 @@ def serve(pipe: Connection) -> None:
 
 
 def run(script: str, *arguments: str, python: str, environ: dict[str, str]) -> tuple[float, str]:
-    """Run a script in a new process; return the seconds that it took, and its words."""
+    """Run a script in a new process; return the seconds to its last words, and these.
+
+    Python's own end, 0.1 to 0.3 s with many packages imported, comes after them.
+    """
+    seconds, words = 0.0, ""
     begun = time.perf_counter()
-    done = subprocess.run(
-        [python, "-c", script, *arguments],
-        env={**os.environ, **environ},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    seconds = time.perf_counter() - begun
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return seconds, done.stdout
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(
+            [python, "-c", script, *arguments],
+            env={**os.environ, **environ},
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        ) as process,
+    ):
+        assert process.stdout is not None
+        for line in process.stdout:
+            words = line
+            seconds = time.perf_counter() - begun
+        if process.wait():
+            errors.seek(0)
+            raise SystemExit(errors.read())
+    return seconds, words
 
 
 def report() -> None:
@@ -218,10 +233,11 @@ def _report_values(folder: Path, environ: dict[str, str], reference: str) -> Non
     print(
         f"\nprocess start to values, {N_FILES} files here (a Python that does nothing: {_bare()})"
     )
+    most = VALUES_S * (min(found["ConfUSIus"]) / REFERENCE_S if reference else 1)
     for way, seconds in found.items():
         verdict = ""
         if way == "fetch, load":
-            verdict = f"of {VALUES_S} s: {'met' if min(seconds) <= VALUES_S else 'MISSED'}"
+            verdict = f"of {most:.2f} s: {'met' if min(seconds) <= most else 'MISSED'}"
         print(f"  {way:14}{min(seconds):.2f} s  {verdict}")
 
 
@@ -231,7 +247,8 @@ def _seconds(script: str, *arguments: str, python: str, environ: dict[str, str])
 
 def _bare() -> str:
     """Measure the start of Python with what every way imports first."""
-    seconds = min(run("import numpy", python=sys.executable, environ={})[0] for _ in range(RUNS))
+    script = "import numpy; print(flush=True)"
+    seconds = min(run(script, python=sys.executable, environ={})[0] for _ in range(RUNS))
     return f"{seconds:.2f} s with NumPy"
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import confusius_datasets
+from builders import counting, write_nifti
 
 PACKAGE = Path(confusius_datasets.__file__).parent
 PROJECT = PACKAGE.parents[1]
@@ -276,8 +277,24 @@ def test_import_brings_no_large_package() -> None:
         "import sys, json; import confusius_datasets\n"
         f"print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
     )
+
+    assert json.loads(_printed_by(script)) == []
+
+
+def test_loading_a_recording_does_not_bring_dask(tmp_path: Path) -> None:
+    """Half a second of imports that nobody needs who did not ask for chunks."""
+    recording = tmp_path / "sub-01" / "fusi" / "sub-01_task-rest_pwd.nii.gz"
+    write_nifti(recording, counting((4, 3, 2, 5)))
+    script = (
+        "import sys; from confusius_datasets import open_dataset\n"
+        f"dataset = open_dataset({str(tmp_path)!r})\n"
+        "print(dataset.load(subject='01').values.any())\n"
+        "print(any(name.partition('.')[0] == 'dask' for name in sys.modules))"
+    )
+
+    assert _printed_by(script).split() == ["True", "False"]
+
+
+def _printed_by(script: str) -> str:
     command = [sys.executable, "-c", script]
-
-    answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-    assert json.loads(answer) == []
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -673,7 +673,7 @@ class BIDSDataset(Folder):
             return self._load_path(path, progress, loader=loader, chunks=chunks, variable=variable)
         file = self._find_one("load", query, on_disk=on_disk)
         self._ensure_local(self._with_companions([file]), progress, notice=True)
-        return self._load_file(file, loader=loader, chunks=chunks, variable=variable)
+        return self._load_file(file.path, loader=loader, chunks=chunks, variable=variable)
 
     @completes_query
     def load_all(
@@ -742,7 +742,7 @@ class BIDSDataset(Folder):
         matches = self._loadable("load_all", query, on_disk=on_disk)
         self._ensure_local(self._with_companions(matches), progress, notice=True)
         arrays = [
-            self._load_file(file, loader=loader, chunks=chunks, variable=variable)
+            self._load_file(file.path, loader=loader, chunks=chunks, variable=variable)
             for file in matches
         ]
         if stack is None:
@@ -797,7 +797,7 @@ class BIDSDataset(Folder):
         file = self._find_one("preview", query, on_disk=False)
         relpath = self._relpath(file)
         if self._is_local(file):
-            array: xr.DataArray = self._load_file(file, loader=None)
+            array: xr.DataArray = self._load_file(file.path, loader=None)
             shown = array.isel(time=slice(0, frames)) if "time" in array.dims else array
             return shown.compute()
         from confusius_datasets._dataset.previewing import preview_remote
@@ -1140,29 +1140,25 @@ class BIDSDataset(Folder):
         **options: Any,
     ) -> Any:
         """Load a file by its path, which may be relative to the root."""
-        from confusius_datasets._io import load_with_entities
-
         absolute = os.path.normpath(self._root / Path(path).expanduser())
         real, real_root = os.path.realpath(absolute), os.path.realpath(self._root)
         if os.path.commonpath([absolute, self._root]) != str(self._root) and (
             os.path.commonpath([real, real_root]) == real_root
         ):  # the same folder by another way, such as a link
             absolute = os.path.normpath(self._root / os.path.relpath(real, real_root))
-        relpath = self._relpath(absolute)
-        self._ensure_local(self._with_companions([relpath]), progress, notice=True)
-        if loader is not None:
-            return loader(Path(absolute))
-        return load_with_entities(absolute, parse_entities(relpath), root=self._root, **options)
+        companions = self._with_companions([self._relpath(absolute)])
+        self._ensure_local(companions, progress, notice=True)
+        return self._load_file(absolute, loader=loader, **options)
 
-    def _load_file(
-        self, file: BIDSFile, *, loader: Callable[[Path], Any] | None, **options: Any
-    ) -> Any:
+    def _load_file(self, path: str, *, loader: Callable[[Path], Any] | None, **options: Any) -> Any:
         """Load a file that is on disk, with its entities as coordinates."""
+        if loader is not None:
+            return loader(Path(path))
         from confusius_datasets._io import load_with_entities
 
-        if loader is not None:
-            return loader(Path(file.path))
-        return load_with_entities(file.path, file.get_entities(), root=self._root, **options)
+        # PyBIDS would read the whole schema of BIDS to sort the entities of a file.
+        entities = parse_entities(self._relpath(path))
+        return load_with_entities(path, entities, root=self._root, **options)
 
     def _word_no_match(self, query: dict[str, Any]) -> str:
         """Say which filter of a query leaves no file."""

@@ -180,8 +180,10 @@ def preview(
 
 def with_entities(array: xr.DataArray, entities: Mapping[str, object]) -> xr.DataArray:
     """Name on an array of a dataset the entities that tell it from others."""
+    from confusius_datasets._io.prepared import plain_variable
+
     labels = {
-        name: _coordinate_value(name, entities[name])
+        name: plain_variable((), _coordinate_value(name, entities[name]))
         for name in COORDINATE_ENTITIES
         if entities.get(name) is not None and name not in array.dims
     }
