@@ -81,9 +81,11 @@ class Lab:
     files: dict[str, bytes] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     md5: bool = True
-    redirects: ClassVar[int] = 2
-    FIRST_ROLE: ClassVar[str] = "download"
-    """The server that is asked for a file first."""
+    redirects: ClassVar[int] = 1
+    FIRST_ROLE: ClassVar[str] = "files"
+    """The server that is asked for each file first, once the way there is known."""
+    WAY_ROLE: ClassVar[str | None] = "download"
+    """The server that tells the way to it, if that is another; the first files are asked there."""
     WHOLE_STATUS: ClassVar[int] = 200
     """What a whole file is answered with."""
     IS_ARCHIVE: ClassVar[bool] = False
@@ -261,6 +263,7 @@ class WebLab(Lab):
     host: LocalWeb  # type: ignore[assignment]
     redirects: ClassVar[int] = 0
     FIRST_ROLE: ClassVar[str] = "web"
+    WAY_ROLE: ClassVar[str | None] = None
     TOKEN: ClassVar[tuple[str, str, str]] = ("", "", "")
     TOKEN_ROLES: ClassVar[frozenset[str]] = frozenset()
 
@@ -285,6 +288,7 @@ class S3Lab(Lab):
     host: LocalS3  # type: ignore[assignment]
     redirects: ClassVar[int] = 0
     FIRST_ROLE: ClassVar[str] = "bucket"
+    WAY_ROLE: ClassVar[str | None] = None
     TOKEN: ClassVar[tuple[str, str, str]] = ("", "", "")
     TOKEN_ROLES: ClassVar[frozenset[str]] = frozenset()
 
@@ -309,6 +313,7 @@ class DataverseLab(Lab):
     host: LocalDataverse  # type: ignore[assignment]
     redirects: ClassVar[int] = 1
     FIRST_ROLE: ClassVar[str] = "api"
+    WAY_ROLE: ClassVar[str | None] = None
     TOKEN: ClassVar[tuple[str, str, str]] = ("DATAVERSE_TOKEN", "x-dataverse-key", "")
     TOKEN_ROLES: ClassVar[frozenset[str]] = frozenset({"api"})
 
@@ -333,6 +338,7 @@ class ZenodoLab(Lab):
     host: LocalZenodo  # type: ignore[assignment]
     redirects: ClassVar[int] = 0
     FIRST_ROLE: ClassVar[str] = "web"
+    WAY_ROLE: ClassVar[str | None] = None
     TOKEN: ClassVar[tuple[str, str, str]] = ("ZENODO_TOKEN", "authorization", "Bearer ")
     TOKEN_ROLES: ClassVar[frozenset[str]] = frozenset({"web"})
 
@@ -357,6 +363,7 @@ class OpenNeuroLab(Lab):
     host: LocalOpenNeuro  # type: ignore[assignment]
     redirects: ClassVar[int] = 0
     FIRST_ROLE: ClassVar[str] = "s3"
+    WAY_ROLE: ClassVar[str | None] = None
     KNOWS_SIZES: ClassVar[bool] = False
     TOKEN: ClassVar[tuple[str, str, str]] = ("OPENNEURO_TOKEN", "cookie", "accessToken=")
     TOKEN_ROLES: ClassVar[frozenset[str]] = frozenset({"api"})
@@ -417,6 +424,7 @@ class ArchiveLab(Lab):
     host: LocalArchive  # type: ignore[assignment]
     redirects: ClassVar[int] = 0
     FIRST_ROLE: ClassVar[str] = "web"
+    WAY_ROLE: ClassVar[str | None] = None
     WHOLE_STATUS: ClassVar[int] = 206
     IS_ARCHIVE: ClassVar[bool] = True
     HAS_IF_RANGE: ClassVar[bool] = False

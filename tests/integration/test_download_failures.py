@@ -124,7 +124,7 @@ def test_small_files_come_before_large_ones(lab: Lab) -> None:
 def test_each_file_costs_one_walk_of_the_redirects(lab: Lab) -> None:
     """A request a hop, all of them GET, and one for each time that a file is resumed.
 
-    In an archive, neighbours share theirs.
+    In an archive, neighbours share theirs; on OSF, the files that come first tell the way to all.
     """
     lab.serve({LARGE: MEBIBYTE} | SMALL_FILES)
     lab.host.fail(LARGE.rpartition("/")[2], Fault("drop", after=1000, times=2))
@@ -132,7 +132,8 @@ def test_each_file_costs_one_walk_of_the_redirects(lab: Lab) -> None:
     lab.fetch()
 
     n_walks = 2 if lab.IS_ARCHIVE else len(lab.files)
-    assert len(lab.host.requests) == (1 + lab.redirects) * n_walks + 2
+    asked = [request for request in lab.host.requests if request.role != lab.WAY_ROLE]
+    assert len(asked) == (1 + lab.redirects) * n_walks + 2
     assert {request.method for request in lab.host.requests} == {"GET"}
 
 

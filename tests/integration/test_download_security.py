@@ -283,13 +283,16 @@ def test_proxy_of_the_environment_is_used_and_no_proxy_is_heeded(
     lab.serve(SMALL_FILES)
     entries = list(lab.index().values())
     monkeypatch.setattr(_Proxy, "asked", [])
+    lab.host.requests.clear()
     with run_server(_Proxy) as port:
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         lab.fetch(entries)
 
+    to_store = [request for request in lab.host.requests if request.role == lab.host.DATA_ROLE]
     assert lab.tree() == lab.files
-    assert len(_Proxy.asked) == lab.redirects * len(lab.files)  # the store is asked directly
+    assert len(to_store) == len(lab.files)  # which is asked directly
+    assert len(_Proxy.asked) == len(lab.host.requests) - len(to_store)
     assert all(url.startswith("http://localhost:") for url in _Proxy.asked)
     assert lab.host.requests_for("sub-00_pwd.json") != []
 

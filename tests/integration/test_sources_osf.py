@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from confusius_datasets._download import BytesReceived, plan_download, run_plan
-from confusius_datasets._index import Checksum
+from confusius_datasets._index import Checksum, FileEntry
 from confusius_datasets._sources import HttpClient, OSFSource, get_client
 from confusius_datasets._sources import osf as osf_module
 from confusius_datasets._sources.http import Credentials
@@ -20,6 +20,7 @@ from confusius_datasets._sources.retry import Pace
 from confusius_datasets.errors import (
     DownloadError,
     RateLimitError,
+    RemoteNotFoundError,
     SettingError,
     SourceError,
     UnsafePathError,
@@ -251,6 +252,57 @@ def test_name_of_the_object_is_the_check_where_the_index_has_no_hash(
 
     assert (tmp_path / "y.nii").read_bytes() == data[::-1]
     assert not (tmp_path / "x.nii").exists()
+
+
+# The way to a file.
+
+
+def read_all(source: OSFSource, entries: Iterable[FileEntry]) -> list[bytes]:
+    """Read files one after another, by one client."""
+    found = []
+    for entry in entries:
+        with source.open(entry, client=get_client()) as stream:
+            found.append(stream.read_all(1 << 20))
+    return found
+
+
+def test_osf_itself_is_asked_for_the_first_file_alone(osf: LocalOSF) -> None:
+    """The server of files is the same for a project, and knows the ids: two requests a file."""
+    files = {f"sub-0{number}_pwd.json": bytes([number]) for number in range(5)}
+    osf.add_dataset(PROJECT, FOLDER, files)
+    source = OSFSource(PROJECT, FOLDER)
+    index = source.list_files(get_client())
+    osf.requests.clear()
+
+    assert read_all(source, index.values()) == list(files.values())
+    roles = [request.role for request in osf.requests]
+    assert roles == ["download", "files", "storage"] + ["files", "storage"] * 4
+
+
+def test_file_that_the_server_of_files_does_not_know_is_asked_of_osf(osf: LocalOSF) -> None:
+    """One in another component of the project; the way is not tried again after that."""
+    osf.add_dataset(PROJECT, FOLDER, {"a.json": b"a", "b.json": b"b", "c.json": b"c"})
+    osf.add_dataset("fghij", FOLDER, {"x.json": b"x"})
+    source = OSFSource(PROJECT, FOLDER)
+    a, b, c = source.list_files(get_client()).values()
+    (x,) = OSFSource("fghij", FOLDER).list_files(get_client()).values()
+    osf.requests.clear()
+
+    assert read_all(source, [a, b, x, c]) == [b"a", b"b", b"x", b"c"]
+    asked = [request.role for request in osf.requests]
+    way = ["download", "files", "storage"]
+    assert asked == [*way, "files", "storage", "files", *way, *way]
+
+
+def test_file_that_is_gone_is_said_by_its_address_on_osf(osf: LocalOSF) -> None:
+    """The error names the address that people know, and what to do."""
+    osf.add_dataset(PROJECT, FOLDER, {"a.json": b"a", "b.json": b"b"})
+    source = OSFSource(PROJECT, FOLDER)
+    entries = list(source.list_files(get_client()).values())
+    osf.remove(PROJECT, FOLDER, "b.json", index=False)
+
+    with pytest.raises(RemoteNotFoundError, match=f"{osf.url('download')}/download/.*refresh=True"):
+        read_all(source, entries)
 
 
 @pytest.mark.parametrize("keeps_versions", [True, False])

@@ -322,7 +322,7 @@ class HttpClient:
         response = self._send(target, wanted)
         gone = response.is_redirect or response.status_code in EXPIRED_STATUSES
         if gone or _is_stray_page(response, wanted):
-            self._redirects.set(wanted, None)
+            self._redirects.set(wanted.url, wanted, None)
             _let_go(response)
             return None
         _check_status(response, wanted)
@@ -341,18 +341,23 @@ class HttpClient:
             _let_go(response)
             response, address = self._follow(wanted)
         _check_status(response, wanted)
-        self._redirects.set(wanted, address if address != wanted.url else None)
+        # Whoever asks again may begin further along the way.
+        for begin in (wanted.url, *(one.url for one in response.history[1:])):
+            self._redirects.set(begin, wanted, address if address != wanted.url else None)
         return response
 
     def _follow(self, wanted: _Wanted) -> tuple[requests.Response, str]:
         """Follow redirects to an answer, and say where it came from."""
         address = wanted.url
+        history: list[requests.Response] = []
         for _ in range(MOST_HOPS + 1):
             response = self._send(address, wanted)
             if not response.is_redirect:
+                response.history = history
                 return response, address
             location = response.headers["Location"]
             _let_go(response)
+            history.append(response)
             address = next_address(address, location)
         raise SourceError(
             f"{shorten_url(wanted.url)} redirects more than {MOST_HOPS} times, the last time to "
@@ -445,6 +450,11 @@ class HttpStream(Closing):
     def url(self) -> str:
         """Where the bytes come from, without what must not be shown."""
         return shorten_url(self.response.url)
+
+    @property
+    def way(self) -> list[str]:
+        """The addresses that were asked, from the first to that of the bytes."""
+        return [answer.url for answer in (*self.response.history, self.response)]
 
     def __iter__(self) -> Iterator[bytes]:
         from confusius_datasets._sources.meter import meter_of
@@ -547,7 +557,7 @@ class _Connections:
 class _Redirects:
     """Where redirects led, for as long as it is of use; shared by all threads."""
 
-    def __init__(self, most: int = 256) -> None:
+    def __init__(self, most: int = 512) -> None:
         self._lock = threading.Lock()
         self._found: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._most = most
@@ -556,9 +566,9 @@ class _Redirects:
         """Return the address behind another, if it is known."""
         return self._found.get((wanted.url, wanted.credentials.token))
 
-    def set(self, wanted: _Wanted, target: str | None) -> None:
+    def set(self, url: str, wanted: _Wanted, target: str | None) -> None:
         """Remember the address behind another, or forget it."""
-        key = (wanted.url, wanted.credentials.token)
+        key = (url, wanted.credentials.token)
         with self._lock:
             self._found.pop(key, None)
             if target is not None:

@@ -327,7 +327,7 @@ class LocalOSF(LocalHost):
         if "meta" in request.query and (not identifier or identifier in self._folders):
             return self._list_at_once(project, folder)
         stored = self._stored.get(identifier)
-        if stored is None:
+        if stored is None or stored.project != project:
             return _api_error(404, "Not found.")
         if "direct" in request.query:
             return self._send(stored.name, self._objects[stored.sha256], "from-to", None)
