@@ -96,6 +96,11 @@ _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _CERTIFICATE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _ROUTE_VARIABLES = (*_PROXIES, *map(str.upper, _PROXIES), *_CERTIFICATE_VARIABLES)
 
+_PLAIN_ADDRESS = re.compile(
+    r"https?://[a-z0-9.-]+(?::\d+)?(?:/[\w./~+,=:@-]*)?(?:\?[\w.~&=-]*)?", re.ASCII
+)
+"""Addresses that `requests` sends as they are."""
+
 _TOKEN = re.compile(r"[!-:<-~]+")
 """What may stand in a header, and in a cookie without ending it."""
 
@@ -531,11 +536,16 @@ class _Connections:
         """
         import requests
 
-        method = "GET" if body is None else "POST"
         timeout_s = max(timeout_s, SHORTEST_TIMEOUT_S)
-        # Without the `Request` that usually makes it, which takes as long again.
         request = requests.PreparedRequest()
-        request.prepare(method=method, url=url, headers={**self._headers, **headers}, data=body)
+        headers = {**self._headers, **headers}
+        if body is None and _PLAIN_ADDRESS.fullmatch(url):
+            # As `prepare` would leave it, in a fifth of the time of a request.
+            request.method, request.url = "GET", url
+            request.headers = requests.structures.CaseInsensitiveDict(headers)
+        else:
+            method = "GET" if body is None else "POST"
+            request.prepare(method=method, url=url, headers=headers, data=body)
         timeouts = (min(CONNECT_TIMEOUT_S, timeout_s), timeout_s)
         adapter = self._session.get_adapter(url)
         return adapter.send(request, timeout=timeouts, **self._route(_origin(url)))

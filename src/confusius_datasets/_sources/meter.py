@@ -122,6 +122,15 @@ class Adapter(requests.adapters.HTTPAdapter):
         super().init_poolmanager(*args, **kwargs)
         _meter_pools(self.poolmanager)
 
+    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
+        """Make an answer without cookies, which nobody may keep, and without a guessed encoding."""
+        response = requests.Response()
+        response.status_code, response.reason = resp.status, resp.reason
+        response.headers = requests.structures.CaseInsensitiveDict(resp.headers)
+        response.url, response.raw = str(req.url), resp
+        response.request, response.connection = req, self
+        return response
+
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         """Make the pools of connections to a proxy."""
         manager = super().proxy_manager_for(*args, **kwargs)
