@@ -23,6 +23,7 @@ from confusius_datasets._cache import (
     write_kept,
 )
 from confusius_datasets.errors import CacheError, NotEnoughSpaceError, UnsafePathError
+from killing import count_calls, run_to_call
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="links and permissions of POSIX")
 
@@ -298,6 +299,22 @@ def test_file_for_which_there_is_no_room_leaves_the_old_one(root: Path) -> None:
 
     assert (root / "index.json").read_bytes() == b"old"
     assert sorted(path.name for path in root.iterdir()) == [".confusius", "index.json"]
+
+
+def test_process_that_is_killed_while_it_writes_leaves_nothing_beside_the_files(root: Path) -> None:
+    """Old or new, and no third file in the root: what was begun lies in the hidden folder."""
+    open_hidden(root, make=True).close()
+    index = root / "index.json"
+    index.write_bytes(b"old")
+
+    def write() -> None:
+        write_atomic(index, [b"n", b"ew"])
+
+    for number in range(1, count_calls(write) + 1, 3):
+        index.write_bytes(b"old")
+        assert run_to_call(write, number)
+        assert index.read_bytes() in (b"old", b"new")
+        assert sorted(path.name for path in root.iterdir()) == [".confusius", "index.json"]
 
 
 def test_file_that_may_not_be_written_names_owner_and_mode(root: Path) -> None:

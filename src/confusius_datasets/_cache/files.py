@@ -79,13 +79,25 @@ def open_regular(path: Path) -> BinaryIO:
 def write_atomic(path: Path, data: bytes | Iterable[bytes], *, durable: bool = True) -> None:
     """Put bytes at a path so that every reader sees the old file or the new one, never a part.
 
-    What is large comes in pieces.
+    What is large comes in pieces. In a root, a part lies in the hidden folder.
     """
     try:
-        with Folder.at(path.parent, make=True) as folder:
-            folder.write(path.name, data, durable=durable)
+        with Folder.at(path.parent, make=True) as folder, _hidden_or_none(path.parent) as hidden:
+            folder.write(path.name, data, durable=durable, begun_in=hidden)
     except OSError as error:
         raise word_unwritable(path, error) from error
+
+
+@contextlib.contextmanager
+def _hidden_or_none(folder: Path) -> Iterator[Folder | None]:
+    """Open the hidden folder of what may be a root, if it has one that can be written to."""
+    with contextlib.ExitStack() as stack:
+        hidden = None
+        with contextlib.suppress(OSError, UnsafePathError, CacheError):
+            hidden = stack.enter_context(open_hidden(folder))
+            if not os.access(hidden.path, os.W_OK):
+                hidden = None
+        yield hidden
 
 
 def hidden_folder(root: Path) -> Path:

@@ -149,19 +149,30 @@ class Folder:
         os.close(descriptor)
         raise FileExistsError(errno.EEXIST, "somebody else put something in its place", name)
 
-    def write(self, name: str, data: bytes | Iterable[bytes], *, durable: bool = True) -> None:
-        """Put bytes into a file, so that every reader sees the old file or the new one."""
+    def write(
+        self,
+        name: str,
+        data: bytes | Iterable[bytes],
+        *,
+        durable: bool = True,
+        begun_in: Folder | None = None,
+    ) -> None:
+        """Put bytes into a file, so that every reader sees the old file or the new one.
+
+        A process that is killed meanwhile leaves its part here, or in the folder `begun_in`.
+        """
+        place = begun_in or self
         temporary = f".{name[:LONGEST_PREFIX]}.{uuid.uuid4().hex}"
         try:
-            with self.open(temporary, "xb") as file:
+            with place.open(temporary, "xb") as file:
                 file.writelines([data] if isinstance(data, bytes) else data)
                 file.flush()
                 self.share(file.fileno())
                 if durable:
                     os.fsync(file.fileno())
-            self.replace(temporary, self, name)
+            place.replace(temporary, self, name)
         except BaseException:
-            self.unlink(temporary)
+            place.unlink(temporary)
             raise
 
     def replace(self, name: str, folder: Folder, new: str) -> None:
