@@ -247,7 +247,7 @@ def test_name_of_the_object_is_the_check_where_the_index_has_no_hash(
     index = source.list_files(get_client())
     osf.fail("x.nii", Fault("corrupt", times=0))
 
-    with pytest.raises(DownloadError, match=f"the index says sha256 {sha256_of(data)}"):
+    with pytest.raises(DownloadError, match=f"its host says sha256 {sha256_of(data)}"):
         run_plan(plan_download(index.values(), tmp_path), source, get_client(), settings=FAST)
 
     assert (tmp_path / "y.nii").read_bytes() == data[::-1]

@@ -204,15 +204,16 @@ class PartialFile:
         entry = self._entry
         if entry.size is not None and self.position != entry.size:
             raise word_mismatch(entry, f"{entry.size} bytes", f"{self.position} bytes")
-        expected = entry.checksum
+        expected, authority = entry.checksum, "the index"
         if self._hash is not None:
             found = Checksum(self._algorithm, self._hash.hexdigest())
         elif self._told is not None:
             expected, found = self._told, self._hash_again(self._told.algorithm)
+            authority = "its host"
         else:
             return
         if found != expected:
-            raise word_mismatch(entry, str(expected), str(found))
+            raise word_mismatch(entry, str(expected), str(found), authority=authority)
 
     def _hash_again(self, algorithm: str) -> Checksum:
         """Hash what is on disk; nobody knew with what to hash it when it came."""

@@ -46,12 +46,17 @@ def word_offline(
 
 
 def word_mismatch(
-    entry: FileEntry, expected: str, found: str, *, url: str | None = None
+    entry: FileEntry,
+    expected: str,
+    found: str,
+    *,
+    url: str | None = None,
+    authority: str = "the index",
 ) -> ChecksumError:
-    """Word that what arrived is not what the index promises."""
+    """Word that what arrived is not what the index promises, or what its host says."""
     origin = f" (from {url})" if url else ""
     return ChecksumError(
-        f"{entry.relpath}: received {found}, the index says {expected}{origin}. Nothing was "
+        f"{entry.relpath}: received {found}, {authority} says {expected}{origin}. Nothing was "
         "written. Fetch again; if it repeats, the index is out of date: pass refresh=True.",
         relpath=entry.relpath,
         expected=expected,
