@@ -19,7 +19,6 @@ import urllib.parse
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -92,6 +91,9 @@ what counts is when they arrive."""
 
 LARGEST_PAGE_NBYTES = 1 << 24
 """Bytes of a page of 100 entries, with much room."""
+
+KEEP_EVERY_S = 1.0
+"""Seconds after which all that is known of a walk is written down anew."""
 
 KEPT_WALK_S = 24 * 3600.0
 """Age from which a walk that was broken off is begun anew."""
@@ -370,6 +372,7 @@ class _Walk:
         self._name = f"walk-{name}.jsonl"
         self._known: dict[str, list[dict[str, Any]]] = {}
         self._lines: list[bytes] = []
+        self._kept_at = 0.0
         self._read_kept()
 
     def list_files(self, top: list[dict[str, Any]]) -> DatasetIndex:
@@ -379,7 +382,7 @@ class _Walk:
         waiting, seen = deque([(self._url, "")]), {self._url}
         while waiting:
             url, folder = waiting.popleft()
-            for record in self._list_folder(url):
+            for record in self._list_and_keep(url):
                 relpath = f"{folder}{record['name']}"
                 check_listed_path(relpath, shorten_url(url))  # also of folders without an end
                 if record["kind"] == "file":
@@ -395,12 +398,17 @@ class _Walk:
             remove_kept(self._root, self._name.removesuffix(".jsonl"))
         return make_index(entries, shorten_url(self._url))
 
-    def _list_folder(self, url: str) -> list[dict[str, Any]]:
-        """List one folder, and keep what it has."""
+    def _list_and_keep(self, url: str) -> list[dict[str, Any]]:
+        """List one folder, and keep what is known now and then, and before an error."""
         if url not in self._known:
-            self._known[url] = _digest(self._api.list_pages(url), url)
-            if self._root is not None:
-                self._keep(self._root, url)
+            try:
+                self._known[url] = _digest(self._api.list_pages(url), url)
+            except BaseException:
+                self._keep()
+                raise
+            self._lines.append(json.dumps([url, self._known[url]]).encode() + b"\n")
+            if time.monotonic() - self._kept_at > KEEP_EVERY_S:
+                self._keep()
         return self._known[url]
 
     def _read_kept(self) -> None:
@@ -416,11 +424,12 @@ class _Walk:
                         self._known[url] = records
                         self._lines.append(line)
 
-    def _keep(self, root: Path, url: str) -> None:
-        """Write down what is known of a folder; a folder of the disk that refuses is no matter."""
-        self._lines.append(json.dumps([url, self._known[url]]).encode() + b"\n")
-        with contextlib.suppress(CacheError):
-            write_kept(root, self._name, b"".join(self._lines))
+    def _keep(self) -> None:
+        """Write down what is known of folders; a folder of the disk that refuses is no matter."""
+        if self._root is not None:
+            with contextlib.suppress(CacheError):
+                write_kept(self._root, self._name, b"".join(self._lines))
+            self._kept_at = time.monotonic()
 
 
 def _digest(entries: Iterable[dict[str, Any]], url: str) -> list[dict[str, Any]]:
