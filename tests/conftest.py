@@ -30,7 +30,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # So a shell starts what is to run in the background; the processes of tests are interrupted.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-TOKENS = {"OSF_TOKEN", "DATAVERSE_TOKEN", "OPENNEURO_TOKEN", "ZENODO_TOKEN"}
+TOKENS = {"OSF_TOKEN", "DATAVERSE_TOKEN", "DATAVERSE_HOST", "OPENNEURO_TOKEN", "ZENODO_TOKEN"}
 
 LOCAL_NAMES = {"localhost", ""}
 

@@ -257,6 +257,25 @@ def test_dataverse_token_goes_to_the_installation_alone(
     assert told == {("api", True), ("store", False)}
 
 
+@pytest.mark.parametrize(
+    ("host", "is_told"),
+    [("", True), ("{host}", True), ("http://{host}/", True), ("other.example", False)],
+)
+def test_dataverse_token_goes_to_the_host_that_it_is_for(
+    dataverse: LocalDataverse, monkeypatch: pytest.MonkeyPatch, host: str, *, is_told: bool
+) -> None:
+    """Of many installations, one gave the token; addresses of others may come from strangers."""
+    here = dataverse.url("api").partition("://")[2]
+    dataverse.tokens.add("secret-token")
+    monkeypatch.setenv("DATAVERSE_TOKEN", "secret-token")
+    monkeypatch.setenv("DATAVERSE_HOST", host.format(host=here))
+
+    DataverseSource(SERVER, PID).list_files(get_client())
+
+    told = {"secret-token" in str(request.headers) for request in dataverse.requests}
+    assert told == {is_told}
+
+
 def test_zip_on_dataverse_takes_one_access_and_ranges(
     dataverse: LocalDataverse, tmp_path: Path
 ) -> None:

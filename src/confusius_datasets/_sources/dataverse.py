@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from confusius_datasets._index import INDEX_NAME, Checksum, DatasetIndex, FileEntry
 from confusius_datasets._sources.archive import ArchiveSource
-from confusius_datasets._sources.http import Credentials, HostHints, HttpClient, HttpStream
+from confusius_datasets._sources.http import NOBODY, Credentials, HostHints, HttpClient, HttpStream
 from confusius_datasets._sources.http_errors import shorten_url
 from confusius_datasets._sources.protocol import Scheme, Source
 from confusius_datasets._sources.ranges import WHOLE, ByteRange
@@ -123,7 +123,10 @@ class DataverseSource:
         return (os.environ.get("CONFUSIUS_DATAVERSE_URL") or self.server).rstrip("/")
 
     def _credentials(self) -> Credentials:
-        """Return who asks, at this installation only."""
+        """Return who asks, at this installation only, and only if the token is for it."""
+        owner = os.environ.get("DATAVERSE_HOST", "").strip().rstrip("/")
+        if owner and owner.rpartition("://")[2].lower() != self._base.rpartition("://")[2].lower():
+            return NOBODY
         return Credentials.from_environment(
             "DATAVERSE_TOKEN", self._base, header="X-Dataverse-key", prefix=""
         )
