@@ -128,7 +128,7 @@ def test_damaged_copy_is_passed_over_and_said_once(
 
     said = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert tree(dataset.root) == FILES
-    assert {request.role for request in host.requests} >= {"download"}
+    assert {request.role for request in host.requests} >= {"storage"}
     assert len(host.requests_for(DAMAGED.rpartition("/")[2])) >= 1
     assert [str(lab / FOLDER / DAMAGED) in record.getMessage() for record in said] == [True]
 
