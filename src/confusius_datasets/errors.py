@@ -34,12 +34,14 @@ Every error is a `ConfusiusDatasetsError` and also the builtin a caller would gu
     │   └── DownloadsFailedError              … several of them, each with its reason
     ├── FileFormatError (ValueError)          a local file is not what its name says
     │   ├── DamagedSidecarError (OSError)     … a JSON sidecar that cannot be read
+    │   ├── DamagedTableError (OSError)       … a table that cannot be read (pandas: ParserError)
+    │   ├── EmptyTableError                   … … since it is empty (pandas: EmptyDataError)
     │   ├── UnreadableFileError (CacheError)  … or may not be read
     │   └── MissingFileError                  … or is missing (FileNotFoundError)
     └── MissingDependencyError (ImportError)  an optional package is needed
 
-The three that are PyBIDS's or SQLAlchemy's too, so that either can be caught, are made when they
-are first used: importing PyBIDS takes a second.
+Those that are PyBIDS's, SQLAlchemy's or pandas's too, so that either can be caught, are made when
+they are first used: importing PyBIDS takes a second.
 
 This module imports nothing of ours.
 """
@@ -57,9 +59,11 @@ __all__ = [
     "ChecksumError",
     "ConfusiusDatasetsError",
     "DamagedSidecarError",
+    "DamagedTableError",
     "DatasetIndexError",
     "DownloadError",
     "DownloadsFailedError",
+    "EmptyTableError",
     "FileFormatError",
     "FilterError",
     "HostUnreachableError",
@@ -369,7 +373,27 @@ def _make_invalid_pattern_error() -> type[Exception]:
     return InvalidPatternError
 
 
+def _make_damaged_table_error() -> type[Exception]:
+    from pandas.errors import ParserError
+
+    class DamagedTableError(FileFormatError, ParserError, OSError, EOFError):  # type: ignore[misc]
+        """A table is no text separated by tabs, or its compression is damaged."""
+
+    return DamagedTableError
+
+
+def _make_empty_table_error() -> type[Exception]:
+    from pandas.errors import EmptyDataError
+
+    class EmptyTableError(FileFormatError, EmptyDataError):  # type: ignore[misc]
+        """A table has nothing in it, not even names of columns."""
+
+    return EmptyTableError
+
+
 _MADE_WHEN_USED = {
+    "DamagedTableError": _make_damaged_table_error,
+    "EmptyTableError": _make_empty_table_error,
     "InvalidPatternError": _make_invalid_pattern_error,
     "UnknownGetterError": _make_unknown_getter_error,
     "UnknownTargetError": _make_unknown_target_error,
@@ -388,6 +412,12 @@ if TYPE_CHECKING:
         """A filter is not a regular expression; plain PyBIDS passes on its database's error."""
 
         def __init__(self, message: str, error: OperationalError) -> None: ...
+
+    class DamagedTableError(FileFormatError, OSError, EOFError):
+        """A table is no text separated by tabs, or its compression is damaged."""
+
+    class EmptyTableError(FileFormatError):
+        """A table has nothing in it, not even names of columns."""
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import pickle
@@ -19,11 +20,16 @@ from bids import BIDSLayout
 from bids.exceptions import BIDSValidationError
 from bids.exceptions import NoMatchError as PyBIDSNoMatchError
 
+from builders import nifti_bytes
 from confusius_datasets import open_dataset
-from confusius_datasets.errors import FilterError, MissingFileError, NoMatchError
+from confusius_datasets._text import REPAIR_HINT
+from confusius_datasets.errors import FileFormatError, FilterError, MissingFileError, NoMatchError
 from trees import inheritance_files, plain_layout, replica_tree, write_tree
 
 IMAGE = "sub-01/fusi/sub-01_task-a_pwd.nii.gz"
+
+TABLE = (pd.errors.ParserError, OSError, EOFError)
+"""What pandas raises of a damaged table, depending on the damage."""
 
 
 def tree(folder: Path, files: dict[str, Any]) -> Path:
@@ -226,6 +232,88 @@ def test_files_that_are_not_here_say_what_to_call(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="not on this machine"):
         layout.get_collections("dataset")
     assert not hasattr(image, "get_df")
+
+
+POINTER = b"/annex/objects/MD5E-s12--0123456789abcdef0123456789abcdef.tsv\n"
+
+PAGE = b"<!DOCTYPE html><html><title>504 Gateway Time-out</title></html>"
+
+PHYSIO = gzip.compress(b"1\t2\n" * 20_000, mtime=0)
+
+EVENTS, RECORDED = IMAGE.replace("pwd.nii.gz", "events.tsv"), IMAGE.replace("pwd.nii", "physio.tsv")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words", "others"),
+    [
+        (EVENTS, POINTER, "this is a pointer of git-annex (MD5E-s12--01", ()),
+        (EVENTS, PAGE, "this is a web page that was saved under the name", ()),
+        (EVENTS, b"", "the file is empty; a table was", (pd.errors.EmptyDataError,)),
+        (EVENTS, b"a\tb\n1\t2\t3\n1\n2\t3\t4\t5\n", "not a table separated by tabs", TABLE),
+        (EVENTS, b"onset\xff\n", "or a damaged one: 'utf-8' codec can't decode", TABLE),
+        (RECORDED, PHYSIO[:-20], "a damaged one: Compressed file ended before", TABLE),
+        (RECORDED, PHYSIO[:30] + b"?" + PHYSIO[31:], "a damaged one: ", TABLE),
+        (RECORDED, b"1\t2\n", "a damaged one: Not a gzipped file (b'1\\t')", TABLE),
+        (RECORDED, PAGE, "this is a web page that was saved under the name", ()),
+        (IMAGE, PAGE, "this is a web page that was saved under the name", ()),
+        (IMAGE, POINTER, "this is a pointer of git-annex (MD5E-s12--01", ()),
+        (IMAGE, b"", "something else than its name says (Empty file: ", ()),
+        (IMAGE, PHYSIO, "it is damaged, or something else than its name says (", ()),
+        ("pwd.json", PAGE, "this is a web page that was saved under the name", ()),
+        ("pwd.json", b"{", "it is damaged, or something else than its name says (", ()),
+    ],
+)
+def test_damaged_file_is_called_what_it_is_by_what_reads_it(
+    tmp_path: Path, name: str, content: bytes, words: str, others: tuple[type[Exception], ...]
+) -> None:
+    """The error names file, content and remedy, and is what pandas or PyBIDS would raise, too."""
+    sidecar = {"Columns": ["a", "b"], "SamplingFrequency": 10, "StartTime": 0}
+    root = tree(tmp_path, {RECORDED.replace("tsv.gz", "json"): sidecar, name: content})
+    file = open_dataset(root).layout.get_file(name)
+    reading = {".gz": "get_image", ".json": "get_dict"}.get(Path(name).suffix, "get_df")
+    reading = "get_df" if "tsv" in name else reading
+
+    for is_downloaded in (False, True):
+        if is_downloaded:
+            (root / "dataset_index.json").write_text("{}")
+        with pytest.raises(FileFormatError) as caught:
+            getattr(file, reading)()
+        assert str(caught.value).startswith(f"{root / name}: ")
+        assert words in str(caught.value)
+        assert str(caught.value).endswith(f" {REPAIR_HINT}") == is_downloaded
+        for other in (ValueError, *others):
+            assert isinstance(caught.value, other)
+        copy = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 - our own bytes
+        assert (type(copy), str(copy)) == (type(caught.value), str(caught.value))
+
+
+def test_wrong_options_of_what_reads_a_file_are_no_damage(tmp_path: Path) -> None:
+    """Whoever misspells a column must not be told to fetch the file again."""
+    image = nifti_bytes(np.zeros((2, 2, 2, 3), dtype=np.float32), np.eye(4))
+    root = tree(tmp_path, {EVENTS: b"onset\tduration\n1\t2\n", IMAGE: gzip.compress(image)})
+    layout = open_dataset(root).layout
+    table, picture = layout.get_file(EVENTS), layout.get_file(IMAGE)
+
+    assert table.get_df(usecols=["onset"]).onset.tolist() == [1]
+    assert picture.get_image(mmap=False).shape == (2, 2, 2, 3)
+    for reading, options in (
+        (table.get_df, {"usecols": ["onsets"]}),
+        (table.get_df, {"use_columns": ["onset"]}),
+        (picture.get_image, {"no_such_option": True}),
+    ):
+        with pytest.raises((TypeError, ValueError)) as caught:
+            reading(**options)
+        assert not isinstance(caught.value, FileFormatError)
+
+
+def test_damaged_table_of_variables_is_not_told_as_a_missing_image(tmp_path: Path) -> None:
+    """`get_collections` reads tables too, of datasets whose images are elsewhere."""
+    root = tree(tmp_path, {"participants.tsv": POINTER, "sub-01/func/sub-01_task-a_bold.nii": b""})
+    layout = open_dataset(root).layout
+    (root / "sub-01/func/sub-01_task-a_bold.nii").unlink()
+
+    with pytest.raises(FileFormatError, match="this is a pointer of git-annex"):
+        layout.get_collections("dataset")
 
 
 def test_variables_of_runs_say_which_images_are_missing(tmp_path: Path) -> None:

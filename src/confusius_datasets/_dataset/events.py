@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from confusius_datasets._damage import damage_errors, table_errors
 from confusius_datasets._text import shorten
 from confusius_datasets.errors import FileFormatError, MissingFileError
 
@@ -29,21 +30,15 @@ def _read_table(path: Path) -> pd.DataFrame:
     """Read a table of BIDS: separated by tabs, `n/a` for what is missing."""
     import pandas as pd
 
-    from confusius_datasets._io import damage_errors
-
-    with damage_errors(path):
-        try:
-            return pd.read_csv(
-                path,
-                sep="\t",
-                na_values=list(MISSING_WORDS),
-                keep_default_na=False,
-                dtype=dict.fromkeys(LABELS, str),
-                encoding="utf-8-sig",
-            )
-        except (ValueError, pd.errors.ParserError, OSError) as error:
-            reason = shorten(error)
-            raise FileFormatError(f"{path}: not a table separated by tabs: {reason}.") from error
+    with damage_errors(path), table_errors(path):
+        return pd.read_csv(
+            path,
+            sep="\t",
+            na_values=list(MISSING_WORDS),
+            keep_default_na=False,
+            dtype=dict.fromkeys(LABELS, str),
+            encoding="utf-8-sig",
+        )
 
 
 def read_participants(root: Path, *, is_known: bool) -> pd.DataFrame:

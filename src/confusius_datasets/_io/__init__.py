@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from confusius_datasets._damage import damage_errors
 from confusius_datasets._io.colors import label_colors
-from confusius_datasets._io.files import damage_errors, local_path
+from confusius_datasets._io.files import local_path
 from confusius_datasets._io.formats import extension_of, find_format
 from confusius_datasets._io.matrices import Matrices
 from confusius_datasets._io.netcdf import NETCDF
@@ -30,7 +31,6 @@ __all__ = [
     "COORDINATE_ENTITIES",
     "LOADABLE_EXTENSIONS",
     "Matrices",
-    "damage_errors",
     "first_time",
     "label_colors",
     "load",

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from xarray.backends import BackendEntrypoint
 
-from confusius_datasets._io.files import damage_errors, is_address, local_path
+from confusius_datasets._damage import damage_errors
+from confusius_datasets._io.files import is_address, local_path
 from confusius_datasets._io.nifti import NIFTI
 
 if TYPE_CHECKING:

@@ -1,39 +1,22 @@
-"""Local files, from a path as a user gives it to one that can be opened; what looks like data.
+"""Local files, from a path as a user gives it to one that can be opened.
 
 Nothing here knows a format.
 """
 
 from __future__ import annotations
 
-import contextlib
-import lzma
 import os
 import re
-import struct
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
-from confusius_datasets._cache import describe_owner
 from confusius_datasets._entities import DATATYPES, DERIVATIVES, DESCRIPTION_NAME, parse_entities
 from confusius_datasets._paths import INDEX_NAMES, absolute_path
-from confusius_datasets._text import REPAIR_HINT, add_hint, shorten
-from confusius_datasets.errors import (
-    CacheError,
-    ConfusiusDatasetsError,
-    FileFormatError,
-    MissingFileError,
-    UnreadableFileError,
-)
+from confusius_datasets.errors import CacheError, FileFormatError, MissingFileError
 
 __all__ = [
-    "DAMAGE_ERRORS",
     "check_exists",
     "check_local_file",
-    "damage_errors",
     "dataset_root",
-    "explain_content",
-    "file_errors",
     "find_roots",
     "is_address",
     "local_path",
@@ -46,17 +29,7 @@ ROOT_MARKS = (DESCRIPTION_NAME, *INDEX_NAMES)
 UNFINISHED_EXTENSIONS = (".part", ".partial", ".crdownload", ".download", ".tmp", ".aria2")
 """What browsers and downloaders put behind a name until a download is complete."""
 
-DAMAGE_ERRORS = (
-    *(ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError, OSError),
-    # blosc raises a SystemError for a chunk of negative size.
-    *(RuntimeError, SystemError, TypeError, ValueError, lzma.LZMAError, struct.error, zlib.error),
-)
-"""What damage surfaces as, depending on the library that meets it."""
-
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters at least: C:// is a drive
-_PAGE = re.compile(rb"\s*<(?:!doctype|html|\?xml|head|body)", re.IGNORECASE)
-_ANNEX_POINTER = re.compile(rb"/annex/objects/(\S+)")
-_LFS_POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/")
 
 
 def is_address(path: str | os.PathLike[str]) -> bool:
@@ -106,62 +79,6 @@ def check_exists(path: Path, kind: str = "file") -> None:
         f"{path}: this is a link to {target}, and there is nothing: the content is not on this "
         f"machine. {remedy}"
     )
-
-
-@contextlib.contextmanager
-def file_errors(path: Path) -> Iterator[None]:
-    """Turn whatever reading a file raises into our errors: the border of this room."""
-    try:
-        yield
-    except ConfusiusDatasetsError:
-        raise
-    except FileNotFoundError as error:
-        raise MissingFileError(f"{path}: the file is gone. Fetch it again.") from error
-    except PermissionError as error:
-        owner = describe_owner(Path(error.filename or path), error)
-        raise UnreadableFileError(
-            f"{path}: cannot be read: {error.strerror or error}. {owner}Ask for permission to read "
-            "it."
-        ) from error
-    except OSError as error:
-        raise FileFormatError(f"{path}: cannot be read: {error.strerror or error}.") from error
-    except (*DAMAGE_ERRORS, MemoryError) as error:
-        raise FileFormatError(
-            f"{path}: cannot be read: it is damaged, or something else than its name says "
-            f"({shorten(error) or type(error).__name__}). Fetch or copy it again."
-        ) from error
-
-
-@contextlib.contextmanager
-def damage_errors(path: Path) -> Iterator[None]:
-    """Let any error about a file be ours, and say how one of a downloaded dataset is repaired."""
-    try:
-        with file_errors(path):
-            yield
-    except MissingFileError:
-        raise
-    except FileFormatError as error:
-        if any(_has(folder, name) for folder in path.parents for name in INDEX_NAMES):
-            add_hint(error, REPAIR_HINT)
-        raise
-
-
-def explain_content(start: bytes) -> str | None:
-    """Say what a file with these first bytes is, if it only stands in for the data."""
-    if pointer := _ANNEX_POINTER.match(start):
-        key = pointer[1].decode("ascii", "replace")
-        return (
-            f"this is a pointer of git-annex ({key}), not the data. Get the content with "
-            "'datalad get' or 'git annex get'."
-        )
-    if _LFS_POINTER.match(start):
-        return "this is a pointer of Git LFS, not the data. Get the content with 'git lfs pull'."
-    if _PAGE.match(start):
-        return (
-            "this is a web page that was saved under the name of the data, as a failed download "
-            "leaves it. Delete the file and download it again."
-        )
-    return None
 
 
 def unfinished_download(name: str) -> bool:

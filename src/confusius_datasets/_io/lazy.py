@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from confusius_datasets._io.files import damage_errors
+from confusius_datasets._damage import damage_errors
 from confusius_datasets._io.versions import Origin
 
 __all__ = ["LazyArray", "Positions", "as_slice"]

@@ -13,8 +13,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from confusius_datasets._damage import DAMAGE_ERRORS, file_errors
 from confusius_datasets._io.colors import with_colors
-from confusius_datasets._io.files import DAMAGE_ERRORS, check_local_file, file_errors
+from confusius_datasets._io.files import check_local_file
 from confusius_datasets._io.formats import Format
 from confusius_datasets._io.hdf5 import check_heaps, refuse_links
 from confusius_datasets._io.lazy import LazyArray, Positions, as_slice

@@ -14,8 +14,8 @@ import xarray as xr
 from xarray.backends import BackendEntrypoint
 from xarray.core import indexing
 
+from confusius_datasets._damage import file_errors
 from confusius_datasets._io.chunks import in_chunks
-from confusius_datasets._io.files import file_errors
 from confusius_datasets._io.lazy import LazyArray
 from confusius_datasets.errors import ArgumentError
 

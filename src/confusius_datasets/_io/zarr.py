@@ -15,8 +15,9 @@ import xarray as xr
 from numpy.typing import NDArray
 from xarray.core import indexing
 
+from confusius_datasets._damage import DAMAGE_ERRORS, file_errors
 from confusius_datasets._io.colors import with_colors
-from confusius_datasets._io.files import DAMAGE_ERRORS, check_exists, file_errors
+from confusius_datasets._io.files import check_exists
 from confusius_datasets._io.formats import Format
 from confusius_datasets._io.lazy import LazyArray, Positions, as_slice
 from confusius_datasets._io.matrices import Matrices

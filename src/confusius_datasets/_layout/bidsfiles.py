@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import object_session
 
 from confusius_datasets._cache import is_here
+from confusius_datasets._damage import image_errors, table_errors, text_errors
 from confusius_datasets._layout.catalogue import OWN_CLASS
 from confusius_datasets._layout.pybids import FILE_CLASSES, bids_sort
 from confusius_datasets._sidecars import merge_sidecars, read_sidecar
@@ -199,12 +200,17 @@ def _keep_session(file: Any, context: Any) -> None:
     file.kept_session = context.session
 
 
-READING = ("get_df", "get_image", "get_json")
-"""PyBIDS's methods that read a file, each of one kind of files."""
+READING = {
+    "get_df": table_errors,
+    "get_dict": text_errors,
+    "get_image": image_errors,
+    "get_json": text_errors,
+}
+"""PyBIDS's methods that read a file, each of one kind of files, and what words their errors."""
 
 
-def _reading(method: Any) -> Any:
-    """Let a method that reads a file say what to do where it is not here."""
+def _reading(method: Any, errors: Callable[[Path], contextlib.AbstractContextManager[None]]) -> Any:
+    """Let a method that reads a file say what to do where it is damaged, or not here."""
 
     @functools.wraps(method)
     def reading(file: Any, *args: Any, **kwargs: Any) -> Any:
@@ -213,7 +219,8 @@ def _reading(method: Any) -> Any:
                 f"{file.path} is not on this machine. Find it with ds.get(...) instead of "
                 "ds.layout.get(...), which downloads it, or call ds.download(...)."
             )
-        return method(file, *args, **kwargs)
+        with errors(Path(file.path)):
+            return method(file, *args, **kwargs)
 
     return reading
 
@@ -223,7 +230,11 @@ def _make(base: Any, identity: str) -> Any:
     members: dict[str, Any] = {
         "__mapper_args__": {"polymorphic_identity": identity},
         "__module__": __name__,
-        **{name: _reading(getattr(base, name)) for name in READING if hasattr(base, name)},
+        **{
+            name: _reading(getattr(base, name), errors)
+            for name, errors in READING.items()
+            if hasattr(base, name)
+        },
     }
     # SQLAlchemy looks classes up by name, and two of one name would be ambiguous to it.
     made = type(f"Catalogue{base.__name__}", (_WithMetadata, base), members)

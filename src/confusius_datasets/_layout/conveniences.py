@@ -19,7 +19,7 @@ from confusius_datasets._layout.associations import intended_for
 from confusius_datasets._layout.config import is_fusi_path
 from confusius_datasets._layout.pybids import layouts_in_scope
 from confusius_datasets._text import count_files
-from confusius_datasets.errors import MissingFileError
+from confusius_datasets.errors import FileFormatError, MissingFileError
 from confusius_datasets.errors import NoMatchError as NoFileError
 
 __all__ = ["ConvenientLayout"]
@@ -128,7 +128,7 @@ class ConvenientLayout(BIDSLayout):  # type: ignore[misc]
         try:
             with self.quietly():  # it asks for tables that most datasets do not have
                 return super().get_collections(level, *args, **kwargs)
-        except MissingFileError:
+        except FileFormatError:
             raise
         except FileNotFoundError as error:
             raise MissingFileError(

@@ -16,7 +16,7 @@ from nibabel.quaternions import quat2mat
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from confusius_datasets._io.files import explain_content
+from confusius_datasets._damage import explain_content
 from confusius_datasets.errors import FileFormatError
 
 __all__ = ["HEADER_SIZE", "NiftiHeader", "parse_header"]

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from confusius_datasets._damage import explain_content, file_errors
 from confusius_datasets._io.bytes import GzipStream
 from confusius_datasets._io.colors import with_colors
-from confusius_datasets._io.files import check_local_file, explain_content, file_errors
+from confusius_datasets._io.files import check_local_file
 from confusius_datasets._io.matrices import Matrices
 from confusius_datasets._io.nifti.array import NiftiArray, is_gzip
 from confusius_datasets._io.nifti.attributes import (

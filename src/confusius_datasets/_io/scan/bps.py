@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from confusius_datasets._io.files import check_local_file, explain_content, file_errors, local_path
+from confusius_datasets._damage import explain_content, file_errors
+from confusius_datasets._io.files import check_local_file, local_path
 from confusius_datasets._io.matrices import Matrix
 from confusius_datasets._io.scan.parts import TO_PROBE, read_start
 from confusius_datasets._io.scan.v1 import HDF5_SIGNATURE, read_brain_to_lab

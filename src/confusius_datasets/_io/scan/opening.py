@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from confusius_datasets._io.files import check_local_file, explain_content, file_errors
+from confusius_datasets._damage import explain_content, file_errors
+from confusius_datasets._io.files import check_local_file
 from confusius_datasets._io.matrices import Matrices
 from confusius_datasets._io.prepared import POWER_DOPPLER, Prepared
 from confusius_datasets._io.scan.bps import load_bps

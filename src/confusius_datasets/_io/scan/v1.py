@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from confusius_datasets._io.files import DAMAGE_ERRORS
+from confusius_datasets._damage import DAMAGE_ERRORS
 from confusius_datasets._io.hdf5 import check_heaps, find_dataset, read_variable_text
 from confusius_datasets._io.lazy import LazyArray, Positions
 from confusius_datasets._io.matrices import Matrix

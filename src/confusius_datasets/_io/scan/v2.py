@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from confusius_datasets._io.files import file_errors
+from confusius_datasets._damage import file_errors
 from confusius_datasets._io.lazy import LazyArray, Positions
 from confusius_datasets._io.matrices import Matrix
 from confusius_datasets._io.prepared import Coordinates
