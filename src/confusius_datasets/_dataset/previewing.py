@@ -26,11 +26,12 @@ LARGEST_SIDECAR = 1 << 24
 def preview_remote(local: LocalCopy, relpath: str, frames: int) -> xr.DataArray:
     """Read header, sidecars and first frames of a file from its host."""
     fields = merge_sidecars(_sidecars(local, relpath))
-    return preview(relpath, fields, partial(local.read_remote, relpath), frames=frames)
+    return preview(relpath, fields, partial(local.remote_files().read, relpath), frames=frames)
 
 
 def _sidecars(local: LocalCopy, relpath: str) -> Iterator[dict[str, Any]]:
     """Read the sidecars that apply to a file, the most specific last, from disk or host."""
+    remote = local.remote_files()
     with tempfile.TemporaryDirectory(prefix="confusius-") as folder:
         for sidecar in local.snapshot.with_sidecars([relpath]):
             if sidecar == relpath:
@@ -38,5 +39,5 @@ def _sidecars(local: LocalCopy, relpath: str) -> Iterator[dict[str, Any]]:
             path = local.root / sidecar
             if not is_here(path):
                 path = Path(folder, Path(sidecar).name)
-                path.write_bytes(b"".join(local.read_remote(sidecar, 0, LARGEST_SIDECAR)))
+                path.write_bytes(b"".join(remote.read(sidecar, 0, LARGEST_SIDECAR)))
             yield read_sidecar(path)

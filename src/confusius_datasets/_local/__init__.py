@@ -1,7 +1,7 @@
 """A root folder, and the host behind it if there is one.
 
 `copy.py` has the object that everything above asks; `snapshot.py` what it knows at one time;
-`origin.py` what a root remembers of its host;
+`origin.py` what a root remembers of its host; `remote.py` looks at what is not here;
 `releases.py` the folders of releases. Nothing here knows PyBIDS or fetchers.
 """
 
@@ -14,10 +14,12 @@ from confusius_datasets._local.releases import (
     selected_version,
     take_over_release,
 )
+from confusius_datasets._local.remote import RemoteFiles
 from confusius_datasets._local.snapshot import Snapshot
 
 __all__ = [
     "LocalCopy",
+    "RemoteFiles",
     "Snapshot",
     "read_origin",
     "recall_origin",

@@ -16,16 +16,15 @@ from confusius_datasets._cache import (
     describe_owner,
     is_file_here,
     is_here,
-    is_offline,
     open_below,
     word_in_the_way,
     word_unreadable,
 )
 from confusius_datasets._index import DatasetIndex, FileEntry, LocalVersion, lock_index
+from confusius_datasets._local.remote import RemoteFiles
 from confusius_datasets._local.snapshot import FOLDERS_KEPT, Snapshot, Stamp
 from confusius_datasets._paths import INDEX_NAMES, Walk, resolve_below, walk_folder
 from confusius_datasets._sources import (
-    FromTo,
     find_index_file,
     find_index_nearby,
     get_client,
@@ -37,7 +36,6 @@ from confusius_datasets._text import count_files, list_some, warn_user
 from confusius_datasets.errors import (
     CacheError,
     DatasetIndexError,
-    MissingFileError,
     OfflineError,
     UnsafePathError,
 )
@@ -321,26 +319,10 @@ class LocalCopy:
         index = self.index
         return index.entries(index if relpaths is None else relpaths)
 
-    def read_remote(self, relpath: str, start: int, stop: int) -> Iterator[bytes]:
-        """Give bytes of a file as its host has it; nothing is written to the disk."""
-        entry = self.index[relpath]
-        if self._source is None:
-            raise MissingFileError(f"{self.root / relpath}: there is no such file, and no host.")
-        if is_offline():
-            raise OfflineError(
-                f"The network may not be used (CONFUSIUS_OFFLINE is set), and {relpath} is not on "
-                "disk. Unset it.",
-                missing=[relpath],
-            )
-        part = FromTo(start, stop)
-        with self._source.open(entry, part, client=get_client()) as stream:
-            # A host may send more than the part: from the start of the file, or to its end.
-            position = stream.start
-            for piece in stream:
-                yield piece[max(start - position, 0) : max(stop - position, 0)]
-                position += len(piece)
-                if position >= stop:
-                    break
+    def remote_files(self) -> RemoteFiles:
+        """Return what reads parts of files that are not here, and stores nothing."""
+        source = self._source and with_mirror_folders(self._source, self._folder)
+        return RemoteFiles(self.root, source, self.index)
 
     # What changes it.
 
