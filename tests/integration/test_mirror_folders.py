@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from builders import nifti_bytes
 from confusius_datasets import (
     BIDSDataset,
     fetch_dataset,
@@ -25,6 +29,8 @@ from confusius_datasets.testing import LocalOSF, LocalS3, LocalWeb, SourceTests
 from downloads import heeding_permissions, random_bytes
 
 ADDRESS, FOLDER = "osf:abcde/whiskers-bids", "osf/abcde_whiskers-bids"
+
+SEEN = "sub-3/fusi/sub-3_task-seen_pwd.nii.gz"
 
 DAMAGED = "sub-1/fusi/sub-1_task-rest_pwd.nii.gz"
 
@@ -322,6 +328,84 @@ def test_release_comes_from_a_mirror(
 
     assert set(dataset.verify().status) == {"ok"}
     assert (dataset.root / DAMAGED).read_bytes() == FILES[DAMAGED]
+
+
+@pytest.fixture
+def recorded(host: LocalOSF, lab: Path) -> BIDSDataset:
+    """Add a recording with its sidecar to the host and to the mirror; open the dataset."""
+    values = np.random.default_rng(1).random((16, 12, 1, 200), dtype=np.float32)
+    sidecar = {"VolumeTiming": [2.5 + number for number in range(200)], "TaskName": "seen"}
+    sidecar["FrameAcquisitionDuration"] = 0.1
+    files = {SEEN: gzip.compress(nifti_bytes(values, np.eye(4)), 1)}
+    files["task-seen_pwd.json"] = json.dumps(sidecar).encode()
+    for relpath, data in files.items():
+        host.put("abcde", "whiskers-bids", relpath, data)
+    fetch_dataset(ADDRESS, lab, refresh=True, progress=False)
+    dataset = fetch_dataset(ADDRESS, download=False, progress=False)
+    (dataset / "task-seen_pwd.json").unlink()
+    host.requests.clear()
+    return dataset
+
+
+@pytest.mark.parametrize("is_offline", [False, True])
+def test_preview_comes_from_a_mirror_and_asks_no_host(
+    recorded: BIDSDataset, host: LocalOSF, monkeypatch: pytest.MonkeyPatch, is_offline: bool
+) -> None:
+    """Looking at what a mirror has costs no request, and needs no network."""
+    if is_offline:
+        monkeypatch.setenv("CONFUSIUS_OFFLINE", "1")
+
+    first = recorded.preview(task="seen", frames=3)
+
+    assert first.time.values.tolist() == [2.5, 3.5, 4.5]
+    assert host.requests == []
+    assert not (recorded / SEEN).exists()
+    monkeypatch.delenv("CONFUSIUS_OFFLINE", raising=False)
+    assert first.identical(recorded.load(task="seen").isel(time=slice(0, 3)))
+
+
+@pytest.mark.parametrize("damage", ["cut off", "of the right size", "gone"])
+def test_preview_passes_over_a_copy_that_is_not_the_file(
+    recorded: BIDSDataset, host: LocalOSF, lab: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    """A size that differs tells it, or bytes that are no image; the host has the right ones."""
+    copy = lab / FOLDER / SEEN
+    data = copy.read_bytes()
+    if damage == "gone":
+        copy.unlink()
+    else:
+        copy.write_bytes(data[:-1] if damage == "cut off" else b"?" * len(data))
+
+    first = recorded.preview(task="seen")
+
+    assert first.identical(recorded.load(task="seen").isel(time=slice(0, 1)))
+    assert host.requests_for(SEEN.rpartition("/")[2])
+    assert (str(copy) in caplog.text) == (damage != "gone")
+
+
+def test_preview_believes_a_sidecar_of_a_mirror_by_its_hash(
+    recorded: BIDSDataset, host: LocalOSF, lab: Path
+) -> None:
+    """An older one may well be of the same size, and would give other times."""
+    copy = lab / FOLDER / "task-seen_pwd.json"
+    copy.write_bytes(copy.read_bytes().replace(b"2.5,", b"2.7,"))
+
+    assert recorded.preview(task="seen", frames=2).time.values.tolist() == [2.5, 3.5]
+    assert len(host.requests_for(copy.name)) == 1
+    assert not host.requests_for(SEEN.rpartition("/")[2])
+
+
+def test_preview_without_network_says_what_neither_disk_nor_mirror_has(
+    recorded: BIDSDataset, lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As without a mirror."""
+    (lab / FOLDER / SEEN).unlink()
+    monkeypatch.setenv("CONFUSIUS_OFFLINE", "1")
+
+    with pytest.raises(OfflineError, match="CONFUSIUS_OFFLINE is set") as caught:
+        recorded.preview(task="seen")
+
+    assert caught.value.missing == (SEEN,)
 
 
 def test_dry_run_and_fetch_of_the_command_know_the_mirror(

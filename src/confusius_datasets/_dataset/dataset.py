@@ -755,8 +755,8 @@ class BIDSDataset(Folder):
     def preview(self, *, frames: int = 1, **query: Any) -> xr.DataArray:
         """Look at the first frames of a recording that is not here; nothing is stored.
 
-        Its header, its sidecars and as much of it as is needed come from the host: some ten
-        kilobytes for each frame.
+        Its header, its sidecars and as much of it as is needed come from a folder of
+        `CONFUSIUS_MIRRORS`, or else from the host: some ten kilobytes for each frame.
 
         Parameters
         ----------
@@ -779,7 +779,7 @@ class BIDSDataset(Folder):
         FileFormatError
             If the file is not a `.nii` or `.nii.gz` file, or is damaged.
         OfflineError
-            If the file is not on disk and the network may not be used.
+            If the file is neither on disk nor in such a folder, and the network may not be used.
         SourceError
             If the host cannot be reached or does not have the file.
 
