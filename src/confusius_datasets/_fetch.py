@@ -33,7 +33,7 @@ from confusius_datasets._selection import (
     parse_filters,
     select,
 )
-from confusius_datasets._sources import has_mirror_folders
+from confusius_datasets._sources import S3Source, find_version_nearby, has_mirror_folders
 from confusius_datasets._spec import DatasetSpec
 from confusius_datasets._text import list_some, print_once, warn_user
 from confusius_datasets.errors import (
@@ -41,6 +41,7 @@ from confusius_datasets.errors import (
     CacheError,
     DatasetIndexError,
     OfflineError,
+    SourceError,
     UnknownArgumentError,
 )
 
@@ -225,8 +226,25 @@ def _find_release(
     if version == LATEST and spec.releases is not None:
         folder = root_of(spec, cache_folder(data_dir))
         known = None if refresh else selected_version(spec.releases, folder)
-        version = known or spec.find_newest_version()
+        version = known or _find_newest_version(spec, spec.releases, nearby=not refresh)
     return spec.at_release(version)
+
+
+def _find_newest_version(spec: DatasetSpec, releases: S3Source, *, nearby: bool) -> str:
+    """Ask the host which release is the newest one; where that fails, look into the mirrors."""
+    try:
+        return spec.find_newest_version()
+    except (OfflineError, SourceError) as error:
+        known = find_version_nearby(releases, spec.folder) if nearby else None
+        if known is None:
+            raise
+        if not isinstance(error, OfflineError):
+            warn_user(
+                f"Nobody says which release of {spec.name} is the newest, so it is {known}, the "
+                "newest in the folders of CONFUSIUS_MIRRORS. Call again with refresh=True later. "
+                f"The reason: {error}"
+            )
+        return known
 
 
 def number_labels(labels: Labels | int | Iterable[int]) -> Labels:

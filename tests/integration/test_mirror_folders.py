@@ -24,7 +24,7 @@ from confusius_datasets import (
 from confusius_datasets._cli import main
 from confusius_datasets._sources import OSFSource, Source, with_mirror_folders
 from confusius_datasets._spec import spec_at
-from confusius_datasets.errors import OfflineError
+from confusius_datasets.errors import OfflineError, SourceError
 from confusius_datasets.testing import LocalOSF, LocalS3, LocalWeb, SourceTests
 from downloads import heeding_permissions, random_bytes
 
@@ -328,6 +328,45 @@ def test_release_comes_from_a_mirror(
 
     assert set(dataset.verify().status) == {"ok"}
     assert (dataset.root / DAMAGED).read_bytes() == FILES[DAMAGED]
+
+
+@pytest.mark.parametrize("why", ["offline", "host down"])
+def test_latest_release_is_the_newest_of_the_mirrors_where_no_host_says_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    """By its number, whichever mirror has it; a folder without an index is no release."""
+    labs = [tmp_path / "one", tmp_path / "two", tmp_path / "three"]
+    with LocalS3() as s3:
+        for name, value in s3.environ.items():
+            monkeypatch.setenv(name, value)
+        for lab, version in zip(labs, ("1.9.0", "1.10.0", "1.10.0rc1"), strict=True):
+            s3.add_release("nunez-elizalde-2022-bids", version, FILES | {"NEWS": version.encode()})
+            fetch_nunez_elizalde_2022(lab, version=version, progress=False)
+        (labs[1] / "nunez-elizalde-2022-bids" / "2.0.0").mkdir()
+    monkeypatch.setenv("CONFUSIUS_MIRRORS", os.pathsep.join(map(str, labs)))
+    monkeypatch.setenv("CONFUSIUS_DOWNLOAD_RETRIES", "0")
+    if why == "offline":
+        monkeypatch.setenv("CONFUSIUS_OFFLINE", "1")
+        dataset = fetch_nunez_elizalde_2022(version="latest", progress=False)
+    else:
+        with pytest.warns(UserWarning, match=r"so it is 1\.10\.0, the newest in the folders of"):
+            dataset = fetch_nunez_elizalde_2022(version="latest", progress=False)
+
+    assert (dataset.version, (dataset / "NEWS").read_text()) == ("1.10.0", "1.10.0")
+    assert set(dataset.verify().status) == {"ok"}
+    with pytest.raises((OfflineError, SourceError)):  # who wants the newest shall have no other
+        fetch_nunez_elizalde_2022(version="latest", refresh=True, progress=False)
+
+
+def test_latest_release_without_a_host_and_in_no_mirror_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As without mirrors."""
+    monkeypatch.setenv("CONFUSIUS_MIRRORS", str(tmp_path))
+    monkeypatch.setenv("CONFUSIUS_OFFLINE", "1")
+
+    with pytest.raises(OfflineError):
+        fetch_nunez_elizalde_2022(version="latest", progress=False)
 
 
 @pytest.fixture

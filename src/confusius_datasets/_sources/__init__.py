@@ -14,6 +14,7 @@ from confusius_datasets._sources.dataverse import DataverseSource
 from confusius_datasets._sources.directory import DirectorySource
 from confusius_datasets._sources.folders import (
     find_index_nearby,
+    find_version_nearby,
     has_mirror_folders,
     with_mirror_folders,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "begin_call",
     "find_index_file",
     "find_index_nearby",
+    "find_version_nearby",
     "get_client",
     "has_mirror_folders",
     "is_address",

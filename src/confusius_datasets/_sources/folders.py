@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from confusius_datasets._sources.http import HttpClient
 from confusius_datasets._sources.protocol import ByteStream, Source
 from confusius_datasets._sources.ranges import WHOLE, ByteRange, slice_of
 from confusius_datasets._sources.records import find_index_file
+from confusius_datasets._sources.s3 import S3Source
 from confusius_datasets._text import warn_user
 from confusius_datasets.errors import (
     CacheError,
@@ -32,7 +34,12 @@ from confusius_datasets.errors import (
     RemoteNotFoundError,
 )
 
-__all__ = ["find_index_nearby", "has_mirror_folders", "with_mirror_folders"]
+__all__ = [
+    "find_index_nearby",
+    "find_version_nearby",
+    "has_mirror_folders",
+    "with_mirror_folders",
+]
 
 VARIABLE = "CONFUSIUS_MIRRORS"
 """Environment variable that names the folders, separated as those of `PATH`."""
@@ -66,6 +73,40 @@ def find_index_nearby(source: Source, folder: str) -> DatasetIndex | None:
         # Which older versions the mirror holds says nothing of the folder it is read for.
         return index.updated(replace(entry, local=None) for entry in index.values() if entry.local)
     return None
+
+
+def find_version_nearby(releases: S3Source, folder: str) -> str | None:
+    """Return the newest release of a dataset of which a mirror has the index."""
+    known = {
+        root.name
+        for mirror in _find_mirrors()
+        for root in _list_folder(mirror / folder)
+        if _has_index(mirror, replace(releases, version=root.name), root)
+    }
+    return max(known, key=_order_version, default=None)
+
+
+def _list_folder(folder: Path) -> list[Path]:
+    """List what is in a folder, which may not be there."""
+    with contextlib.suppress(OSError):
+        return list(folder.iterdir())
+    return []
+
+
+def _has_index(mirror: Path, source: Source, root: Path) -> bool:
+    """Say whether the index of a dataset can be opened in a mirror."""
+    with contextlib.suppress(OSError):
+        path = find_index_file(source, root)
+        _open_inside(mirror, path.relative_to(mirror).as_posix()).close()
+        return True
+    return False
+
+
+def _order_version(version: str) -> list[tuple[int, str]]:
+    """Give what orders versions by their numbers: 1.9, 1.10rc1, 1.10, 1.10.1."""
+    parts = re.findall(r"[0-9]+|[A-Za-z]+", version)
+    ordered = [(int(part), "") if part.isdecimal() else (-2, part) for part in parts]
+    return [*ordered, (-1, "")]  # the end: after a word, before a number
 
 
 def _find_mirrors() -> tuple[Path, ...]:
