@@ -258,6 +258,8 @@ def number_labels(labels: Labels | int | Iterable[int]) -> Labels:
 def check_labels(dataset: BIDSDataset, given: Mapping[str, Labels]) -> None:
     """Refuse labels that a folder without a host does not have; there is nothing to download."""
     filters = parse_filters(given, name=dataset.name)
+    if not filters:  # or a large folder would be looked through for nothing
+        return
     relpaths = LocalCopy(dataset.root).walk().files
     index = DatasetIndex(map(FileEntry, relpaths), origin=str(dataset.root))
     select(index, filters, name=dataset.name)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
-__all__ = ["ProgressOption", "report"]
+__all__ = ["TIME_FORMAT", "ProgressOption", "report"]
 
 ProgressOption = bool | Callable[[int, int | None, str], None]
 """`True` for a bar, `False` for nothing, or a function of bytes done, bytes in all, and a text."""
@@ -34,6 +34,9 @@ FIRST_LINE_S = 2.0
 
 LONGEST_PAUSE_S = 60.0
 """Longest time between two such lines; each pause is twice the one before, up to that."""
+
+TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+"""How a line says when it was written; the log of a job is read the day after."""
 
 CALL_EVERY = 1 << 20
 """Bytes between two calls of a function."""
@@ -177,7 +180,7 @@ def _print_line(text: str) -> None:
     if sys.stderr is not None:  # a program with windows may have none
         # A download does not fail because nobody listens any more.
         with contextlib.suppress(OSError, ValueError):
-            sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+            sys.stderr.write(f"{time.strftime(TIME_FORMAT)} {text}\n")
 
 
 class _Lines:

@@ -222,6 +222,43 @@ def test_template_gives_its_folder_where_an_array_cannot_be_printed(
     assert (told["root"], told["n_files_on_disk"]) == (str(root), 1)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "get landemard-2026 --suffix pwd",
+        "get landemard-2026 --suffix pwd --json",
+        "fetch landemard-2026 --json",
+    ],
+)
+def test_licence_is_said_before_the_first_byte_where_the_output_is_for_a_script(
+    words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On standard error, in the words of `fetch`; `--quiet` says nothing."""
+    monkeypatch.setenv("CONFUSIUS_OFFLINE", "1")
+
+    assert main(words.split()) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("If you use this dataset in your work, please cite the following")
+    assert "Licence: CC BY-NC 4.0\nconfusius-datasets: The network may not be used" in said.err
+    assert main([*words.split(), "--quiet"]) == 1
+    assert "Licence" not in capsys.readouterr().err
+
+
+def test_get_prints_paths_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a dataset and of a folder of one's own."""
+    query = ["--subject", "mouse1", "--task", "rest", "--suffix", "pwd"]
+
+    assert main(["get", "sample", *query, "--data-dir", str(tmp_path)]) == 0
+    of_name = capsys.readouterr()
+    (tmp_path / "confusius-sample-bids" / ".confusius" / "origin").unlink()
+    assert main(["get", str(tmp_path / "confusius-sample-bids"), *query]) == 0
+    of_folder = capsys.readouterr()
+
+    assert all(Path(line).is_file() for line in of_name.out.splitlines())
+    assert of_folder.out.splitlines() and set(of_folder.out.split()) <= set(of_name.out.split())
+
+
 def test_cite_needs_no_network(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -484,8 +521,11 @@ def test_progress_is_told_in_lines_without_a_terminal(tmp_path: Path) -> None:
         check=True,
     )
 
-    assert told.stderr.startswith("confusius-datasets: Downloading 32 files, 12.04 MB\n")
-    assert "confusius-datasets: Downloaded 32 files" in told.stderr
+    lines = told.stderr.splitlines()
+    assert all(re.match(r"confusius-datasets: [\d-]{10} \d\d:\d\d:\d\d ", line) for line in lines)
+    texts = [line[len("confusius-datasets: 2026-11-27 12:00:00 ") :] for line in lines]
+    assert texts[0] == "Downloading 32 files, 12.04 MB"
+    assert texts[-1].startswith("Downloaded 32 files")
     assert quiet.stderr == ""
 
 

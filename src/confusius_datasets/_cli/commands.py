@@ -6,6 +6,7 @@ Each takes the parsed arguments and returns the exit status.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import inspect
 import json
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import confusius_datasets
 from confusius_datasets._entities import INTEGER_ENTITIES
 from confusius_datasets._open import DATASETS, find_named, plan_fetch
+from confusius_datasets._progress import TIME_FORMAT
 from confusius_datasets._text import count_files, format_nbytes, list_some
 from confusius_datasets.errors import ArgumentError, FilterError
 
@@ -152,7 +154,15 @@ def get_files(options: argparse.Namespace) -> int:
     query = _query(options)
     if not query:
         raise ArgumentError("get needs a query, such as --subject; for a whole dataset, use fetch.")
-    found = _open(options).download(progress=not options.quiet, **query)
+    with _notice_aside():
+        dataset = confusius_datasets.fetch_dataset(
+            options.name,
+            options.data_dir,
+            download=False,
+            progress=not options.quiet,
+            print_citation=not options.quiet,
+        )
+    found = dataset.download(progress=not options.quiet, **query)
     if options.json:
         return _print_json([str(path) for path in found])
     for path in found:
@@ -180,10 +190,11 @@ def fetch(options: argparse.Namespace) -> int:
         "refresh": options.refresh,
         "download": not options.no_download,
         "progress": not options.quiet,
-        "print_citation": not (options.quiet or options.json),
+        "print_citation": not options.quiet,
     }
     usual = {name: value for name, value in usual.items() if name in taken}
-    fetched = fetcher(data_dir=options.data_dir, **given, **usual)
+    with _notice_aside() if options.json else contextlib.nullcontext():
+        fetched = fetcher(data_dir=options.data_dir, **given, **usual)
     if options.json:
         here = fetched.to_df(on_disk=True)
         return _print_json(
@@ -309,6 +320,11 @@ def _open(options: argparse.Namespace) -> BIDSDataset:
     )
 
 
+def _notice_aside() -> contextlib.AbstractContextManager[object]:
+    """Let what to cite, and the licence, be printed where it is in no script's way."""
+    return contextlib.redirect_stdout(sys.stderr)
+
+
 def _query(options: argparse.Namespace) -> dict[str, Any]:
     """Read the query, in PyBIDS's terms."""
     names = ("subject", "session", "task", "acquisition", "run", "datatype", "suffix", "extension")
@@ -336,7 +352,9 @@ def _read_value(name: str, value: str) -> Any:
 def _log_progress(options: argparse.Namespace) -> None:
     """Tell progress in lines where there is no terminal to draw a bar on."""
     if not options.quiet:
-        logging.basicConfig(format="confusius-datasets: %(message)s")
+        has_terminal = sys.stderr is not None and sys.stderr.isatty()
+        form = "%(message)s" if has_terminal else "%(asctime)s %(message)s"
+        logging.basicConfig(format=f"confusius-datasets: {form}", datefmt=TIME_FORMAT)
         logging.getLogger("confusius_datasets").setLevel(logging.INFO)
 
 
