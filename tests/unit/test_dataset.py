@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import pickle
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -516,6 +517,55 @@ def test_index_layout_tables_and_answers_agree_after_any_refresh(tmp_path: Path)
     assert len(dataset.to_df()) == len(dataset.missing()) == 2
     assert dataset.layout is not before[0]
     assert dataset.layout is dataset.layout
+
+
+@pytest.mark.parametrize("has_host", [True, False])
+def test_refresh_finds_what_was_put_into_the_folder(tmp_path: Path, has_host: bool) -> None:
+    """A derivative, a subject, a sidecar: queries find them, and the host need not be there."""
+    image = "sub-1/fusi/sub-1_task-a_pwd.nii.gz"
+    dataset = dataset_from({image: "x", "task-a_pwd.json": '{"Manufacturer": "A"}'}, tmp_path)
+    dataset.download()
+    if has_host:
+        shutil.rmtree(tmp_path / "host")
+    else:
+        (dataset / "dataset_index.json").unlink()
+        dataset = open_dataset(dataset.root)
+    before = dataset.layout
+    known = before.get_metadata(str(dataset / image))
+    glm = dataset / "derivatives" / "glm"
+    added = [glm / image.replace("_pwd", "_desc-z_pwd"), dataset / image.replace("sub-1", "sub-2")]
+    for path in added:
+        path.parent.mkdir(parents=True)
+        path.write_text("z")
+    (glm / "dataset_description.json").write_text('{"Name": "GLM", "BIDSVersion": "1.10.0"}')
+    (dataset / "task-a_pwd.json").write_text('{"Manufacturer": "B"}')
+    unaware = (dataset.get_subjects(), dataset.get(scope="derivatives"))
+
+    assert dataset.refresh(local=has_host) == []
+
+    assert known["Manufacturer"] == "A"
+    assert unaware == (["1"], [])
+    assert dataset.get_subjects() == ["1", "2"]
+    assert [Path(file.path) for file in dataset.get(desc="z", scope="derivatives")] == added[:1]
+    assert dataset.layout.get_metadata(str(dataset / image))["Manufacturer"] == "B"
+    assert len(dataset.to_df(extension=".nii.gz", on_disk=True)) == 3
+    assert dataset.layout is not before
+    assert dataset.layout is dataset.layout
+
+
+def test_refresh_keeps_derivatives_that_were_added_to_the_layout(tmp_path: Path) -> None:
+    """Those that lie elsewhere are not in the folder that is looked at."""
+    dataset = dataset_from({"sub-1/sub-1_scans.tsv": "x"}, tmp_path)
+    (tmp_path / "elsewhere" / "sub-1").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "sub-1" / "sub-1_desc-z_pwd.nii").write_text("z")
+    (tmp_path / "elsewhere" / "dataset_description.json").write_text(
+        '{"Name": "z", "BIDSVersion": "1.10.0", "GeneratedBy": [{"Name": "z"}]}'
+    )
+    dataset.layout.add_derivatives(tmp_path / "elsewhere")
+
+    dataset.refresh(local=True)
+
+    assert len(dataset.layout.get(scope="derivatives", suffix="pwd")) == 1
 
 
 def test_dataset_of_a_spec_needs_no_folder_yet(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ class BIDSDataset(Folder):
             if spec
             else LocalCopy(self._root)
         )
-        self._opened: tuple[Snapshot, CatalogueLayout] | None = None
+        self._opened: tuple[Snapshot | None, CatalogueLayout] | None = None
         self._opening = PerProcess(threading.RLock)
 
     @property
@@ -326,7 +326,8 @@ class BIDSDataset(Folder):
         """PyBIDS's layout over the whole catalogue, files on this machine or not.
 
         It never downloads a data file; it downloads JSON sidecars where a query on metadata needs
-        them. When the index changes, this is another layout.
+        them. When the index changes, this is another layout. It knows what else was in the folder
+        when it was opened; `refresh(local=True)` looks again.
         """
         with self._opening.get():
             snapshot = self._local.snapshot
@@ -346,14 +347,22 @@ class BIDSDataset(Folder):
             ensure_local=self._ensure_local if self._local.has_host else None,
         )
 
-    def refresh(self) -> list[str]:
-        """Get the host's index again; what is on disk stays as it is.
+    def refresh(self, *, local: bool = False) -> list[str]:
+        """Get the host's index again, and look again at the folder; what is on disk stays as it is.
+
+        Files of your own that were put into the folder, such as a derivative, are found by queries
+        from then on. A folder of one's own has no host to ask.
+
+        Parameters
+        ----------
+        local : bool, default: False
+            Whether to look at the folder alone, and not to ask the host.
 
         Returns
         -------
         list of str
             Files on disk in an older version than the host's, by their paths below the root;
-            `download(..., force=True)` renews them.
+            `download(..., force=True)` renews them. None where the host was not asked.
 
         Raises
         ------
@@ -381,7 +390,11 @@ class BIDSDataset(Folder):
         >>> list(dataset.index), dataset.missing().path.tolist()
         (['participants.tsv'], ['participants.tsv'])
         """
-        return self._local.refresh()
+        outdated = [] if local else self._local.refresh()
+        with self._opening.get():
+            if self._opened is not None:  # the next use opens another one, of any snapshot
+                self._opened = (None, self._opened[1])
+        return outdated
 
     @completes_query
     def get(
