@@ -205,6 +205,35 @@ def test_probing_a_dataset_without_its_index_asks_nobody(osf: LocalOSF, tmp_path
     assert osf.requests == []
 
 
+@pytest.mark.parametrize("is_opened", [False, True])
+def test_dataset_as_a_parameter_is_cloned_without_a_request(
+    osf: LocalOSF, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_opened: bool
+) -> None:
+    """What scikit-learn's `clone` does with a parameter: probes, a deep copy, and a look at it."""
+    stem = "sub-1/fusi/sub-1_task-a_pwd"
+    osf.add_dataset("43skw", "lab-bids", {f"{stem}.nii": b"x", f"{stem}.json": b"{}"})
+    for name, value in osf.environ.items():
+        monkeypatch.setenv(name, value)
+    spec = DatasetSpec(name="lab", folder="lab-bids", source=OSFSource("43skw", "lab-bids"))
+    dataset = BIDSDataset(tmp_path / "lab-bids", spec=spec, progress=False)
+    dataset.refresh()
+    files = dataset.get(extension=".nii", download=False) if is_opened else []
+    osf.requests.clear()
+
+    parameters = {"data": dataset, "of_steps": [dataset], "files": files}
+    probes = ("get_params", "__sklearn_clone__", "__sklearn_tags__", "fit")
+    found = [name for name in probes if hasattr(dataset, name)]
+    clone = copy.deepcopy(parameters)
+
+    assert found == []
+    assert clone == parameters
+    assert clone["data"] is clone["of_steps"][0] is not dataset
+    assert (repr(clone["data"]), hash(clone["data"])) == (repr(dataset), hash(dataset))
+    assert clone["data"].get_tasks() == ["a"]
+    assert osf.requests == []
+    assert not list(dataset.rglob("*_pwd*"))
+
+
 def test_probing_a_dataset_reads_no_sidecar(tmp_path: Path) -> None:
     """Whatever a name that is not a getter might be, the sidecars stay on their host."""
     stems = [f"sub-{number}/fusi/sub-{number}_pwd" for number in (1, 2)]
