@@ -240,6 +240,35 @@ def test_damaged_index_of_a_mirror_is_passed_over(
     assert f"The index of the mirror {lab} is passed over" in caplog.text
 
 
+@pytest.mark.parametrize("odd", ["none", "older file", "repeated name", "cut off"])
+def test_large_index_of_a_mirror_is_read_like_a_small_one(
+    lab: Path, monkeypatch: pytest.MonkeyPatch, odd: str
+) -> None:
+    """In pieces, with every check, and without a trace in the mirror."""
+    path = lab / FOLDER / "dataset_index.json"
+    record = {"download_path": "/x", "md5": "0" * 32, "size": 1}
+    more = {f"sub-{number:05}/sub-{number:05}_scans.tsv": record for number in range(9_000)}
+    document = json.loads(path.read_bytes()) | more
+    if odd == "older file":
+        document["sub-00007/sub-00007_scans.tsv"] = {**record, "size": 2, "newer": record}
+    text = json.dumps(document, indent=2)
+    text = text[:-2] + ',\n"README": {}, "README": {}}' if odd == "repeated name" else text
+    path.write_text(text[:-1] if odd == "cut off" else text)
+    before = state(lab)
+    monkeypatch.setenv("CONFUSIUS_OFFLINE", "1")
+
+    if odd in ("repeated name", "cut off"):
+        with pytest.raises(OfflineError):  # it is passed over, and nobody else may be asked
+            open_dataset(ADDRESS, progress=False)
+    else:
+        index = open_dataset(ADDRESS, progress=False).index
+        assert set(index) == set(document)
+        assert {size for relpath, size in index.sizes() if relpath in more} == {1}
+        assert not [entry for entry in index.values() if entry.local]
+    assert path.stat().st_size > 1_000_000
+    assert state(lab) == before
+
+
 def test_mirror_that_holds_an_older_version_does_not_pass_that_on(
     lab: Path, host: LocalOSF
 ) -> None:

@@ -24,7 +24,7 @@ from confusius_datasets._sources.directory import DirectoryStream
 from confusius_datasets._sources.http import HttpClient
 from confusius_datasets._sources.protocol import ByteStream, Source
 from confusius_datasets._sources.ranges import WHOLE, ByteRange, slice_of
-from confusius_datasets._sources.records import find_index_file
+from confusius_datasets._sources.records import find_index_file, read_opened_index
 from confusius_datasets._sources.s3 import S3Source
 from confusius_datasets._text import warn_user
 from confusius_datasets.errors import (
@@ -64,14 +64,15 @@ def find_index_nearby(source: Source, folder: str) -> DatasetIndex | None:
         path = find_index_file(source, mirror / folder)
         try:
             with _open_inside(mirror, path.relative_to(mirror).as_posix()) as file:
-                index = source.read_index(file.read(), str(path))
+                index = read_opened_index(source, file, str(path))
         except FileNotFoundError:
             continue
         except (OSError, DatasetIndexError) as error:
             _log.warning("The index of the mirror %s is passed over: %s", mirror, error)
             continue
         # Which older versions the mirror holds says nothing of the folder it is read for.
-        return index.updated(replace(entry, local=None) for entry in index.values() if entry.local)
+        older = [replace(entry, local=None) for entry in index.values() if entry.local]
+        return index.updated(older) if older else index
     return None
 
 

@@ -49,6 +49,7 @@ __all__ = [
     "make_index",
     "parse_json_object",
     "read_index_file",
+    "read_opened_index",
     "value_at",
     "write_index_file",
 ]
@@ -110,6 +111,16 @@ def read_index_file(source: Source, root: Path) -> DatasetIndex:
         if saved := kept.save(key, fill_anew, {}):
             return DatasetIndex.of_tables(saved)
     return index
+
+
+def read_opened_index(source: Source, file: BinaryIO, origin: str) -> DatasetIndex:
+    """Read an index in a folder of others, where nothing is kept; a large one in pieces."""
+    is_large = os.fstat(file.fileno()).st_size >= WORTH_KEEPING_NBYTES
+    if is_large and (fill := _quick_fill(source, file)):
+        with contextlib.suppress(DoubtfulRowsError, DatasetIndexError):
+            return DatasetIndex.of_tables(make_tables(fill, is_large=True))
+        file.seek(0)  # read once more, with all checks and their words
+    return source.read_index(file.read(), origin)
 
 
 def _open_index(path: Path) -> BinaryIO:
