@@ -18,8 +18,6 @@ from confusius_datasets._paths import INDEX_NAMES
 from confusius_datasets._text import REPAIR_HINT, add_hint, shorten
 from confusius_datasets.errors import (
     ConfusiusDatasetsError,
-    DamagedTableError,
-    EmptyTableError,
     FileFormatError,
     MissingFileError,
     UnreadableFileError,
@@ -93,6 +91,8 @@ def text_errors(path: Path) -> Iterator[None]:
 def table_errors(path: Path) -> Iterator[None]:
     """Do the same for a table that pandas reads; what is wrong with options is the caller's."""
     from pandas.errors import EmptyDataError, ParserError
+
+    from confusius_datasets.errors import DamagedTableError, EmptyTableError
 
     with _hinting(path):
         with file_errors(path):

@@ -96,6 +96,13 @@ __all__ = [
 class ConfusiusDatasetsError(Exception):
     """Base of every error this package raises on purpose."""
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if issubclass(cls, OSError):
+            # Of a ValueError that is an OSError too, `__new__` would be the former's, which refuses
+            # the latter. Whoever unpickles errors by it, as Dask does, would get a TypeError.
+            cls.__new__ = OSError.__new__  # type: ignore[method-assign]
+
 
 class ArgumentError(ConfusiusDatasetsError, ValueError):
     """An argument of a function cannot be used; nothing was done."""

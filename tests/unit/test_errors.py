@@ -74,6 +74,18 @@ def test_pickle_keeps_the_reasons_of_several_failures() -> None:
     assert repr(copy.failures) == repr(error.failures)
 
 
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_every_error_can_be_made_as_dask_unpickles_it(
+    kind: type[ConfusiusDatasetsError],
+) -> None:
+    """By `__new__` alone, also where an error is a `ValueError` and an `OSError`."""
+    error = kind.__new__(kind)
+    error.args = ("m",)
+
+    assert type(error) is kind
+    assert str(error) == "m"
+
+
 def test_missing_dependency_message_names_the_extra() -> None:
     """The message says what to type."""
     error = MissingDependencyError("h5py", extra="scan", purpose="Reading SCAN files")
