@@ -12,7 +12,7 @@ import pytest
 from bids.layout import Query
 from bids.layout.models import BIDSFile, Tag
 from bids.utils import natural_sort
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from confusius_datasets import open_dataset
@@ -164,6 +164,7 @@ texts = st.lists(st.text(alphabet="aB_.-/019 \t~", max_size=8) | st.text(max_siz
 
 
 @given(texts)
+@example(["0", "\0"])
 def test_values_are_sorted_as_pybids_sorts_them(values: list[str]) -> None:
     """Numbers in texts count by their values, cases alike, equal ones keep their order."""
     try:

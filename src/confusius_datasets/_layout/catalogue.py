@@ -387,7 +387,7 @@ def _number_key(match: re.Match[str]) -> str:
 def sort_values(values: Iterable[Any]) -> list[Any]:
     """Sort the values of an entity as PyBIDS does."""
     listed = list(values)
-    if all(isinstance(value, str) and value.isascii() for value in listed):
+    if all(isinstance(one, str) and one.isascii() and "\0" not in one for one in listed):
         return sorted(listed, key=_natural_key)
     return list(natural_sort(listed))
 
