@@ -96,8 +96,10 @@ def test_matrices_map_coordinates_to_the_world_of_the_header(
         world = stored @ np.vstack([corners, np.ones(corners.shape[1])])
         i, j, k = corners
         coordinates = [array.z.values[k], array.y.values[j], array.x.values[i], np.ones(len(i))]
-        # What floats lose, with steps that shear makes a hundred thousand times shorter.
-        np.testing.assert_allclose((matrix @ coordinates)[:3], world[2::-1], rtol=0, atol=1e-7)
+        # What floats lose, with steps that shear makes a hundred thousand times shorter; a qform
+        # loses half of all digits near a half turn, since it stores no first part.
+        atol = 1e-6 if form == "qform" else 1e-7
+        np.testing.assert_allclose((matrix @ coordinates)[:3], world[2::-1], rtol=0, atol=atol)
 
 
 @given(affine=affines())
