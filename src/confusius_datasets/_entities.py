@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from array import array
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 __all__ = [
@@ -197,43 +198,89 @@ def is_entangled(relpath: str) -> bool:
     )
 
 
+Numbered = tuple[Sequence[int], list[Mapping[str, str]]]
+"""Of each path a number, and the entities that have these numbers."""
+
+
 class EntityParser:
-    """Parses many paths: each folder once, and each ending of a name that is in many folders.
+    """Parses many paths: each part of a folder once, and each ending of a name.
 
     Recordings made alike have names that differ only in what they repeat of their folders.
     """
 
     def __init__(self) -> None:
+        self._parts = functools.lru_cache(PARTS_KEPT)(self._parse_part)
         self._folders = functools.lru_cache(PARTS_KEPT)(self._parse_folder)
-        self._names = functools.lru_cache(PARTS_KEPT)(self._parse_name)
-
-    def cut(self, relpath: str) -> tuple[Mapping[str, str], Mapping[str, str]]:
-        """Return the entities of a path's folder and of its name.
-
-        Where both have one, the folder's counts: it comes first in the path. Paths with the same
-        folder, or the same ending, have the same mappings.
-        """
-        folder, _, name = relpath.rpartition("/")
-        of_folder, prefix = self._folders(folder)
-        short = name[len(prefix) :] if prefix and name.startswith(prefix) else ""
-        # After a name that begins with a dot, there is no telling it from an extension alone.
-        of_name = self._names(name if short[:1] in "." else short)
-        if of_folder is None or of_name is None:
-            return {}, parse_entities(relpath)
-        return of_folder, of_name
+        self._endings = functools.lru_cache(PARTS_KEPT)(self._parse_ending)
 
     def parse(self, relpath: str) -> dict[str, str]:
         """Read the entities of a path, as `parse_entities`."""
-        of_folder, of_name = self.cut(relpath)
+        folder, _, name = relpath.rpartition("/")
+        of_folder, prefix, cut = self._folders(folder)
+        of_name = self._endings(name[cut:] if name.startswith(prefix) else name)
+        if of_folder is None or of_name is None:
+            return parse_entities(relpath)
+        # Where both have an entity, the folder's counts: it comes first in the path.
         return {**of_name, **of_folder}
 
-    def _parse_folder(self, folder: str) -> tuple[Mapping[str, str] | None, str]:
-        if is_entangled(folder):
-            return None, ""
-        return parse_entities(f"{folder}/") if folder else {}, leading_entities(folder)
+    def number(self, relpaths: Iterable[str]) -> tuple[Numbered, Numbered]:
+        """Read the entities of the folders of paths, and those of the names; each once.
 
-    def _parse_name(self, name: str) -> Mapping[str, str] | None:
-        return None if is_entangled(name) else parse_entities(name)
+        Where both have one, the folder's counts.
+        """
+        folder_numbers, name_numbers = array("q"), array("q")
+        of_folders: list[Mapping[str, str]] = [{}]
+        of_names: list[Mapping[str, str]] = []
+        folders: dict[str, int] = {}
+        endings: dict[str, int] = {}
+        start, end = "/", 1
+        of_folder = -1
+        for relpath in relpaths:
+            # Most files lie where the one before does, and their names end as many others.
+            known = endings.get(relpath[end:]) if relpath.startswith(start) else None
+            if known is None:
+                folder, _, name = relpath.rpartition("/")
+                labels, prefix, cut = self._folders(folder)
+                if (found := folders.get(folder)) is None:
+                    found = folders[folder] = _add(labels, of_folders)
+                of_folder, start, end = found, f"{folder}/{prefix}", len(folder) + 1 + cut
+                ending = name[cut:] if name.startswith(prefix) else name
+                if (known := endings.get(ending)) is None:
+                    known = endings[ending] = _add(self._parse_ending(ending), of_names)
+            if of_folder < 0 or known < 0:
+                folder_numbers.append(0)
+                name_numbers.append(_add(parse_entities(relpath), of_names))
+            else:
+                folder_numbers.append(of_folder)
+                name_numbers.append(known)
+        return (folder_numbers, of_folders), (name_numbers, of_names)
+
+    def _parse_folder(self, folder: str) -> tuple[Mapping[str, str] | None, str, int]:
+        """Read a folder's entities, what names in it repeat of them, and where to cut that off.
+
+        One separator stays at the beginning of an ending, so that it is read as in the whole name.
+        """
+        prefix = leading_entities(folder) or "/"  # with which no name begins
+        if is_entangled(folder):
+            return None, prefix, 0
+        labels: dict[str, str] = {}
+        for part in reversed(folder.split("/")):  # of several, the first in the path counts
+            labels |= self._parts(part)
+        return labels, prefix, len(prefix) - 1
+
+    def _parse_part(self, part: str) -> Mapping[str, str]:
+        return parse_entities(f"{part}/")
+
+    def _parse_ending(self, ending: str) -> Mapping[str, str] | None:
+        return None if is_entangled(ending) else parse_entities(ending)
+
+
+def _add(labels: Mapping[str, str] | None, numbered: list[Mapping[str, str]]) -> int:
+    """Give entities a number; those of no folder or name alone have none."""
+    if labels is None:
+        return -1
+    numbered.append(labels)
+    return len(numbered) - 1
 
 
 def dataset_prefix(relpath: str, described: Container[str] = ()) -> str:

@@ -5,6 +5,7 @@ Paths come from an index that somebody else wrote, so nothing about them is trus
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import stat
@@ -22,6 +23,7 @@ __all__ = [
     "INDEX_NAMES",
     "Walk",
     "absolute_path",
+    "check_below",
     "check_coexistence",
     "check_relpath",
     "find_unfit_names",
@@ -165,6 +167,10 @@ def find_unfit_names(
     unfit = {}
     # Windows has no one limit: it depends on a setting of the system.
     longest = LONGEST_ABSOLUTE_NBYTES - len(os.fsencode(root)) - 2 if root and not windows else None
+    if not windows:
+        # Nearly all paths are shorter as a whole than a name may be.
+        short = LONGEST_NAME_NBYTES if longest is None else min(LONGEST_NAME_NBYTES, longest)
+        relpaths = [path for path in relpaths if len(path) > short or not path.isascii()]
     fit: set[str] = set()  # folders are those of many files
     for relpath in relpaths:
         if longest is not None and len(relpath) * 4 > longest < len(relpath.encode()):
@@ -197,19 +203,34 @@ def resolve_below(root: Path, relpath: str) -> Path:
     return path
 
 
-def _may_lead_away(root: Path, relpath: str) -> bool:
+def check_below(root: Path, relpaths: Iterable[str]) -> None:
+    """Refuse what `resolve_below` refuses, among many files; each folder is looked at once."""
+    is_link = functools.cache(_is_link)
+    for relpath in {path[: path.rfind("/") + 1]: path for path in relpaths}.values():
+        check_relpath(relpath)
+        if _may_lead_away(root, relpath, is_link):
+            resolve_below(root, relpath)
+
+
+def _is_link(path: str) -> bool | None:
+    """Say whether something is a link; `None` where there is nothing."""
+    try:
+        return stat.S_ISLNK(os.lstat(path).st_mode)
+    except OSError:
+        return None
+
+
+def _may_lead_away(
+    root: Path, relpath: str, is_link: Callable[[str], bool | None] = _is_link
+) -> bool:
     """Say whether a folder on the way to a file may be a link; resolving paths takes far longer."""
     if os.name == "nt":
         return True  # folders can be mounted elsewhere there without being links
     folder = os.fspath(root)
     for name in relpath.split("/")[:-1]:
         folder = f"{folder}/{name}"
-        try:
-            status = os.lstat(folder)
-        except OSError:
-            return False  # nothing is below what does not exist
-        if stat.S_ISLNK(status.st_mode):
-            return True
+        if (found := is_link(folder)) is not False:
+            return found is not None  # nothing is below what does not exist
     return False
 
 
@@ -226,6 +247,12 @@ class Walk:
 
     odd: frozenset[str] = frozenset()
     """What is neither file nor folder, such as a pipe, where all files are wanted."""
+
+    has_links: bool = True
+    """Whether a folder may be a link, so that what is below it lies elsewhere.
+
+    It is only looked at where all files are wanted.
+    """
 
 
 def walk_folder(
@@ -249,6 +276,8 @@ def walk_folder(
     odd: set[str] = set()
     unreadable: dict[str, PermissionError] = {}
     folders: dict[str, int] = {}
+    # On Windows folders can be mounted elsewhere without being links.
+    has_links = not into_all or os.name == "nt"
     pending: list[tuple[str, tuple[str, ...]]] = [(start, (os.path.realpath(root / start),))]
     while pending:
         folder, reals = pending.pop()
@@ -261,6 +290,7 @@ def walk_folder(
             continue
         except OSError:
             continue
+        has_links = has_links or any(map(_may_be_link, entries))
         for entry in entries:
             relpath = f"{folder}/{entry.name}" if folder else entry.name
             if not _is_folder(entry) or (entry.name.endswith(".zarr") and not into_stores):
@@ -278,7 +308,7 @@ def walk_folder(
                 below = _reals_below(entry, reals)
                 if below and descend(relpath):
                     pending.append((relpath, below))
-    return Walk(frozenset(files), folders, unreadable, frozenset(odd))
+    return Walk(frozenset(files), folders, unreadable, frozenset(odd), has_links)
 
 
 def _reals_below(entry: os.DirEntry[str], reals: tuple[str, ...]) -> tuple[str, ...]:
@@ -294,6 +324,14 @@ def _reals_below(entry: os.DirEntry[str], reals: tuple[str, ...]) -> tuple[str, 
     inside = os.path.join(real, "")  # noqa: PTH118 - text, with the separator at its end
     circles = any(os.path.join(known, "").startswith(inside) for known in reals)  # noqa: PTH118
     return () if circles else (*reals, real)
+
+
+def _may_be_link(entry: os.DirEntry[str]) -> bool:
+    """Say whether an entry of a folder is a link, or cannot be looked at."""
+    try:
+        return entry.is_symlink()
+    except OSError:
+        return True
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:

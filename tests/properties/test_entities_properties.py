@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from bids.layout.models import Config
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from confusius_datasets._entities import (
@@ -78,12 +78,18 @@ def test_paths_of_the_public_datasets_are_read_as_pybids_reads_them(name: str) -
 
 @pytest.mark.slow
 @given(st.lists(paths | repeating, max_size=8))
+@example(["sub-01/sub-01_scans.tsv", "sub-01/sub-01_.json", "sub-01/sub-01_", "a/.json"])
+@example(["sub-01/sub-01_from-a_xfm.txt", "sub-01_from-a/sub-01_xfm.txt", "sub-01_from-a/x"])
 def test_paths_with_parts_in_common_are_read_as_each_alone(relpaths: list[str]) -> None:
     """What is remembered of folders and names gives the same entities as the whole path."""
     parser = EntityParser()
+    twice = relpaths * 2
 
-    for relpath in relpaths * 2:
+    for relpath in twice:
         assert parser.parse(relpath) == parse_entities(relpath)
+    (of_folders, in_folders), (of_names, in_names) = EntityParser().number(twice)
+    for relpath, folder, name in zip(twice, of_folders, of_names, strict=True):
+        assert {**in_names[name], **in_folders[folder]} == parse_entities(relpath)
 
 
 def test_numbers_are_those_of_the_configuration() -> None:

@@ -91,6 +91,7 @@ def test_index_holds_exactly_what_was_put_in(listed: list[FileEntry]) -> None:
     assert entries_of(index) == expected
     assert len(index) == len(expected)
     assert index.nbytes == sum(entry.size or 0 for entry in listed)
+    assert index.sizes() == (list(expected), [entry.size for entry in expected.values()])
     part = index.restricted(lambda path: expected[path].size is None)
     assert entries_of(part) == {p: e for p, e in expected.items() if e.size is None}
     assert all((path in part) == (expected[path].size is None) for path in expected)

@@ -269,6 +269,30 @@ def test_tables_of_files_merge_on_the_path(sample: BIDSDataset) -> None:
     assert list(checked.columns)[-3:] == ["size", "on_disk", "status"]
 
 
+def test_tables_of_all_files_have_what_queries_find(tmp_path: Path) -> None:
+    """Of scans, derivatives, stores and numbers alike, `missing` and `verify` as `to_df`."""
+    folder = "sub-1/ses-a"
+    names = [
+        "sub-1_ses-a_scans.tsv",
+        "fusi/sub-1_ses-a_task-t_run-01_pwd.nii.gz",
+        "fusi/sub-1_ses-a_run-2_angio.zarr/c/0",
+        "fusi/sub-1_ses-a_run-2_angio.zarr/zarr.json",
+        "fusi/sub-1_ses-a_.json",
+    ]
+    places = [f"{folder}/{name}" for name in names]
+    files = ["dataset_description.json", *places, *(f"derivatives/x/{one}" for one in places)]
+    dataset = dataset_from(dict.fromkeys(files, "{}"), tmp_path)
+    found = dataset.to_df().drop(columns=["size", "on_disk"]).set_index("path")
+
+    for table in (dataset.missing(), dataset.verify()):
+        assert set(table.path) == set(files)
+        of_stores = table.path.str.replace(r"(\.zarr)/.*", r"\1", regex=True)
+        labels = table[found.columns].set_index(of_stores)
+        pd.testing.assert_frame_equal(
+            labels, found.loc[labels.index], check_names=False, check_dtype=False
+        )
+
+
 def test_tables_end_with_their_totals(tmp_path: Path) -> None:
     """Files and bytes, in all and on disk, in text and in a notebook."""
     dataset = dataset_from({"README": "abc", "sub-01/sub-01_scans.tsv": "x" * 2000}, tmp_path)

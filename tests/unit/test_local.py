@@ -90,6 +90,50 @@ def test_walk_may_begin_and_end_where_it_is_told_to(tmp_path: Path) -> None:
     assert found.folders.keys() == {"a"}
 
 
+def test_walk_says_whether_there_is_a_link(tmp_path: Path) -> None:
+    """A link to nothing counts: a download would make what it leads to."""
+    root = write(tmp_path / "root", {"sub-1/a": ""})
+    before = walk_folder(root, into_all=True)
+    (root / "sub-1" / "gone").symlink_to(tmp_path / "nowhere")
+
+    assert before.has_links is (os.name == "nt")
+    assert walk_folder(root, into_all=True).has_links
+
+
+# What is missing.
+
+
+def test_all_that_is_missing_comes_in_the_order_of_a_plan(tmp_path: Path) -> None:
+    """Of all files at once, the same as of the entries one by one, in the same order."""
+    host = write(tmp_path / "host", {"sub-1/here": "1", "sub-1/z": "", "sub-2/a": "22"})
+    for name, nbytes in {"big": 2_000_000, "bigger": 3_000_000, "edge": 1 << 20}.items():
+        with (host / "sub-1" / name).open("wb") as file:
+            file.truncate(nbytes)
+    local = LocalCopy(tmp_path / "root", DirectorySource(host))
+    local.open()
+    local.ensure(["sub-1/here"])
+
+    relpaths, sizes = local.missing_sizes()
+
+    assert relpaths == ["sub-1/edge", "sub-1/z", "sub-2/a", "sub-1/bigger", "sub-1/big"]
+    assert sizes == [1 << 20, 0, 2, 3_000_000, 2_000_000]
+    assert [entry.relpath for entry in local.missing()] == relpaths
+
+
+@pytest.mark.parametrize("target", ["elsewhere", "nowhere"])
+def test_link_that_leads_out_is_told_before_a_download(
+    local: LocalCopy, tmp_path: Path, target: str
+) -> None:
+    """Whether one asks for all files or for some, and whether or not it leads anywhere."""
+    (tmp_path / "elsewhere").mkdir()
+    (local.root / "sub-1").symlink_to(tmp_path / target)
+
+    with pytest.raises(UnsafePathError, match="symbolic link that leads out of"):
+        local.missing_sizes()
+    with pytest.raises(UnsafePathError, match="symbolic link that leads out of"):
+        local.missing([IMAGE])
+
+
 # The catalogue.
 
 

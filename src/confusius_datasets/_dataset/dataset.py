@@ -913,14 +913,11 @@ class BIDSDataset(Folder):
 
         if query:
             relpaths = self._with_companions(self._find("missing", query))
-            missing = [(entry.relpath, entry.size) for entry in self._local.missing(relpaths)]
+            missing = self._local.missing(relpaths)
+            relpaths, sizes = [one.relpath for one in missing], [one.size for one in missing]
         else:
-            missing = self._local.missing_sizes()
-        return tabulate(
-            [relpath for relpath, _ in missing],
-            sizes=[size for _, size in missing],
-            on_disk=[False for _ in missing],
-        )
+            relpaths, sizes = self._local.missing_sizes()
+        return tabulate(relpaths, sizes=sizes, on_disk=[False] * len(relpaths), root=self._root)
 
     @completes_query
     def download(
@@ -1021,6 +1018,7 @@ class BIDSDataset(Folder):
             list(statuses),
             sizes=[size for size, _ in self._local.describe(statuses)],
             on_disk=[status is not FileStatus.MISSING for status in statuses.values()],
+            root=self._root,
             status=map(str, statuses.values()),
         )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -55,13 +57,14 @@ def tabulate(
     *,
     sizes: Iterable[int | None],
     on_disk: Iterable[bool],
+    root: Path,
     **columns: Iterable[str],
 ) -> FileTable:
-    """Make a table of files, with the entities that are in their paths."""
+    """Make a table of files below a root, with the entities that are in their paths."""
     from confusius_datasets._layout import spread
 
     table: dict[str, Any] = {"path": pd.Series(relpaths, dtype="str")}
-    for name, values in sorted(spread(_labels_of(relpaths), len(relpaths)).items()):
+    for name, values in sorted(spread(_labels_of(relpaths, root), len(relpaths)).items()):
         table[name] = pd.Series(values, dtype=object)
     table["size"] = pd.Series(list(sizes), dtype="Int64")
     table["on_disk"] = pd.Series(list(on_disk), dtype=bool)
@@ -70,39 +73,23 @@ def tabulate(
     return FileTable(table)
 
 
-class _Numbered:
-    """Labels by numbers, those that many files share once."""
-
-    def __init__(self) -> None:
-        self.numbers: list[int] = []
-        self.labels: list[Mapping[str, Any]] = []
-        self._known: dict[int, int] = {}
-        self._held: list[object] = []  # or another mapping could get the id of one that is gone
-
-    def add(self, labels: Mapping[str, str]) -> None:
-        """Note that these are the labels of the next file."""
-        number = self._known.get(id(labels))
-        if number is None:
-            number = self._known[id(labels)] = len(self.labels)
-            self._held.append(labels)
-            self.labels.append({name: _value(name, label) for name, label in labels.items()})
-        self.numbers.append(number)
-
-
-def _labels_of(relpaths: Iterable[str]) -> list[Labels]:
-    """Give the entities of files, numbered; a part of a Zarr store has the store's."""
-    folders, names = _Numbered(), _Numbered()
-    cut = EntityParser().cut
-    for relpath in relpaths:
-        head, part, _ = relpath.partition(".zarr/")
-        of_folder, of_name = cut(f"{head}.zarr" if part else relpath)
-        folders.add(of_folder)
-        names.add(of_name)
-    return [(folders.numbers, folders.labels), (names.numbers, names.labels)]
-
-
-def _value(name: str, label: str) -> Any:
-    """Return a label as PyBIDS has it."""
+def _labels_of(relpaths: Iterable[str], root: Path) -> list[Labels]:
+    """Give the entities of files as queries have them; a part of a Zarr store has the store's."""
     from bids.layout.utils import PaddedInt
 
-    return PaddedInt(label) if name in INTEGER_ENTITIES else label
+    special = {*INTEGER_ENTITIES, "scans"}
+
+    def values_of(labels: Mapping[str, str]) -> dict[str, Any]:
+        values: dict[str, Any] = {**labels}
+        for name in special & labels.keys():
+            # That of `scans` is the path of the file.
+            values[name] = (
+                os.fspath(root / labels[name][1:]) if name == "scans" else PaddedInt(labels[name])
+            )
+        return values
+
+    wholes = [
+        f"{path.partition('.zarr/')[0]}.zarr" if ".zarr/" in path else path for path in relpaths
+    ]
+    numbered = EntityParser().number(wholes)
+    return [(numbers, [values_of(each) for each in labels]) for numbers, labels in numbered]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from confusius_datasets._cache import is_file_here
-from confusius_datasets._index import FileEntry
-from confusius_datasets._paths import find_unfit_names, resolve_below
+from confusius_datasets._index import LARGEST_INTEGER, FileEntry
+from confusius_datasets._paths import check_below, find_unfit_names
 from confusius_datasets._sources import RetryPolicy
 from confusius_datasets._text import count_files, format_nbytes, list_some, quote_short
 from confusius_datasets.errors import CacheError, NotEnoughSpaceError
@@ -69,13 +69,16 @@ def plan_download(entries: Iterable[FileEntry], root: Path, *, force: bool = Fal
     )
 
 
-def turn_of(size: int | None) -> tuple[int, int]:
+def turn_of(size: int | None) -> int:
     """Order small files before large ones, and the largest of these first."""
-    return (0, 0) if size is None or size <= SMALL_NBYTES else (1, -size)
+    return 0 if size is None or size <= SMALL_NBYTES else LARGEST_INTEGER - size
 
 
-def check_places(relpaths: list[str], root: Path) -> None:
-    """Refuse files that cannot be where they belong, before anything is downloaded."""
+def check_places(relpaths: list[str], root: Path, *, has_links: bool = True) -> None:
+    """Refuse files that cannot be where they belong, before anything is downloaded.
+
+    Without links below the root, none of them can lead out of it.
+    """
     if unfit := find_unfit_names(relpaths, windows=os.name == "nt", root=root):
         reasons = [
             f"{quote_short(relpath, limit=100)} {reason}" for relpath, reason in unfit.items()
@@ -84,9 +87,8 @@ def check_places(relpaths: list[str], root: Path) -> None:
             f"{count_files(len(unfit))} cannot exist on this file system: {list_some(reasons)}. "
             "Use filters that leave them out, or a folder on another file system with data_dir=."
         )
-    # Asked once for each folder: a dataset has many files in one.
-    for relpath in {relpath.rpartition("/")[0]: relpath for relpath in relpaths}.values():
-        resolve_below(root, relpath)
+    if has_links:
+        check_below(root, relpaths)
 
 
 def check_writable(plan: DownloadPlan) -> None:

@@ -50,6 +50,7 @@ BATCH = 2_000
 
 _PATH = "d.path || iif(d.path = '', '', '/') || iif(n.prefixed, d.prefix, '') || n.text"
 _COLUMNS = f"SELECT f.id, {_PATH}, f.size, f.md5, f.locator, f.rest"
+_SIZES = f"SELECT f.id, {_PATH}, coalesce(f.rest, f.size)"
 _JOIN = "FROM file f JOIN folder d ON d.id = f.folder JOIN name n ON n.id = f.name"
 
 
@@ -146,9 +147,14 @@ class DatasetIndex(Mapping[str, FileEntry]):
         """Bytes of all files whose size is known."""
         return self._totals[1]
 
-    def sizes(self) -> Iterator[tuple[str, int | None]]:
-        """Give the paths and sizes of all files, without making their entries."""
-        return ((relpath, size) for _, relpath, size in self._sized_rows())
+    def sizes(self) -> tuple[list[str], list[int | None]]:
+        """Return the paths of all files and their sizes, without making the entries."""
+        relpaths: list[str] = []
+        sizes: list[int | None] = []
+        for rows in self._batches(_SIZES):
+            relpaths += [row[1] for row in rows]
+            sizes += [_size_of(row[2]) for row in rows]
+        return relpaths, sizes
 
     def entries(self, relpaths: Iterable[str]) -> Iterator[FileEntry]:
         """Give the entries of some paths, one after another; what is not listed is left out."""
@@ -178,12 +184,12 @@ class DatasetIndex(Mapping[str, FileEntry]):
     def sizes_in(self, folder: str) -> dict[str, int | None]:
         """Return the sizes of the entries and of the Zarr stores right in a folder, by names."""
         statement = (
-            "SELECT iif(n.prefixed, d.prefix, '') || n.text, f.size, f.rest, f.id "
+            "SELECT iif(n.prefixed, d.prefix, '') || n.text, coalesce(f.rest, f.size), f.id "
             f"{_JOIN} WHERE d.path = ?"
         )
         return {
-            name: size if rest is None else json.loads(rest)["size"]
-            for name, size, rest, number in self._tables.rows(statement, (folder,))
+            name: _size_of(value)
+            for name, value, number in self._tables.rows(statement, (folder,))
             if number < 0 or self._has(number)
         }
 
@@ -212,10 +218,10 @@ class DatasetIndex(Mapping[str, FileEntry]):
     def restricted(self, keep: Callable[[str], bool]) -> DatasetIndex:
         """Return the entries for whose paths `keep` is true."""
         numbers, nbytes = array("Q"), 0
-        for number, relpath, size in self._sized_rows():
+        for number, relpath, value in self._rows(_SIZES):
             if keep(relpath):
                 numbers.append(number)
-                nbytes += size or 0
+                nbytes += _size_of(value) or 0
         return self._part(numbers, nbytes)
 
     def merged(
@@ -272,25 +278,24 @@ class DatasetIndex(Mapping[str, FileEntry]):
 
     # Rows.
 
-    def _sized_rows(self) -> Iterator[tuple[int, str, int | None]]:
-        """Give numbers, paths and sizes in order."""
-        for number, relpath, size, rest in self._rows(f"SELECT f.id, {_PATH}, f.size, f.rest"):
-            yield number, relpath, size if rest is None else json.loads(rest)["size"]
-
     def _rows(self, select: str = _COLUMNS) -> Iterator[tuple[Any, ...]]:
-        """Give the rows in order, a batch at a time; the number comes first in each."""
+        """Give the rows in order; the number comes first in each."""
+        return itertools.chain.from_iterable(self._batches(select))
+
+    def _batches(self, select: str) -> Iterator[list[tuple[Any, ...]]]:
+        """Give the rows in order, a batch at a time."""
         if self._numbers is not None:
             for begin in range(0, len(self._numbers), BATCH):
                 numbers = self._numbers[begin : begin + BATCH]
                 marks = ", ".join("?" * len(numbers))
-                yield from self._tables.rows(
+                yield self._tables.rows(
                     f"{select} {_JOIN} WHERE f.id IN ({marks}) ORDER BY f.id", numbers
                 )
             return
         last = 0
         statement = f"{select} {_JOIN} WHERE f.id > ? ORDER BY f.id LIMIT {BATCH}"
         while rows := self._tables.rows(statement, (last,)):
-            yield from rows
+            yield rows
             last = rows[-1][0]
 
     def _has(self, number: int) -> bool:
@@ -348,6 +353,11 @@ class _Items(ItemsView[str, FileEntry]):
 
     def __iter__(self) -> Iterator[tuple[str, FileEntry]]:
         return ((row[1], self._mapping._entry(row)) for row in self._mapping._rows())
+
+
+def _size_of(value: int | str | None) -> int | None:
+    """Return the size of a row: a number, or in the JSON of what few entries have."""
+    return json.loads(value)["size"] if isinstance(value, str) else value
 
 
 def _side_by_side(

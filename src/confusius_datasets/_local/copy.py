@@ -286,8 +286,8 @@ class LocalCopy:
 
         return list(plan_download(self._entries(relpaths), self.root).entries)
 
-    def missing_sizes(self) -> list[tuple[str, int | None]]:
-        """List the paths and sizes of all that is not on disk, in download order."""
+    def missing_sizes(self) -> tuple[list[str], list[int | None]]:
+        """List the paths of all that is not on disk, and the sizes, in download order."""
         from confusius_datasets._download import check_places, turn_of
 
         found = walk_folder(self.root, into_all=True)
@@ -295,9 +295,13 @@ class LocalCopy:
             raise word_in_the_way(self.root, in_the_way)
         for folder in self._find_unreadable(found):
             raise word_unreadable(self.root / folder, found.unreadable[folder])
-        missing = [item for item in self.index.sizes() if item[0] not in found.files]
-        check_places([relpath for relpath, _ in missing], self.root)
-        return sorted(missing, key=lambda item: turn_of(item[1]))
+        relpaths, sizes = self.index.sizes()
+        missing = [place for place, path in enumerate(relpaths) if path not in found.files]
+        turns = list(map(turn_of, sizes))
+        missing.sort(key=turns.__getitem__)
+        relpaths = [relpaths[place] for place in missing]
+        check_places(relpaths, self.root, has_links=found.has_links)
+        return relpaths, [sizes[place] for place in missing]
 
     def walk(self, *, into_stores: bool = False) -> Walk:
         """Walk over what is on disk, whether or not the index knows it."""
