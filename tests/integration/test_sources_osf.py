@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from confusius_datasets._sources.http import Credentials
 from confusius_datasets._sources.osf import TOKEN_HOSTS
 from confusius_datasets._sources.retry import Pace
 from confusius_datasets.errors import (
+    CacheError,
     DownloadError,
     RateLimitError,
     RemoteNotFoundError,
@@ -418,3 +420,36 @@ def test_web_page_that_stays_is_final_after_the_second(osf: LocalOSF) -> None:
         source.open(entry, client=get_client())
 
     assert len(osf.requests_for("x.nii")) == 2
+
+
+@pytest.mark.parametrize("fault", [Fault("corrupt"), Fault("drop", after=100), Fault("html")])
+def test_large_index_is_received_into_a_file(
+    osf: LocalOSF, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    """It is checked there, and asked for again where it is wrong, as a small one in memory."""
+    monkeypatch.setattr("confusius_datasets._sources.http.SPOOLED_NBYTES", 100)
+    files = {f"sub-{number}/x.nii": b"data" for number in range(9)}
+    osf.add_dataset(PROJECT, FOLDER, files)
+    osf.fail("dataset_index.json", fault, role="storage")
+
+    index = OSFSource(PROJECT, FOLDER).list_files(get_client())
+
+    assert set(index) == set(files)
+    assert len(osf.requests_for("dataset_index.json", role="storage")) == 2
+
+
+def test_large_index_without_room_for_it_is_an_error_of_ours(
+    osf: LocalOSF, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The message names the folder, and how to choose another one."""
+    monkeypatch.setattr("confusius_datasets._sources.http.SPOOLED_NBYTES", 100)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    osf.add_dataset(PROJECT, FOLDER, {"sub-1/x.nii": b"data", "sub-2/x.nii": b"data"})
+
+    with pytest.raises(CacheError) as caught:
+        OSFSource(PROJECT, FOLDER).list_files(get_client())
+
+    assert str(caught.value) == (
+        f"{tmp_path / 'gone'} cannot be written: No such file or directory. A large index is "
+        "received there. Free some space, or set TMPDIR to another folder."
+    )

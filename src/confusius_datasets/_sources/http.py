@@ -8,12 +8,14 @@ costs one request. What is special about a host is handed in: credentials, and h
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib.metadata
 import json
 import logging
 import os
 import re
+import tempfile
 import threading
 import time
 import urllib.parse
@@ -21,9 +23,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from confusius_datasets._cache import PerProcess, is_offline
+from confusius_datasets._cache import NO_SPACE, PerProcess, is_offline
 from confusius_datasets._index import Checksum
 from confusius_datasets._sources.closing import Closing
 from confusius_datasets._sources.http_errors import (
@@ -40,7 +42,13 @@ from confusius_datasets._sources.http_errors import (
 from confusius_datasets._sources.ranges import WHOLE, ByteRange, From, FromTo, Last
 from confusius_datasets._sources.retry import RetryPolicy, parse_retry_after, retry
 from confusius_datasets._text import format_nbytes, quote, quote_short
-from confusius_datasets.errors import RemoteConnectionError, SettingError, SourceError
+from confusius_datasets.errors import (
+    CacheError,
+    NotEnoughSpaceError,
+    RemoteConnectionError,
+    SettingError,
+    SourceError,
+)
 
 if TYPE_CHECKING:
     import requests
@@ -67,6 +75,9 @@ PIECE_NBYTES = 1 << 20
 
 LARGEST_DOCUMENT_NBYTES = 1 << 30
 """Bytes of an index; that of a million files has 200 MB."""
+
+SPOOLED_NBYTES = 1 << 22
+"""Bytes of a document up to which it is received into memory rather than into a file."""
 
 LARGEST_LISTING_NBYTES = 1 << 28
 """Bytes of one answer of an API; OpenNeuro and Dataverse list a whole dataset in one."""
@@ -293,6 +304,32 @@ class HttpClient:
 
         return self.retry(attempt)
 
+    def get_file(
+        self,
+        url: str,
+        *,
+        check: Callable[[IO[bytes]], None] = lambda file: None,
+        limit: int = LARGEST_DOCUMENT_NBYTES,
+        size: int | None = None,
+        credentials: Credentials = NOBODY,
+        hints: HostHints = NO_HINTS,
+    ) -> IO[bytes]:
+        """Get a document that may be large, as `get_bytes`, into a file that is gone when closed.
+
+        `check` is given the file, and may read it.
+        """
+
+        def attempt() -> IO[bytes]:
+            with contextlib.ExitStack() as unless_checked:
+                with self.get(url, size=size, credentials=credentials, hints=hints) as stream:
+                    file = unless_checked.enter_context(stream.receive(limit))
+                check(file)
+                file.seek(0)
+                unless_checked.pop_all()
+                return file
+
+        return self.retry(attempt)
+
     def retry(self, attempt: Callable[[], _Made]) -> _Made:
         """Try until it works, as patiently as the policy says."""
         return retry(attempt, self.policy, wait=_log_and_sleep)
@@ -481,16 +518,35 @@ class HttpStream(Closing):
 
     def read_all(self, limit: int) -> bytes:
         """Read the rest, unless it is more than there can be."""
-        data = bytearray()
+        return b"".join(self._up_to(limit))
+
+    def receive(self, limit: int) -> IO[bytes]:
+        """Receive the rest into a file, unless it is more than there can be.
+
+        It is on disk only if it is large.
+        """
+        file = tempfile.SpooledTemporaryFile(SPOOLED_NBYTES)  # noqa: SIM115 - for the caller
+        try:
+            for piece in self._up_to(limit):
+                _write_temporary(file, piece)
+        except BaseException:
+            file.close()
+            raise
+        file.seek(0)
+        return file
+
+    def _up_to(self, limit: int) -> Iterator[bytes]:
+        """Give the rest, unless it is more than there can be."""
+        nbytes = 0
         for piece in self:
-            data += piece
-            if len(data) > limit:
+            nbytes += len(piece)
+            if nbytes > limit:
                 raise SourceError(
                     f"{self.url} sends more than {format_nbytes(limit)}, which is too much for a "
                     "listing or an index. Check its address.",
                     url=self.url,
                 )
-        return bytes(data)
+            yield piece
 
     def _receive(self) -> Iterator[bytes]:
         """Give bytes as soon as there are some."""
@@ -505,6 +561,17 @@ class HttpStream(Closing):
     def close(self) -> None:
         """Free the connection; it is kept if the body was read to its end."""
         self.response.close()
+
+
+def _write_temporary(file: IO[bytes], piece: bytes) -> None:
+    try:
+        file.write(piece)
+    except OSError as error:
+        kind = NotEnoughSpaceError if error.errno in NO_SPACE else CacheError
+        raise kind(
+            f"{tempfile.gettempdir()} cannot be written: {error.strerror or error}. A large index "
+            "is received there. Free some space, or set TMPDIR to another folder."
+        ) from error
 
 
 class _Connections:

@@ -36,7 +36,8 @@ class ManifestSource:
 
     def list_files(self, client: HttpClient) -> DatasetIndex:
         """Get the list."""
-        return self.read_index(client.get_bytes(self.url), shorten_url(self.url))
+        with client.get_file(self.url) as file:
+            return OSF_FORMAT.read_file(file, shorten_url(self.url))
 
     def open(
         self,

@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 from confusius_datasets._cache import read_kept, remove_kept, write_kept
 from confusius_datasets._index import INDEX_NAME, Checksum, DatasetIndex, FileEntry, new_hash
@@ -40,6 +40,7 @@ from confusius_datasets._sources.records import (
     check_listed_path,
     listed_size,
     make_index,
+    read_blocks,
     value_at,
 )
 from confusius_datasets._sources.retry import Pace
@@ -181,14 +182,14 @@ class OSFSource:
         """Get the index file that a listing names."""
         url = next_address(below, _lead_back(_dig(record, below, "links", "download")))
         entry = _describe(record, below)
-        data = client.get_bytes(
+        with client.get_file(
             url,
-            check=lambda data: _check_hash(data, entry, url),
+            check=lambda file: _check_hash(file, entry, url),
             size=entry.size,
             credentials=_credentials(),
             hints=HINTS,
-        )
-        return self.read_index(data, url)
+        ) as file:
+            return OSF_FORMAT.read_file(file, url)
 
     def open(
         self,
@@ -456,12 +457,13 @@ def _is_record(record: object) -> bool:
     return all(isinstance(text, str) for text in texts)
 
 
-def _check_hash(data: bytes, entry: FileEntry, url: str) -> None:
+def _check_hash(file: IO[bytes], entry: FileEntry, url: str) -> None:
     """Make sure that an index is the one the listing describes."""
     if (expected := entry.checksum) is None:
         return
     hash_ = new_hash(expected.algorithm)
-    hash_.update(data)
+    for block in read_blocks(file):
+        hash_.update(block)
     found = Checksum(expected.algorithm, hash_.hexdigest())
     if expected != found:
         raise RemoteConnectionError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import itertools
 import json
 import os
@@ -17,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from confusius_datasets._cache import is_here, open_regular, word_unreadable, write_atomic
 from confusius_datasets._index import (
@@ -48,6 +49,7 @@ __all__ = [
     "listed_size",
     "make_index",
     "parse_json_object",
+    "read_blocks",
     "read_index_file",
     "read_opened_index",
     "value_at",
@@ -140,7 +142,7 @@ def _quick_fill(source: Source, file: BinaryIO) -> FillTables | None:
 
     def fill(connection: sqlite3.Connection) -> None:
         file.seek(0)
-        form.fill(connection, iter(lambda: file.read(PIECE_NBYTES), b""))
+        form.fill(connection, read_blocks(file))
 
     return fill
 
@@ -222,11 +224,18 @@ class JsonFormat:
     def read(self, data: bytes | str, origin: str) -> DatasetIndex:
         """Read and check an index; the entry of the index itself is left out."""
         if isinstance(data, bytes) and len(data) > PIECE_NBYTES:
-            pieces = (data[at : at + PIECE_NBYTES] for at in range(0, len(data), PIECE_NBYTES))
-            with contextlib.suppress(DoubtfulRowsError, DatasetIndexError):
-                fill = functools.partial(self.fill, blocks=pieces)
-                return DatasetIndex.of_tables(make_tables(fill, is_large=True))
+            return self.read_file(io.BytesIO(data), origin)
         return self.parse(parse_json_object(data, origin), origin)
+
+    def read_file(self, file: IO[bytes], origin: str) -> DatasetIndex:
+        """Read and check an index as `read`, but a large one in pieces."""
+        if file.seek(0, os.SEEK_END) > PIECE_NBYTES:
+            file.seek(0)
+            with contextlib.suppress(DoubtfulRowsError, DatasetIndexError):
+                fill = functools.partial(self.fill, blocks=read_blocks(file))
+                return DatasetIndex.of_tables(make_tables(fill, is_large=True))
+        file.seek(0)
+        return self.parse(parse_json_object(file.read(), origin), origin)
 
     def parse(self, document: Mapping[str, object], origin: str) -> DatasetIndex:
         """Make an index of a document, each entry checked."""
@@ -350,6 +359,11 @@ class JsonFormat:
         if others := {host: text for host, text in entry.locators.items() if host != own}:
             record["locators"] = others
         return record
+
+
+def read_blocks(file: IO[bytes]) -> Iterator[bytes]:
+    """Give the bytes of a file from where it stands, some at a time."""
+    return iter(lambda: file.read(PIECE_NBYTES), b"")
 
 
 def _cut(blocks: Iterable[bytes]) -> Iterator[bytes]:
