@@ -28,6 +28,7 @@ __all__ = [
     "is_entangled",
     "leading_entities",
     "parse_entities",
+    "parse_name",
 ]
 
 DATATYPES = (
@@ -64,12 +65,11 @@ OTHER_INDEXES = frozenset(
 CONFIGURATION = "layout_config.json"
 """File with settings for PyBIDS, which it does not index."""
 
-_LEFT_OUT = re.compile(r"^/(code|models|sourcedata|stimuli)|/\.")
-"""What queries leave out: four kinds of folders in a dataset's root, and whatever is hidden."""
+_LEFT_OUT = ("/code", "/models", "/sourcedata", "/stimuli")
+"""What queries leave out in a dataset's root, beside whatever is hidden."""
 
 _REPEATED = re.compile(r"(?:^|/)(sub-[A-Za-z0-9+]+)(?:/(ses-[A-Za-z0-9+]+))?(?=/|$)")
-_ACROSS = re.compile(r"xfm|(?:from|to|mode)-|[\\\x00-\x1f]")
-"""What may make an entity of a folder and a name together, or stands for a separator."""
+_CONTROL = re.compile(r"[\x00-\x1f]")
 
 PARTS_KEPT = 20_000
 """Folders, and endings of names, whose entities are remembered."""
@@ -161,6 +161,40 @@ _OF_NAMES = [
 def parse_entities(relpath: str) -> dict[str, str]:
     """Read the entities of a BIDS path."""
     path = f"/{relpath}"
+    return {**_inner_entities(path), **_end_of(path)}
+
+
+_LABELLED = {
+    key: name for name, (key, values) in {**_KEYS, **_LOOSE_KEYS}.items() if values == _LABEL
+}
+"""Entities by their keys, of which any label will do, wherever they stand in a name."""
+
+
+def parse_name(name: str) -> dict[str, str] | None:
+    """Read the entities of a file's name alone; `None` where folders may matter, too.
+
+    It is what `parse_entities` finds. But no pattern spans two of the parts between underscores, so
+    that each is read by itself, and most of them at a glance.
+    """
+    if is_entangled(name):
+        return None
+    *parts, last = name.split("_")
+    if name.find(".") < len(name) - len(last):  # there is none, or a part before has one
+        return parse_entities(name)
+    found: dict[str, str] = {}
+    before = "/"
+    for part in parts:
+        key, _, label = part.partition("-")
+        if key in _LABELLED and label.isalnum() and label.isascii():
+            found.setdefault(_LABELLED[key], label)
+        else:
+            found = {**_parse_part(before + part), **found}
+        before = "/_"
+    return {**_parse_end(before + last), **found}
+
+
+def _inner_entities(path: str) -> dict[str, str]:
+    """Read the entities of a path, or of a part of one, but for those at its end."""
     # Looking for fixed texts first, and from there on, saves most of the searching.
     found = {
         name: match[1]
@@ -170,7 +204,15 @@ def parse_entities(relpath: str) -> dict[str, str]:
     for name, text, search in _OTHERS:
         if text in path and (match := search(path)):
             found[name] = match[1]
-    return found | _end_of(path)
+    return found
+
+
+_parse_part = functools.lru_cache(PARTS_KEPT)(_inner_entities)
+
+
+@functools.lru_cache(PARTS_KEPT)
+def _parse_end(path: str) -> Mapping[str, str]:
+    return {**_inner_entities(path), **_end_of(path)}
 
 
 def _end_of(path: str) -> dict[str, str]:
@@ -193,8 +235,14 @@ def leading_entities(folder: str) -> str:
 
 def is_entangled(relpath: str) -> bool:
     """Say whether a folder and a name may make an entity together that neither has alone."""
-    return _ACROSS.search(relpath) is not None or (
-        relpath[-10:-4] == "_scans" and relpath.endswith("tsv")
+    return (
+        "xfm" in relpath
+        or "from-" in relpath
+        or "to-" in relpath
+        or "mode-" in relpath
+        or "\\" in relpath
+        or (relpath[-10:-4] == "_scans" and relpath.endswith("tsv"))
+        or (not relpath.isprintable() and _CONTROL.search(relpath) is not None)
     )
 
 
@@ -209,9 +257,8 @@ class EntityParser:
     """
 
     def __init__(self) -> None:
-        self._parts = functools.lru_cache(PARTS_KEPT)(self._parse_part)
         self._folders = functools.lru_cache(PARTS_KEPT)(self._parse_folder)
-        self._endings = functools.lru_cache(PARTS_KEPT)(self._parse_ending)
+        self._endings = functools.lru_cache(PARTS_KEPT)(parse_name)
 
     def parse(self, relpath: str) -> dict[str, str]:
         """Read the entities of a path, as `parse_entities`."""
@@ -246,7 +293,7 @@ class EntityParser:
                 of_folder, start, end = found, f"{folder}/{prefix}", len(folder) + 1 + cut
                 ending = name[cut:] if name.startswith(prefix) else name
                 if (known := endings.get(ending)) is None:
-                    known = endings[ending] = _add(self._parse_ending(ending), of_names)
+                    known = endings[ending] = _add(parse_name(ending), of_names)
             if of_folder < 0 or known < 0:
                 folder_numbers.append(0)
                 name_numbers.append(_add(parse_entities(relpath), of_names))
@@ -265,14 +312,8 @@ class EntityParser:
             return None, prefix, 0
         labels: dict[str, str] = {}
         for part in reversed(folder.split("/")):  # of several, the first in the path counts
-            labels |= self._parts(part)
+            labels |= _parse_part(f"/{part}/")
         return labels, prefix, len(prefix) - 1
-
-    def _parse_part(self, part: str) -> Mapping[str, str]:
-        return parse_entities(f"{part}/")
-
-    def _parse_ending(self, ending: str) -> Mapping[str, str] | None:
-        return None if is_entangled(ending) else parse_entities(ending)
 
 
 def _add(labels: Mapping[str, str] | None, numbered: list[Mapping[str, str]]) -> int:
@@ -301,7 +342,7 @@ def dataset_of(relpath: str, described: Container[str] = ()) -> str | None:
     inside = f"/{relpath[len(prefix) :].lstrip('/')}"
     if not prefix and relpath in OTHER_INDEXES:
         return None
-    if _LEFT_OUT.search(inside) or inside.endswith(f"/{CONFIGURATION}"):
+    if inside.startswith(_LEFT_OUT) or "/." in inside or inside.endswith(f"/{CONFIGURATION}"):
         return None
     # Derivatives of a derivative are datasets of their own; PyBIDS enters neither.
     if inside.startswith("/derivatives/") and inside.count("/") > 2:

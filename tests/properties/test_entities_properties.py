@@ -11,7 +11,9 @@ from confusius_datasets._entities import (
     INTEGER_ENTITIES,
     EntityParser,
     applicable_sidecars,
+    is_entangled,
     parse_entities,
+    parse_name,
 )
 from confusius_datasets._layout.config import pybids_config
 from rules import by_folder, sidecars_by_rule
@@ -90,6 +92,14 @@ def test_paths_with_parts_in_common_are_read_as_each_alone(relpaths: list[str]) 
     (of_folders, in_folders), (of_names, in_names) = EntityParser().number(twice)
     for relpath, folder, name in zip(twice, of_folders, of_names, strict=True):
         assert {**in_names[name], **in_folders[folder]} == parse_entities(relpath)
+
+
+@given(names | odd.map(lambda text: text.replace("/", "_")))
+@example("sub-1_a.b_epi.nii_run-1_desc-x-2_acq-.nii.gz")
+@example("xdesc-a_desc-b_hemi-L2_mt-only_part-magical_run-01a_sub-2.json")
+def test_name_read_in_parts_is_read_as_a_whole(name: str) -> None:
+    """No entity spans two parts of a name, but for those that may span its folders, too."""
+    assert parse_name(name) == (None if is_entangled(name) else parse_entities(name))
 
 
 def test_numbers_are_those_of_the_configuration() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from confusius_datasets._entities import (
     DERIVATIVES,
@@ -15,6 +17,7 @@ from confusius_datasets._entities import (
     is_entangled,
     leading_entities,
     parse_entities,
+    parse_name,
 )
 from confusius_datasets._index.entries import LARGEST_INTEGER
 from confusius_datasets._paths import check_relpath, fold
@@ -30,6 +33,9 @@ BATCH = 5_000
 
 MOST_NAMES = 300_000
 """Names that are remembered; where more differ, few of them come again."""
+
+MOST_VALUES = 400
+"""Values in one statement; SQLite allows 999."""
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_+.-]{0,254}")
 
@@ -47,6 +53,9 @@ class _Folder:
 
     prefix: str
     labels: dict[str, str]
+    is_entangled: bool
+    """Whether it may make an entity together with a name; then no other folder has its names."""
+
     names: tuple[dict[str, int], dict[str, int]]
     """Numbers of the names in folders with such labels: whole ones, and those without prefix."""
 
@@ -85,6 +94,8 @@ class TableWriter:
         self._groups: dict[object, tuple[dict[str, int], dict[str, int]]] = {}
         self._unseen_names: dict[str, int] = {}
         self._stores: dict[str, int] = {}
+        self._folders: list[tuple[object, ...]] = []
+        self._folder_tags: list[tuple[int, int]] = []
         self._files: list[tuple[object, ...]] = []
         self._names: list[tuple[int, str, int]] = []
         self._name_tags: list[tuple[int, int]] = []
@@ -200,11 +211,12 @@ class TableWriter:
         prefix = dataset_prefix(f"{path}/x", self._described)
         dataset = self._dataset(prefix)
         if store or (path not in ("", prefix) and dataset_of(f"{path}/x", self._described) is None):
-            return _Folder(path, None, f"{head}.zarr" if store else "", "", {}, ({}, {}))
+            return _Folder(path, None, f"{head}.zarr" if store else "", "", {}, False, ({}, {}))
         labels = parse_entities(f"{path}/") if path else {}
         # Where folder and name may make an entity together, no other folder shares the names.
         group: object = path
-        if not is_entangled(path) and path != DERIVATIVES:
+        entangled = is_entangled(path)
+        if not entangled and path != DERIVATIVES:
             # In the root of a dataset, some names are left out that are found elsewhere.
             group = (dataset, path in ("", prefix), frozenset(labels))
         return _Folder(
@@ -213,6 +225,7 @@ class TableWriter:
             "",
             leading_entities(path),
             labels,
+            entangled,
             self._groups.setdefault(group, ({}, {})),
         )
 
@@ -221,15 +234,10 @@ class TableWriter:
         if not folder.rows[is_seen]:
             self._n_folders += 1
             folder.rows[is_seen] = self._n_folders
-            row = (self._n_folders, folder.path, folder.prefix if is_seen else "")
-            dataset = folder.dataset if is_seen else None
-            self._connection.execute("INSERT INTO folder VALUES (?, ?, ?, ?)", (*row, dataset))
+            prefix, dataset = (folder.prefix, folder.dataset) if is_seen else ("", None)
+            self._folders.append((self._n_folders, folder.path, prefix, dataset))
             if is_seen:
-                tags = self._tags(folder, folder.labels, 0)
-                self._connection.executemany(
-                    "INSERT INTO folder_tag VALUES (?, ?)",
-                    [(self._n_folders, value) for value in tags],
-                )
+                self._tag(self._folder_tags, self._n_folders, folder, folder.labels, use=0)
         return folder.rows[is_seen]
 
     # Names.
@@ -260,18 +268,24 @@ class TableWriter:
             return row, name
         # After a name that begins with a dot, there is no telling it from an extension alone.
         is_short = bool(prefix) and text.startswith(prefix) and text[len(prefix) :][:1] not in "."
-        if is_entangled(relpath):
+        # With the separator before it, what is left of a name is read as in the whole.
+        labels = (
+            None
+            if folder.is_entangled
+            else parse_name(text[len(prefix) - 1 :] if is_short else text)
+        )
+        if labels is None:
             name = self._new_name(text, 0)
             labels = parse_entities(relpath)
         else:
             short = text[len(prefix) :] if is_short else text
             name = self._new_name(short, int(is_short))
-            labels = parse_entities(short)
             if is_short or not text.startswith(prefix or "/"):
                 self._remember(shortened if is_short else whole, short, name)
         # Of an entity that both have, the folder's value counts: it comes first in the path.
-        own = {key: label for key, label in labels.items() if key not in folder.labels}
-        self._name_tags += [(name, value) for value in self._tags(folder, own, 1)]
+        for entity in folder.labels:
+            labels.pop(entity, None)
+        self._tag(self._name_tags, name, folder, labels, use=1)
         return row, name
 
     def _new_name(self, text: str, is_short: int) -> int:
@@ -289,22 +303,50 @@ class TableWriter:
     def _dataset(self, prefix: str) -> int:
         return self._datasets.setdefault(prefix, len(self._datasets) + 1)
 
-    def _tags(self, folder: _Folder, labels: dict[str, str], use: int) -> Iterator[int]:
-        """Give the numbers of values, and count that a folder (0) or a name (1) has them."""
+    def _tag(
+        self,
+        tags: list[tuple[int, int]],
+        owner: int,
+        folder: _Folder,
+        labels: Mapping[str, str],
+        *,
+        use: int,
+    ) -> None:
+        """Give a folder (use 0) or a name (use 1) the numbers of its values, and count them."""
+        known, uses, dataset = self._values, self._uses, folder.dataset or 0
         for entity, label in labels.items():
-            key = (folder.dataset or 0, entity, label)
-            number = self._values.get(key)
+            key = (dataset, entity, label)
+            number = known.get(key)
             if number is None:
-                number = self._values[key] = len(self._values) + 1
-                self._uses.append([0, 0])
-            self._uses[number - 1][use] += 1
-            yield number
+                number = known[key] = len(known) + 1
+                uses.append([0, 0])
+            uses[number - 1][use] += 1
+            tags.append((owner, number))
 
     def _flush(self) -> None:
         """Insert the rows that have gathered."""
-        insert = self._connection.executemany
-        insert("INSERT INTO file VALUES (?, ?, ?, ?, ?, ?, ?)", self._files)
-        insert("INSERT INTO name VALUES (?, ?, ?)", self._names)
-        insert("INSERT INTO name_tag VALUES (?, ?)", self._name_tags)
-        for rows in (self._files, self._names, self._name_tags):
+        gathered: dict[str, list[Any]] = {
+            "folder": self._folders,
+            "folder_tag": self._folder_tags,
+            "name": self._names,
+            "name_tag": self._name_tags,
+            "file": self._files,
+        }
+        for table, rows in gathered.items():
+            _insert(self._connection, table, rows)
             rows.clear()
+
+
+def _insert(connection: sqlite3.Connection, table: str, rows: Sequence[Sequence[object]]) -> None:
+    """Insert rows, many in a statement: one for each row takes half as long again."""
+    if not rows:
+        return
+    width = len(rows[0])
+    n_rows = MOST_VALUES // width
+    marks = f"({', '.join('?' * width)})"
+    for begin in range(0, len(rows), n_rows):
+        some = rows[begin : begin + n_rows]
+        connection.execute(
+            f"INSERT INTO {table} VALUES {', '.join([marks] * len(some))}",
+            list(itertools.chain.from_iterable(some)),
+        )
