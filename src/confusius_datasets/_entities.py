@@ -26,6 +26,7 @@ __all__ = [
     "described_folders",
     "inherited_files",
     "is_entangled",
+    "is_left_out",
     "leading_entities",
     "parse_entities",
     "parse_name",
@@ -348,6 +349,11 @@ def dataset_of(relpath: str, described: Container[str] = ()) -> str | None:
     if inside.startswith("/derivatives/") and inside.count("/") > 2:
         return None
     return prefix
+
+
+def is_left_out(name: str) -> bool:
+    """Say whether queries leave a file out for its name, wherever it lies."""
+    return name.startswith(".") or name == CONFIGURATION
 
 
 def described_folders(relpaths: Iterable[str]) -> frozenset[str]:

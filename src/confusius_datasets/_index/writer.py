@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import sqlite3
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ from confusius_datasets._entities import (
     dataset_of,
     dataset_prefix,
     is_entangled,
+    is_left_out,
     leading_entities,
     parse_entities,
     parse_name,
@@ -53,6 +55,9 @@ class _Folder:
 
     prefix: str
     labels: dict[str, str]
+    is_top: bool
+    """Whether it is the root of a dataset: some names are left out there, and nowhere else."""
+
     is_entangled: bool
     """Whether it may make an entity together with a name; then no other folder has its names."""
 
@@ -90,7 +95,7 @@ class TableWriter:
         self._n_files = self._nbytes = self._n_folders = self._n_names = 0
         self._datasets: dict[str, int] = {}
         self._values: dict[tuple[int, str, str], int] = {}
-        self._uses: list[list[int]] = []
+        self._uses = (array("q"), array("q"))
         self._groups: dict[object, tuple[dict[str, int], dict[str, int]]] = {}
         self._unseen_names: dict[str, int] = {}
         self._stores: dict[str, int] = {}
@@ -115,7 +120,8 @@ class TableWriter:
         writer._datasets = dict(connection.execute("SELECT path, id FROM dataset"))
         for number, *key, folders, names in connection.execute("SELECT * FROM value ORDER BY id"):
             writer._values[key[0], key[1], key[2]] = number
-            writer._uses.append([folders, names])
+            writer._uses[0].append(folders)
+            writer._uses[1].append(names)
         return writer
 
     def add(self, rows: Iterable[FileRow]) -> None:
@@ -175,7 +181,10 @@ class TableWriter:
         )
         insert(
             "INSERT OR REPLACE INTO value VALUES (?, ?, ?, ?, ?, ?)",
-            ((number, *key, *self._uses[number - 1]) for key, number in self._values.items()),
+            (
+                (number, *key, *uses)
+                for (key, number), *uses in zip(self._values.items(), *self._uses, strict=True)
+            ),
         )
         facts |= {"n_files": self._n_files, "nbytes": str(self._nbytes)}
         insert("INSERT OR REPLACE INTO fact VALUES (?, ?)", facts.items())
@@ -211,20 +220,22 @@ class TableWriter:
         prefix = dataset_prefix(f"{path}/x", self._described)
         dataset = self._dataset(prefix)
         if store or (path not in ("", prefix) and dataset_of(f"{path}/x", self._described) is None):
-            return _Folder(path, None, f"{head}.zarr" if store else "", "", {}, False, ({}, {}))
+            store = f"{head}.zarr" if store else ""
+            return _Folder(path, None, store, "", {}, False, False, ({}, {}))
         labels = parse_entities(f"{path}/") if path else {}
         # Where folder and name may make an entity together, no other folder shares the names.
         group: object = path
-        entangled = is_entangled(path)
+        is_top, entangled = path in ("", prefix), is_entangled(path)
         if not entangled and path != DERIVATIVES:
             # In the root of a dataset, some names are left out that are found elsewhere.
-            group = (dataset, path in ("", prefix), frozenset(labels))
+            group = (dataset, is_top, frozenset(labels))
         return _Folder(
             path,
             dataset,
             "",
             leading_entities(path),
             labels,
+            is_top,
             entangled,
             self._groups.setdefault(group, ({}, {})),
         )
@@ -252,7 +263,11 @@ class TableWriter:
             name = whole.get(text)
         if name is not None:  # so it is of nearly all files
             return folder.rows[1] or self._folder_row(folder, is_seen=True), name
-        is_seen = folder.dataset is not None and dataset_of(relpath, self._described) is not None
+        is_seen = folder.dataset is not None and (
+            dataset_of(relpath, self._described) is not None
+            if folder.is_top
+            else not is_left_out(text)
+        )
         if (
             folder.path == DERIVATIVES
             and text == DESCRIPTION_NAME
@@ -266,8 +281,9 @@ class TableWriter:
                 name = self._new_name(text, 0)
                 self._remember(self._unseen_names, text, name)
             return row, name
+        short = text[len(prefix) :] if prefix and text.startswith(prefix) else ""
         # After a name that begins with a dot, there is no telling it from an extension alone.
-        is_short = bool(prefix) and text.startswith(prefix) and text[len(prefix) :][:1] not in "."
+        is_short = short[:1] not in "."
         # With the separator before it, what is left of a name is read as in the whole.
         labels = (
             None
@@ -278,7 +294,7 @@ class TableWriter:
             name = self._new_name(text, 0)
             labels = parse_entities(relpath)
         else:
-            short = text[len(prefix) :] if is_short else text
+            short = short if is_short else text
             name = self._new_name(short, int(is_short))
             if is_short or not text.startswith(prefix or "/"):
                 self._remember(shortened if is_short else whole, short, name)
@@ -319,8 +335,9 @@ class TableWriter:
             number = known.get(key)
             if number is None:
                 number = known[key] = len(known) + 1
-                uses.append([0, 0])
-            uses[number - 1][use] += 1
+                uses[0].append(0)
+                uses[1].append(0)
+            uses[use][number - 1] += 1
             tags.append((owner, number))
 
     def _flush(self) -> None:
