@@ -117,11 +117,9 @@ def read_index_file(source: Source, root: Path) -> DatasetIndex:
 
 def read_opened_index(source: Source, file: BinaryIO, origin: str) -> DatasetIndex:
     """Read an index in a folder of others, where nothing is kept; a large one in pieces."""
-    is_large = os.fstat(file.fileno()).st_size >= WORTH_KEEPING_NBYTES
-    if is_large and (fill := _quick_fill(source, file)):
-        with contextlib.suppress(DoubtfulRowsError, DatasetIndexError):
-            return DatasetIndex.of_tables(make_tables(fill, is_large=True))
-        file.seek(0)  # read once more, with all checks and their words
+    form = getattr(source, "index_format", None)
+    if isinstance(form, JsonFormat):
+        return form.read_file(file, origin)
     return source.read_index(file.read(), origin)
 
 
