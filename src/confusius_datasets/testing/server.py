@@ -51,6 +51,8 @@ class Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
     request_queue_size = 256
+    timeout = 0.5
+    """Seconds until a server that closes is noticed, should its last connection fail."""
 
     def __init__(self, responder: Responder, role: str) -> None:
         super().__init__(("127.0.0.1", 0), _Connection)
@@ -60,7 +62,7 @@ class Server(socketserver.ThreadingTCPServer):
         self.connections: set[socket.socket] = set()
         self.n_connections = 0
         self.most_connections = 0
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
+        self._thread = threading.Thread(target=self._listen, daemon=True)
 
     @property
     def port(self) -> int:
@@ -74,10 +76,21 @@ class Server(socketserver.ThreadingTCPServer):
     def stop(self) -> None:
         """Stop listening, and hang up on everyone."""
         self.closing.set()
-        self.shutdown()
+        with contextlib.suppress(OSError):
+            # Whoever listens wakes up at once, where `shutdown` waits until it looks up.
+            socket.create_connection(self.server_address[:2]).close()
+        self._thread.join()
         self.server_close()
         self.hang_up()
-        self._thread.join()
+
+    def _listen(self) -> None:
+        """Take connections until the server closes."""
+        while not self.closing.is_set():
+            self.handle_request()
+
+    def verify_request(self, request: object, client_address: object) -> bool:
+        """Refuse the connection that only wakes up a server that closes."""
+        return not self.closing.is_set()
 
     def hang_up(self) -> None:
         """Cut every connection there is."""
