@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import os
 import signal
@@ -54,6 +55,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="damaged inputs that are tried of each kind in tests/fuzz",
     )
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported and collected out of every later search for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

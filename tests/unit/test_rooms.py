@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import re
 import subprocess
@@ -89,7 +90,8 @@ def room_of(module: str) -> str:
     return module.removeprefix("confusius_datasets").strip(".").split(".")[0] or "__init__"
 
 
-def imports_of(path: Path) -> set[str]:
+@functools.cache
+def imports_of(path: Path) -> frozenset[str]:
     """Return the modules of ours that a file imports, as dotted names."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -98,7 +100,7 @@ def imports_of(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import in line {node.lineno}"
             found.add(str(node.module))
-    return {name for name in found if name.split(".")[0] == "confusius_datasets"}
+    return frozenset(name for name in found if name.split(".")[0] == "confusius_datasets")
 
 
 def files_of_rooms() -> list[tuple[str, Path]]:
@@ -283,6 +285,7 @@ def test_import_brings_no_large_package() -> None:
     assert json.loads(_printed_by(script)) == []
 
 
+@pytest.mark.slow
 def test_loading_a_recording_does_not_bring_dask(tmp_path: Path) -> None:
     """Half a second of imports that nobody needs who did not ask for chunks."""
     recording = tmp_path / "sub-01" / "fusi" / "sub-01_task-rest_pwd.nii.gz"
