@@ -48,6 +48,7 @@ from confusius_datasets.testing import (
     build_zip,
 )
 from confusius_datasets.testing.answers import Answer
+from marks import slow
 
 PROJECT, FOLDER = "43skw", "small-bids"
 
@@ -539,9 +540,7 @@ QUICK = {"osf", "web"}
 def hosts(*names: str, without: Container[str] = ()) -> list[Any]:
     """List kinds of hosts, all servers unless some are named, as parameters of `lab`."""
     return [
-        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
-        for name in names or SERVERS
-        if name not in without
+        name if name in QUICK else slow(name) for name in names or SERVERS if name not in without
     ]
 
 

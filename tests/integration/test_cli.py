@@ -330,6 +330,7 @@ def complete(line: str, tmp_path: Path) -> list[str]:
     return answer.read_text().split("\n")
 
 
+@pytest.mark.slow
 def test_shell_completes_names_and_labels(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -345,6 +346,7 @@ def test_shell_completes_names_and_labels(
         assert "confusius-datasets" in run(f"completion {shell}", capsys)
 
 
+@pytest.mark.slow
 def test_python_runs_the_package_as_the_command() -> None:
     """`python -m confusius_datasets` needs no scripts on the path."""
     done = subprocess.run(

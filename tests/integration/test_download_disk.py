@@ -34,7 +34,6 @@ from downloads import (
     Lab,
     heeding_permissions,
     on_hosts,
-    start_fetching,
 )
 
 EVERYWHERE = on_hosts(*LABS)
@@ -226,16 +225,18 @@ def test_read_only_root_that_is_complete_is_read_without_a_word(
 )
 @EVERYWHERE
 def test_permissions_follow_the_umask_and_the_folder(
-    lab: Lab, tmp_path: Path, umask: int, folder_mode: int, file_mode: int
+    lab: Lab, umask: int, folder_mode: int, file_mode: int
 ) -> None:
     """Files have what the umask says, and are writable by the group where the folder is."""
     lab.serve({LARGE: 1000, "README": 10})
-    listing = lab.write_listing(tmp_path / "listing.json")
     lab.root.mkdir()
     lab.root.chmod(folder_mode)
 
-    process = start_fetching(lab, listing, setup=f"import os; os.umask({umask})")
-    assert process.communicate(timeout=30)[1] == ""
+    before = os.umask(umask)
+    try:
+        lab.fetch()
+    finally:
+        os.umask(before)
 
     for path in (lab.root / LARGE, lab.root / "README"):
         assert stat.S_IMODE(path.stat().st_mode) == file_mode
@@ -359,7 +360,7 @@ def test_name_that_is_too_long_is_named_before_any_request(lab: Lab) -> None:
 def test_partial_files_that_somebody_removes_are_an_error_not_a_wrong_file(lab: Lab) -> None:
     """Clearing the hidden folder during a download costs the file under way, and says so."""
     lab.host.bandwidth = 2e6
-    lab.serve({LARGE: MEBIBYTE})
+    lab.serve({LARGE: 400_000})
     entries = list(lab.index().values())
 
     def remove(event: object) -> None:

@@ -175,6 +175,7 @@ def test_no_route_is_an_error_soon_that_names_what_is_missing(
     assert time.monotonic() - begun < 4
 
 
+@pytest.mark.slow
 def test_no_route_to_the_index_is_an_error_soon(
     osf_lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,7 @@ from downloads import (
     on_hosts,
     start_fetching,
 )
+from marks import slow
 
 NAME = LARGE.rpartition("/")[2]
 
@@ -189,10 +190,10 @@ def test_files_under_way_are_finished_when_a_host_wants_no_more(lab: Lab) -> Non
 # Hosts that fail.
 
 
-@pytest.mark.parametrize("status", [500, 502, 504, 408])
+@pytest.mark.parametrize("status", [500, slow(502), slow(504), slow(408)])
 def test_failing_host_is_asked_again_after_a_while(lab: Lab, status: int) -> None:
     """Trouble of the host's own is retried, with more time each time."""
-    settings = replace(FAST, backoff_s=0.2)
+    settings = replace(FAST, backoff_s=0.08)
     lab.serve({LARGE: 1000})
     lab.host.fail(NAME, Fault("status", status=status, times=2))
 
@@ -201,8 +202,8 @@ def test_failing_host_is_asked_again_after_a_while(lab: Lab, status: int) -> Non
     times = [request.time for request in lab.host.requests_for(NAME)]
     first, second = (later - earlier for earlier, later in itertools.pairwise(times))
     assert lab.tree() == lab.files
-    assert 0.1 <= first < 0.5
-    assert 0.2 <= second < 0.9
+    assert 0.04 <= first < 0.5
+    assert 0.08 <= second < 0.9
 
 
 def test_failing_host_is_given_up_with_its_status(lab: Lab) -> None:

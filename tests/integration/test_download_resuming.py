@@ -200,6 +200,7 @@ def test_large_file_is_fetched_in_ranges_at_once(lab: Lab) -> None:
     assert lab.sent(LARGE) < 32 * MEBIBYTE
 
 
+@pytest.mark.slow
 def test_large_file_of_a_store_without_ranges_is_fetched_by_one(lab: Lab) -> None:
     """Where ranges are not honoured, nobody helps, and the bytes are right."""
     lab.serve({LARGE: 24 * MEBIBYTE})
@@ -211,6 +212,7 @@ def test_large_file_of_a_store_without_ranges_is_fetched_by_one(lab: Lab) -> Non
     assert len(lab.host.requests_for(NAME)) == 1
 
 
+@pytest.mark.slow
 def test_large_file_in_ranges_survives_dropped_ones(lab: Lab) -> None:
     """A range that breaks off is gone on with by whoever is free."""
     lab.host.bandwidth = 20e6

@@ -28,29 +28,32 @@ from confusius_datasets.errors import (
     UnreadableFileError,
 )
 from downloads import LARGE, SMALL_FILES, Lab, heeding_permissions
+from marks import slow
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="permissions, links and pipes of POSIX")
 
-QUERY = {
-    "subject": "mouse1",
-    "session": "day1",
-    "acquisition": "slice01",
-    "task": "rest",
-    "suffix": "pwd",
-}
+RECORDING = {"subject": "mouse1", "session": "day1", "acquisition": "slice01", "task": "rest"}
+QUERY = RECORDING | {"suffix": "pwd"}
 IMAGE = "sub-mouse1/ses-day1/fusi/sub-mouse1_ses-day1_task-rest_acq-slice01_pwd.nii.gz"
 SIDECAR = IMAGE.replace(".nii.gz", ".json")
 
 
 def fetch(data_dir: Path, *, download: bool = True) -> BIDSDataset:
-    """Fetch a part of the sample."""
-    filters = {"subjects": "mouse1", "tasks": "rest"}
-    return fetch_sample(data_dir, **filters, download=download, progress=False)  # type: ignore[arg-type]
+    """Fetch one recording of the sample."""
+    return fetch_sample(
+        data_dir,
+        subjects="mouse1",
+        sessions="day1",
+        tasks="rest",
+        acqs="slice01",
+        download=download,
+        progress=False,
+    )
 
 
 @pytest.fixture
 def root(data_dir: Path) -> Path:
-    """Fetch a part of the sample, and return where it is."""
+    """Fetch one recording of the sample, and return where it is."""
     return fetch(data_dir).root
 
 
@@ -105,7 +108,12 @@ READS = ACTS | {
 @pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
 @pytest.mark.parametrize(
     ("put", "relpath"),
-    [(put_folder, IMAGE), (put_pipe, IMAGE), (put_file, "sub-mouse1"), (put_folder, SIDECAR)],
+    [
+        (put_folder, IMAGE),
+        slow(put_pipe, IMAGE),
+        (put_file, "sub-mouse1"),
+        slow(put_folder, SIDECAR),
+    ],
     ids=["folder for file", "pipe for file", "file for folder", "folder for sidecar"],
 )
 def test_what_is_in_the_way_is_told_at_once_and_alike(
@@ -185,7 +193,7 @@ def test_hidden_folder_that_may_not_be_entered_is_told_when_it_is_needed(
         with heeding_permissions():
             assert fetch(root.parent).load(**QUERY).ndim == 4
             with pytest.raises(CacheError, match=r"belongs to \S+ and has the mode 0000"):
-                fetch_sample(root.parent, subjects="mouse2", tasks="rest", progress=False)
+                open_dataset(root).download(**RECORDING | {"acquisition": "slice02"})
     finally:
         (root / what).chmod(0o755)
 
@@ -274,7 +282,7 @@ PLACES = [
 
 
 @POSIX
-@pytest.mark.parametrize("put", [put_folder, put_file, put_pipe, put_link])
+@pytest.mark.parametrize("put", [put_folder, slow(put_file), slow(put_pipe), slow(put_link)])
 @pytest.mark.parametrize("place", PLACES)
 def test_junk_in_the_hidden_folder_stops_nothing(
     data_dir: Path, place: str, put: Callable[[Path], None]
@@ -288,10 +296,11 @@ def test_junk_in_the_hidden_folder_stops_nothing(
     dataset = fetch(data_dir)
     dataset.load(**QUERY).compute()
 
-    assert len(dataset.missing(subject="mouse1", task="rest")) == 0
+    assert len(dataset.missing(**RECORDING)) == 0
     assert len(fetch(data_dir).get(**QUERY)) == 2
 
 
+@pytest.mark.slow
 @POSIX
 def test_junk_among_partial_files_stops_nothing(lab: Lab) -> None:
     """Names without dots or with absurd numbers, folders, pipes, circles, by thousands."""

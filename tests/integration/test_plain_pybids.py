@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from bids.layout.models import Config
 from confusius_datasets import BIDSDataset, fetch_sample, pybids_config
 from confusius_datasets._open import DATASETS
 from confusius_datasets.errors import ArgumentError
+from marks import slow
 from trees import replica_tree, sample_files, write_tree
 
 
@@ -29,6 +32,12 @@ def has_schema() -> bool:
 BASES: list[Any] = ["bids", *(["bids-schema"] if has_schema() else [])]
 
 
+@functools.cache  # the one that is made of the schema takes a third of a second
+def load_config(name: str) -> Config:
+    """Load a configuration of PyBIDS."""
+    return Config.load(name)
+
+
 def entities_of(files: list[Any], names: set[str]) -> dict[str, dict[str, Any]]:
     """Return some entities of each file, by its name."""
     return {
@@ -42,12 +51,14 @@ def entities_of(files: list[Any], names: set[str]) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("base", BASES)
-@pytest.mark.parametrize("files", [sample_files(), replica_tree("nunez")], ids=["sample", "nunez"])
+@pytest.mark.parametrize(
+    "make", [sample_files, slow(functools.partial(replica_tree, "nunez"))], ids=["sample", "nunez"]
+)
 def test_plain_pybids_with_our_configuration_reads_what_we_read(
-    tmp_path: Path, files: dict[str, bytes], base: Any
+    tmp_path: Path, make: Callable[[], dict[str, bytes]], base: Any
 ) -> None:
     """Each image has the same entities in both, and metadata as well."""
-    write_tree(tmp_path / "data", files)
+    write_tree(tmp_path / "data", make())
     ours = BIDSDataset(tmp_path / "data").layout
     plain = BIDSLayout(tmp_path / "data", validate=False, config=pybids_config(base))
     wanted: dict[str, Any] = {"extension": ".nii.gz", "scope": "raw", "suffix": "pwd"}
@@ -94,7 +105,9 @@ def test_plain_pybids_with_its_own_configurations_finds_recordings_by_their_enti
 @pytest.mark.parametrize("spec", DATASETS.values(), ids=lambda spec: spec.name)
 def test_folder_of_no_dataset_is_an_entity_to_pybids(spec: Any, config: Any) -> None:
     """PyBIDS looks at the whole path, so that a root's name can label every file."""
-    assert parse_file_entities(f"/data/{spec.folder}/x/README", config=config) == {}
+    entities = parse_file_entities(f"/data/{spec.folder}/x/README", config=load_config(config))
+
+    assert entities == {}
 
 
 def test_unknown_configuration_is_refused() -> None:

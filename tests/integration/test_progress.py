@@ -184,6 +184,7 @@ def test_bar_counts_what_was_here_without_calling_it_speed() -> None:
     assert task.description == "0/1 files"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="a terminal is made with POSIX's pty")
 def test_terminal_shows_one_bar_over_all_bytes(osf: LocalOSF) -> None:
     """In a terminal there is a bar with files, bytes, speed and time; the output stays clean."""

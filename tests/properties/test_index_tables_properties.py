@@ -163,6 +163,7 @@ def test_entities_of_folders_and_names_are_those_of_paths(listed: list[str]) -> 
     assert labels_in_tables(index) == expected
 
 
+@pytest.mark.slow
 @given(st.lists(relpaths, max_size=8), st.lists(relpaths, max_size=8))
 def test_files_added_later_are_as_those_written_at_once(first: list[str], later: list[str]) -> None:
     """Files that the index does not have are added to a copy of its tables."""
@@ -227,6 +228,7 @@ def _in_small_pieces() -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_in_small_pieces")
 @given(documents, st.booleans(), st.booleans(), edits)
 def test_reading_in_pieces_is_reading_with_all_checks(

@@ -44,6 +44,7 @@ def test_selecting_twice_changes_nothing(given_filters: dict[str, list[str]]) ->
     assert kept == set(once)
 
 
+@pytest.mark.slow
 @given(filters, filters)
 def test_more_filters_never_select_more(
     some: dict[str, list[str]], more: dict[str, list[str]]

@@ -191,6 +191,7 @@ def test_keywords_of_queries_are_in_the_signatures(sample: BIDSDataset) -> None:
         assert list(parameters.values())[-1].kind is inspect.Parameter.VAR_KEYWORD
 
 
+@pytest.mark.slow
 def test_session_completes_keywords(sample: BIDSDataset) -> None:
     """IPython offers the entities behind `ds.load(`."""
     from IPython.core.completer import provisionalcompleter

@@ -279,6 +279,7 @@ def test_index_works_in_a_forked_process(root: Path, is_gone: bool) -> None:
     assert found == list(make_index(50).values())
 
 
+@pytest.mark.slow
 def test_processes_that_read_and_replace_at_once_all_get_the_answer(root: Path) -> None:
     """Tables come and go under one another, processes are killed, and each answer is whole."""
     script = (

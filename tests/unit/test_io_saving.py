@@ -305,6 +305,7 @@ def test_large_array_is_written_in_pieces(
         assert load(path).sizes == array.sizes
 
 
+@pytest.mark.slow
 def test_array_without_chunks_is_read_and_written_in_pieces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from confusius_datasets import open_dataset
 from confusius_datasets._layout import CatalogueLayout, conditions
 from confusius_datasets._layout.catalogue import sort_values
+from marks import slow
 from trees import awkward_files, inheritance_files, plain_layout, write_tree
 
 TREES: list[Callable[[], dict[str, bytes]]] = [awkward_files, inheritance_files]
@@ -84,7 +85,7 @@ ASKED: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("few", [0, 10_000])
-@pytest.mark.parametrize("few_values", [0, 10_000])
+@pytest.mark.parametrize("few_values", [0, slow(10_000)])
 @pytest.mark.parametrize("share", [0.0, 2.0])
 def test_every_form_of_statement_gives_the_same_files(
     root: Path, monkeypatch: pytest.MonkeyPatch, few: int, few_values: int, share: float

@@ -210,6 +210,7 @@ def test_fresh_folder_is_looked_into_again(root: Path) -> None:
     assert open_layout(root, INDEX).get_tasks() == ["new", "rest"]
 
 
+@pytest.mark.slow
 def test_kept_database_opens_faster_than_it_is_made(tmp_path: Path) -> None:
     """Keeping is worth it: of a few thousand files, the second opening is the quicker one."""
     relpaths = [f"sub-{i % 50:04d}/fusi/sub-{i % 50:04d}_run-{i}_pwd.nii.gz" for i in range(4000)]
