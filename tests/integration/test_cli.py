@@ -458,6 +458,7 @@ def test_demo_without_matplotlib_names_it_before_anything_is_done(
     assert not data_dir.exists()
 
 
+@pytest.mark.slow
 def test_folder_that_cannot_be_written_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

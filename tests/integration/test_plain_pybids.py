@@ -29,7 +29,7 @@ def has_schema() -> bool:
     return True
 
 
-BASES: list[Any] = ["bids", *(["bids-schema"] if has_schema() else [])]
+BASES: list[Any] = ["bids", *([slow("bids-schema")] if has_schema() else [])]
 
 
 @functools.cache  # the one that is made of the schema takes a third of a second

@@ -19,6 +19,7 @@ from confusius_datasets.errors import (
     OfflineError,
 )
 from downloads import FOLDER, PROJECT, Lab
+from marks import slow
 
 NAME = "sub-1/fusi/sub-1_task-rest_pwd"
 
@@ -45,7 +46,7 @@ def serve(lab: Lab, files: dict[str, bytes]) -> BIDSDataset:
 
 
 @pytest.mark.parametrize("extension", [".nii", ".nii.gz"])
-@pytest.mark.parametrize("frames", [1, 3])
+@pytest.mark.parametrize("frames", [slow(1), 3])
 def test_preview_is_the_beginning_of_what_load_gives(
     osf_lab: Lab, extension: str, frames: int
 ) -> None:

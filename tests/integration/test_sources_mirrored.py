@@ -22,6 +22,7 @@ from confusius_datasets._sources import (
 from confusius_datasets.errors import DownloadError, OfflineError
 from confusius_datasets.testing import Fault, LocalOSF, LocalS3, SourceTests
 from downloads import FAST, random_bytes
+from marks import slow
 
 PROJECT, NAME = "abcde", "nunez-elizalde-2022-bids"
 
@@ -122,7 +123,7 @@ def test_few_files_come_from_the_first_host_and_the_mirror_is_not_asked(pair: Pa
 
 
 @pytest.mark.parametrize("files", [FEW, MANY], ids=["few", "many"])
-@pytest.mark.parametrize("status", [503, 404, 403, 429])
+@pytest.mark.parametrize("status", [503, slow(404), slow(403), 429])
 def test_fetch_completes_while_the_first_host_is_down(
     pair: Pair, caplog: pytest.LogCaptureFixture, files: Mapping[str, bytes], status: int
 ) -> None:

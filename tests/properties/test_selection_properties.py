@@ -53,6 +53,7 @@ def test_more_filters_never_select_more(
     assert set(select(BOTH, parse_filters(more | some))) <= set(select(BOTH, parse_filters(some)))
 
 
+@pytest.mark.slow
 @given(filters)
 def test_each_file_is_kept_by_the_rule_alone(given_filters: dict[str, list[str]]) -> None:
     """A file is kept when it lacks the entity or has a listed value, or is the whole root's."""

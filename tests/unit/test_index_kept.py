@@ -22,6 +22,7 @@ from confusius_datasets._index import Checksum, DatasetIndex, FileEntry
 from confusius_datasets._sources import OSFSource, read_index_file, records, write_index_file
 from confusius_datasets.errors import DatasetIndexError
 from killing import count_calls, measure_s, run_for, run_to_call
+from marks import slow
 
 SOURCE = OSFSource("43skw", "x")
 
@@ -265,7 +266,7 @@ def test_index_that_is_open_outlives_its_file(root: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-@pytest.mark.parametrize("is_gone", [False, True])
+@pytest.mark.parametrize("is_gone", [slow(False), True])
 def test_index_works_in_a_forked_process(root: Path, is_gone: bool) -> None:
     """Parent and child read the same tables at once, also when their file is gone."""
     index = read_index_file(SOURCE, root)

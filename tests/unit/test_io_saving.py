@@ -20,6 +20,7 @@ from builders import DIAGONAL, counting, write_nifti
 from confusius_datasets import load, save
 from confusius_datasets._io.saving import nifti
 from confusius_datasets.errors import ArgumentError, FileFormatError, MissingDependencyError
+from marks import slow
 
 EXTENSIONS = (".nii", ".nii.gz", ".zarr", ".nc")
 
@@ -274,7 +275,7 @@ def test_finer_numbers_than_nifti_1_has_make_a_nifti_2_file(tmp_path: Path) -> N
 # In pieces.
 
 
-@pytest.mark.parametrize("extension", [".nii", ".nii.gz", ".zarr"])
+@pytest.mark.parametrize("extension", [slow(".nii"), slow(".nii.gz"), ".zarr"])
 def test_large_array_is_written_in_pieces(
     tmp_path: Path, extension: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,7 +86,7 @@ ASKED: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("few", [0, 10_000])
 @pytest.mark.parametrize("few_values", [0, slow(10_000)])
-@pytest.mark.parametrize("share", [0.0, 2.0])
+@pytest.mark.parametrize("share", [0.0, slow(2.0)])
 def test_every_form_of_statement_gives_the_same_files(
     root: Path, monkeypatch: pytest.MonkeyPatch, few: int, few_values: int, share: float
 ) -> None:

@@ -25,6 +25,7 @@ from confusius_datasets.errors import (
     MissingDependencyError,
     UnknownKeyError,
 )
+from marks import slow
 
 mpl.use("Agg")  # no window, whatever the machine has
 
@@ -79,7 +80,7 @@ def test_panels_end_where_the_image_does(template: xr.DataArray, atlas: Atlas) -
         assert panel.get_aspect() == 1
 
 
-@pytest.mark.parametrize("count", [1, 2, 4, 5])
+@pytest.mark.parametrize("count", [1, slow(2), slow(4), 5])
 def test_lowest_panel_of_each_column_has_its_label(
     count: int, template: xr.DataArray, atlas: Atlas
 ) -> None:
@@ -257,7 +258,7 @@ def test_slice_may_be_across_any_dimension(
 
 
 @pytest.mark.parametrize("positions", [{}, {"x": 3.0}, {"y": 2.0}])
-@pytest.mark.parametrize("height", [1, 2, 64])
+@pytest.mark.parametrize("height", [1, slow(2), slow(64)])
 def test_label_of_the_colour_bar_stays_in_the_picture(
     positions: dict[str, float], height: int, template: xr.DataArray
 ) -> None:
