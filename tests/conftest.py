@@ -61,7 +61,7 @@ def pytest_collection_finish() -> None:
     """Look for garbage less: not in what was imported and collected, and in old objects seldom."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*gc.get_threshold()[:2], 50)
+    gc.set_threshold(*gc.get_threshold()[:2], 200)
 
 
 @pytest.fixture(scope="session", autouse=True)

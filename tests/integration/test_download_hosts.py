@@ -308,14 +308,15 @@ def test_host_that_stays_silent_is_given_up(lab: Lab, kind: str) -> None:
     lab.serve({LARGE: 100_000})
     entries = list(lab.index().values())
     lab.host.fail(NAME, Fault(kind, seconds=20, times=0))  # type: ignore[arg-type]
+    impatient = replace(FAST, stall_timeout_s=0.3)
     begun = time.monotonic()
 
     with pytest.raises(
         (DownloadsFailedError, OfflineError), match=r"127\.0\.0\.1.*(does not answer|broke)"
     ):
-        lab.fetch(entries)
+        lab.fetch(entries, settings=impatient)
 
-    assert time.monotonic() - begun < (FAST.retries + 2) * FAST.stall_timeout_s + 2
+    assert time.monotonic() - begun < (FAST.retries + 2) * impatient.stall_timeout_s + 4
     assert lab.tree() == {}
 
 

@@ -35,7 +35,7 @@ def serve_raw(start: bytes, rest: Iterable[bytes] = (), *, every_s: float = 0.0)
     """Answer every request with bytes as they are, the first at once, the others in turn."""
     done = threading.Event()
     listener = socket.create_server(("127.0.0.1", 0))
-    listener.settimeout(0.05)
+    listener.settimeout(0.01)
     rest = tuple(rest) if not isinstance(rest, itertools.repeat) else rest
 
     def answer(connection: socket.socket) -> None:

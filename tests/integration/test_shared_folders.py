@@ -19,7 +19,7 @@ from confusius_datasets._local import LocalCopy
 from confusius_datasets._sources import get_client
 from confusius_datasets.errors import CacheError, DownloadsFailedError
 from confusius_datasets.testing import Fault
-from downloads import FAST, LARGE, MEBIBYTE, SMALL_FILES, Lab
+from downloads import FAST, LARGE, MEBIBYTE, SERVERS, SMALL_FILES, Lab
 from marks import slow
 from users import ALICE, AS_OTHERS, BOB, LAB, run_as
 
@@ -102,6 +102,7 @@ def test_folder_that_everybody_may_write_to_is_no_group(tmp_path: Path) -> None:
 
 
 @AS_OTHERS
+@pytest.mark.parametrize("lab", ["osf", *map(slow, SERVERS[1:])], indirect=True)
 @pytest.mark.parametrize("mode", [0o2770, slow(0o770)])
 def test_two_users_complete_each_others_fetch(lab: Lab, shared: Path, mode: int) -> None:
     """What one user began another finishes, renews and frees, with index, locks and leftovers."""

@@ -18,6 +18,7 @@ from confusius_datasets._io import load
 from confusius_datasets._io.bytes.readers import PART, PlainReader
 from confusius_datasets._io.nifti import array as nifti_array
 from confusius_datasets.errors import FileFormatError
+from marks import slow
 
 TYPES = ["u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8", "c8", "c16"]
 SHAPE = (5, 4, 3, 6)
@@ -25,7 +26,7 @@ SHAPE = (5, 4, 3, 6)
 
 @pytest.mark.parametrize("extension", [".nii", ".nii.gz"])
 @pytest.mark.parametrize("byteorder", ["<", ">"])
-@pytest.mark.parametrize("image_class", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize("image_class", [nibabel.Nifti1Image, slow(nibabel.Nifti2Image)])
 @pytest.mark.parametrize("scaling", [None, (0.5, 10.0), (1.0, 0.0), (0.0, 3.0), (np.nan, 1.0)])
 def test_load_every_type_equals_nibabel(
     tmp_path: Path, extension: str, byteorder: str, image_class: Any, scaling: Any
