@@ -27,34 +27,20 @@ from confusius_datasets.errors import (
     SettingError,
     UnreadableFileError,
 )
-from downloads import LARGE, SMALL_FILES, Lab, heeding_permissions
+from downloads import LARGE, RECORDING, SMALL_FILES, Lab, fetch_recording, heeding_permissions
 from marks import slow
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="permissions, links and pipes of POSIX")
 
-RECORDING = {"subject": "mouse1", "session": "day1", "acquisition": "slice01", "task": "rest"}
 QUERY = RECORDING | {"suffix": "pwd"}
 IMAGE = "sub-mouse1/ses-day1/fusi/sub-mouse1_ses-day1_task-rest_acq-slice01_pwd.nii.gz"
 SIDECAR = IMAGE.replace(".nii.gz", ".json")
 
 
-def fetch(data_dir: Path, *, download: bool = True) -> BIDSDataset:
-    """Fetch one recording of the sample."""
-    return fetch_sample(
-        data_dir,
-        subjects="mouse1",
-        sessions="day1",
-        tasks="rest",
-        acqs="slice01",
-        download=download,
-        progress=False,
-    )
-
-
 @pytest.fixture
 def root(data_dir: Path) -> Path:
     """Fetch one recording of the sample, and return where it is."""
-    return fetch(data_dir).root
+    return fetch_recording(data_dir).root
 
 
 def remove(path: Path) -> None:
@@ -90,7 +76,7 @@ def put_link(path: Path) -> None:
 
 
 ACTS: dict[str, Callable[[BIDSDataset], object]] = {
-    "fetch": lambda dataset: fetch(dataset.root.parent),
+    "fetch": lambda dataset: fetch_recording(dataset.root.parent),
     "missing": lambda dataset: dataset.missing(**QUERY),
     "missing of all": lambda dataset: dataset.missing(),
     "get": lambda dataset: dataset.get(**QUERY),
@@ -140,7 +126,7 @@ def test_index_that_is_no_file_is_an_error_of_ours(root: Path, put: Callable[[Pa
     put(root / "dataset_index.json")
 
     with pytest.raises(ConfusiusDatasetsError, match=r"dataset_index\.json"):
-        fetch(root.parent)
+        fetch_recording(root.parent)
     with pytest.raises(ConfusiusDatasetsError, match=r"dataset_index\.json"):
         open_dataset(root)
 
@@ -152,7 +138,7 @@ def test_what_may_not_be_read_is_told_with_owner_and_mode(root: Path, what: str)
     (root / what).chmod(0)
     try:
         with heeding_permissions(), pytest.raises(CacheError) as caught:
-            fetch(root.parent).load(**QUERY)
+            fetch_recording(root.parent).load(**QUERY)
     finally:
         (root / what).chmod(0o755)
 
@@ -191,7 +177,7 @@ def test_hidden_folder_that_may_not_be_entered_is_told_when_it_is_needed(
     (root / what).chmod(0)
     try:
         with heeding_permissions():
-            assert fetch(root.parent).load(**QUERY).ndim == 4
+            assert fetch_recording(root.parent).load(**QUERY).ndim == 4
             with pytest.raises(CacheError, match=r"belongs to \S+ and has the mode 0000"):
                 open_dataset(root).download(**RECORDING | {"acquisition": "slice02"})
     finally:
@@ -293,11 +279,11 @@ def test_junk_in_the_hidden_folder_stops_nothing(
     path.write_text("")
     put(path)
 
-    dataset = fetch(data_dir)
+    dataset = fetch_recording(data_dir)
     dataset.load(**QUERY).compute()
 
     assert len(dataset.missing(**RECORDING)) == 0
-    assert len(fetch(data_dir).get(**QUERY)) == 2
+    assert len(fetch_recording(data_dir).get(**QUERY)) == 2
 
 
 @pytest.mark.slow
@@ -340,7 +326,7 @@ def test_folder_that_no_system_has_is_an_error_of_ours(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A path that is not UTF-8, or has a zero, is refused, in the argument and in the variable."""
-    for call in (get_datasets_dir, fetch, open_dataset):
+    for call in (get_datasets_dir, fetch_recording, open_dataset):
         with pytest.raises(CacheError, match="has a character that cannot be"):
             call(f"{tmp_path}/{name}")  # type: ignore[operator]
     if "\0" not in name:  # no variable can have it

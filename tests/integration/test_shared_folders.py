@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from confusius_datasets import BIDSDataset, fetch_sample, open_dataset
+from confusius_datasets import open_dataset
 from confusius_datasets._cache import LockState, lock
 from confusius_datasets._catalog import SAMPLE
 from confusius_datasets._download import plan_download, run_plan
@@ -19,7 +19,7 @@ from confusius_datasets._local import LocalCopy
 from confusius_datasets._sources import get_client
 from confusius_datasets.errors import CacheError, DownloadsFailedError
 from confusius_datasets.testing import Fault
-from downloads import FAST, LARGE, MEBIBYTE, SERVERS, SMALL_FILES, Lab
+from downloads import FAST, LARGE, MEBIBYTE, RECORDING, SERVERS, SMALL_FILES, Lab, fetch_recording
 from marks import slow
 from users import ALICE, AS_OTHERS, BOB, LAB, run_as
 
@@ -47,18 +47,6 @@ def import_all(lab: Lab) -> None:
     shutil.rmtree(local.root)
 
 
-def fetch_one(data_dir: Path) -> BIDSDataset:
-    """Fetch one recording of the sample."""
-    return fetch_sample(
-        data_dir,
-        subjects="mouse1",
-        sessions="day1",
-        tasks="rest",
-        acqs="slice01",
-        progress=False,
-    )
-
-
 def everything(folder: Path) -> list[Path]:
     """List a folder and all that is below it."""
     return [folder, *folder.rglob("*")]
@@ -75,9 +63,8 @@ def test_all_that_is_made_in_a_folder_of_a_group_is_the_groups(
     (tmp_path / "lab").chmod(mode)
     before = os.umask(umask)
     try:
-        dataset = fetch_one(tmp_path / "lab")
-        query = {"subject": "mouse1", "session": "day1", "acquisition": "slice01", "task": "rest"}
-        dataset.load(**query, suffix="pwd").compute()  # which keeps a seek index
+        dataset = fetch_recording(tmp_path / "lab")
+        dataset.load(**RECORDING, suffix="pwd").compute()  # which keeps a seek index
     finally:
         os.umask(before)
 
@@ -94,7 +81,7 @@ def test_folder_that_everybody_may_write_to_is_no_group(tmp_path: Path) -> None:
     (tmp_path / "tmp").chmod(0o1777)
     before = os.umask(0o022)
     try:
-        root = fetch_one(tmp_path / "tmp").root
+        root = fetch_recording(tmp_path / "tmp").root
     finally:
         os.umask(before)
 
@@ -102,7 +89,9 @@ def test_folder_that_everybody_may_write_to_is_no_group(tmp_path: Path) -> None:
 
 
 @AS_OTHERS
-@pytest.mark.parametrize("lab", ["osf", *map(slow, SERVERS[1:])], indirect=True)
+@pytest.mark.parametrize(
+    "lab", [name if name == "osf" else slow(name) for name in SERVERS], indirect=True
+)
 @pytest.mark.parametrize("mode", [0o2770, slow(0o770)])
 def test_two_users_complete_each_others_fetch(lab: Lab, shared: Path, mode: int) -> None:
     """What one user began another finishes, renews and frees, with index, locks and leftovers."""
@@ -168,9 +157,9 @@ def test_user_who_is_not_in_the_group_gives_nothing_to_it(shared: Path) -> None:
     shared.chmod(0o777)
 
     def fetch() -> None:
-        fetch_one(shared)
+        fetch_recording(shared)
 
-    fetch_one(shared / "before")
+    fetch_recording(shared / "before")
     shutil.rmtree(shared / "before")
     run_as(ALICE, fetch, umask=0o022)
 
@@ -188,9 +177,9 @@ def test_origin_that_another_user_planted_is_left_alone_and_ours_stands_beside_i
     root = shared / SAMPLE.folder
 
     def fetch() -> None:
-        fetch_one(shared)
+        fetch_recording(shared)
 
-    fetch_one(shared / "before")
+    fetch_recording(shared / "before")
     shutil.rmtree(shared / "before")
     run_as(ALICE, fetch)
     (root / ".confusius" / "origin").write_text("https://evil.example/x\n")

@@ -78,7 +78,7 @@ class Server(socketserver.ThreadingTCPServer):
         self.closing.set()
         with contextlib.suppress(OSError):
             # Whoever listens wakes up at once, where `shutdown` waits until it looks up.
-            socket.create_connection(self.server_address[:2]).close()
+            socket.create_connection(("127.0.0.1", self.port)).close()
         self._thread.join()
         self.server_close()
         self.hang_up()
