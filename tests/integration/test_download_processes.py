@@ -101,6 +101,7 @@ def test_kill_in_the_middle_of_a_file_keeps_its_bytes(lab: Lab, tmp_path: Path) 
     (partial,) = lab.partials()
     kept = partial.stat().st_size
     seen = len(lab.host.requests_for(LARGE.rpartition("/")[2]))
+    lab.host.bandwidth = None
 
     finish(start_fetching(lab, listing))
 
@@ -212,6 +213,7 @@ def test_waiting_process_goes_on_when_the_other_is_killed(lab: Lab, tmp_path: Pa
     time.sleep(0.3)
     first.kill()
     first.communicate()
+    lab.host.bandwidth = None
 
     finish(second)
 
