@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import selectors
 import socket
 import socketserver
 import threading
@@ -51,8 +52,8 @@ class Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
     request_queue_size = 256
-    timeout = 0.5
-    """Seconds until a server that closes is noticed, should its last connection fail."""
+    timeout = 0
+    """No time to wait for a connection that has gone again before it was taken."""
 
     def __init__(self, responder: Responder, role: str) -> None:
         super().__init__(("127.0.0.1", 0), _Connection)
@@ -62,6 +63,7 @@ class Server(socketserver.ThreadingTCPServer):
         self.connections: set[socket.socket] = set()
         self.n_connections = 0
         self.most_connections = 0
+        self._waker, self._woken = socket.socketpair()
         self._thread = threading.Thread(target=self._listen, daemon=True)
 
     @property
@@ -76,21 +78,21 @@ class Server(socketserver.ThreadingTCPServer):
     def stop(self) -> None:
         """Stop listening, and hang up on everyone."""
         self.closing.set()
-        with contextlib.suppress(OSError):
-            # Whoever listens wakes up at once, where `shutdown` waits until it looks up.
-            socket.create_connection(("127.0.0.1", self.port)).close()
+        self._waker.close()  # wakes whoever listens, where `shutdown` waits until it looks up
         self._thread.join()
+        self._woken.close()
         self.server_close()
         self.hang_up()
 
     def _listen(self) -> None:
         """Take connections until the server closes."""
-        while not self.closing.is_set():
-            self.handle_request()
-
-    def verify_request(self, request: object, client_address: object) -> bool:
-        """Refuse the connection that only wakes up a server that closes."""
-        return not self.closing.is_set()
+        with selectors.DefaultSelector() as selector:
+            selector.register(self, selectors.EVENT_READ)
+            selector.register(self._woken, selectors.EVENT_READ)
+            while not self.closing.is_set():
+                selector.select()
+                if not self.closing.is_set():
+                    self.handle_request()
 
     def hang_up(self) -> None:
         """Cut every connection there is."""
