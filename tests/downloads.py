@@ -220,7 +220,6 @@ class Lab:
 SCRIPT = """
 import json, pickle, sys
 from pathlib import Path
-from confusius_datasets import BIDSDataset, fetch_sample
 from confusius_datasets._download import DownloadSettings, plan_download, run_plan
 from confusius_datasets._sources import get_client
 listing, root, options = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
