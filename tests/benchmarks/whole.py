@@ -233,7 +233,8 @@ def _report_values(folder: Path, environ: dict[str, str], reference: str) -> Non
     print(
         f"\nprocess start to values, {N_FILES} files here (a Python that does nothing: {_bare()})"
     )
-    most = VALUES_S * (min(found["ConfUSIus"]) / REFERENCE_S if reference else 1)
+    slowness = min(found["ConfUSIus"]) / REFERENCE_S if reference else 1
+    most = VALUES_S * max(slowness, 1)
     for way, seconds in found.items():
         verdict = ""
         if way == "fetch, load":
