@@ -282,21 +282,9 @@ class LocalCopy:
 
     def missing(self, relpaths: Iterable[str] | None = None) -> list[FileEntry]:
         """List the entries, of some or of all, whose files are not on disk, in download order."""
-        entries = self._not_here(relpaths)
-        if not entries:
-            return []
         from confusius_datasets._download import plan_download
 
-        return list(plan_download(entries, self.root).entries)
-
-    def _not_here(self, relpaths: Iterable[str] | None) -> list[FileEntry]:
-        """List the entries, of some or of all, whose files are not on disk.
-
-        Where that is none, as on most days, nothing that downloads need be imported.
-        """
-        return [
-            entry for entry in self._entries(relpaths) if not is_file_here(self.root, entry.relpath)
-        ]
+        return list(plan_download(self._entries(relpaths), self.root).entries)
 
     def missing_sizes(self) -> tuple[list[str], list[int | None]]:
         """List the paths of all that is not on disk, and the sizes, in download order."""
@@ -346,13 +334,10 @@ class LocalCopy:
         self, relpaths: Iterable[str], *, progress: ProgressOption = False, force: bool = False
     ) -> None:
         """Download what is missing of some files, or all of them anew."""
-        entries = list(self._entries(relpaths)) if force else self._not_here(relpaths)
-        if not entries:
-            return
         from confusius_datasets._download import FileFinished, plan_download, run_plan
         from confusius_datasets._progress import report
 
-        plan = plan_download(entries, self.root, force=force)
+        plan = plan_download(self._entries(relpaths), self.root, force=force)
         if self._source is None or not plan.entries:
             return
         finished: set[str] = set()
