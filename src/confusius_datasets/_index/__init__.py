@@ -25,7 +25,7 @@ from confusius_datasets._index.entries import (
     new_hash,
 )
 from confusius_datasets._index.kept import FillTables, KeptTables, make_tables
-from confusius_datasets._index.tables import Connection, Tables
+from confusius_datasets._index.tables import Connection, Tables, insert_rows
 from confusius_datasets._index.writer import FileRow, TableWriter
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "TableWriter",
     "Tables",
     "check_paths",
+    "insert_rows",
     "lock_index",
     "make_tables",
     "new_hash",

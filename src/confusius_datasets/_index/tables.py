@@ -9,24 +9,36 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import itertools
 import os
 import shutil
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from confusius_datasets._cache import PerProcess
 
-__all__ = ["SMALL_NBYTES", "Connection", "Tables", "create_tables", "finish_tables", "private_file"]
+__all__ = [
+    "SMALL_NBYTES",
+    "Connection",
+    "Tables",
+    "create_tables",
+    "finish_tables",
+    "insert_rows",
+    "private_file",
+]
 
 SMALL_NBYTES = 2_000_000
 """Bytes of a database up to which it stays in memory: that of some ten thousand files."""
 
 CACHE_KB = 4_000
 """Memory for the pages of tables that are read."""
+
+MOST_VALUES = 400
+"""Values in one statement; SQLite allows 999."""
 
 WRITING_KB = 16_000
 """Memory for the pages of tables that are being filled."""
@@ -163,6 +175,23 @@ def create_tables(path: str) -> sqlite3.Connection:
         if statement.startswith("CREATE TABLE"):
             connection.execute(statement)
     return connection
+
+
+def insert_rows(
+    connection: sqlite3.Connection, into: str, rows: Sequence[Sequence[object]]
+) -> None:
+    """Insert rows, many in a statement; with one each, half of the time goes into the way there."""
+    if not rows:
+        return
+    width = len(rows[0])
+    n_rows = MOST_VALUES // width
+    marks = f"({', '.join('?' * width)})"
+    for begin in range(0, len(rows), n_rows):
+        some = rows[begin : begin + n_rows]
+        connection.execute(
+            f"{into} VALUES {', '.join([marks] * len(some))}",
+            list(itertools.chain.from_iterable(some)),
+        )
 
 
 def finish_tables(connection: sqlite3.Connection, path: Path | None) -> Tables:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import sqlite3
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +21,7 @@ from confusius_datasets._entities import (
     parse_name,
 )
 from confusius_datasets._index.entries import LARGEST_INTEGER
+from confusius_datasets._index.tables import insert_rows
 from confusius_datasets._paths import check_relpath, fold
 from confusius_datasets.errors import DoubtfulRowsError
 
@@ -35,9 +35,6 @@ BATCH = 5_000
 
 MOST_NAMES = 300_000
 """Names that are remembered; where more differ, few of them come again."""
-
-MOST_VALUES = 400
-"""Values in one statement; SQLite allows 999."""
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_+.-]{0,254}")
 
@@ -350,20 +347,5 @@ class TableWriter:
             "file": self._files,
         }
         for table, rows in gathered.items():
-            _insert(self._connection, table, rows)
+            insert_rows(self._connection, f"INSERT INTO {table}", rows)
             rows.clear()
-
-
-def _insert(connection: sqlite3.Connection, table: str, rows: Sequence[Sequence[object]]) -> None:
-    """Insert rows, many in a statement: one for each row takes half as long again."""
-    if not rows:
-        return
-    width = len(rows[0])
-    n_rows = MOST_VALUES // width
-    marks = f"({', '.join('?' * width)})"
-    for begin in range(0, len(rows), n_rows):
-        some = rows[begin : begin + n_rows]
-        connection.execute(
-            f"INSERT INTO {table} VALUES {', '.join([marks] * len(some))}",
-            list(itertools.chain.from_iterable(some)),
-        )

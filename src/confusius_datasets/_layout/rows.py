@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+
+from confusius_datasets._index import insert_rows
 
 __all__ = [
     "BATCH",
@@ -21,9 +21,6 @@ __all__ = [
 BATCH = 2000
 """Files whose rows are made at a time, so that memory does not grow with the dataset."""
 
-ROWS = 100
-"""Rows of a statement. With one each, nearly half of the time is spent on the way to SQLite."""
-
 INTO_FILES = "INSERT INTO files (path, filename, dirname, is_dir, class_)"
 
 INTO_TAGS = "INSERT OR IGNORE INTO tags (file_path, entity_name, _value, _dtype, is_metadata)"
@@ -35,20 +32,11 @@ INTO_ASSOCIATIONS = "INSERT OR IGNORE INTO associations (src, dst, kind)"
 INTO_ENTITIES = "INSERT OR IGNORE INTO entities (name, mandatory, _dtype)"
 
 
-def _insert(connection: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows, many with each statement."""
-    for begin in range(0, len(rows), ROWS):
-        part = rows[begin : begin + ROWS]
-        row = f"({', '.join('?' * len(part[0]))})"
-        statement = f"{into} VALUES {', '.join([row] * len(part))}"
-        connection.execute(statement, list(itertools.chain.from_iterable(part)))
-
-
 def add_metadata(connection: sqlite3.Connection, rows: Sequence[tuple[int, str, str, str]]) -> None:
     """Write the rows of metadata fields."""
     fields = dict.fromkeys(row[1] for row in rows)
-    _insert(connection, INTO_ENTITIES, [(field, False, "str") for field in fields])
-    _insert(connection, INTO_METADATA, rows)
+    insert_rows(connection, INTO_ENTITIES, [(field, False, "str") for field in fields])
+    insert_rows(connection, INTO_METADATA, rows)
 
 
 def metadata_row(file: int, field: str, value: object) -> tuple[int, str, str, str]:
@@ -63,4 +51,4 @@ def add_associations(
 ) -> None:
     """Write the rows of files that belong together."""
     rows = [(str(root / first), str(root / second), kind) for first, second, kind in associations]
-    _insert(connection, INTO_ASSOCIATIONS, rows)
+    insert_rows(connection, INTO_ASSOCIATIONS, rows)
