@@ -14,7 +14,7 @@ import stat
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import IO, BinaryIO, cast
 
 from confusius_datasets._cache.folders import Folder, LinkError, is_plain, open_below
 from confusius_datasets._cache.wording import (
@@ -35,11 +35,15 @@ __all__ = [
     "open_kept",
     "open_regular",
     "own_name",
+    "read_blocks",
     "read_kept",
     "remove_kept",
     "write_atomic",
     "write_kept",
 ]
+
+BLOCK_NBYTES = 1 << 20
+"""Bytes of a file that are read at a time."""
 
 LARGEST_KEPT_NBYTES = 1 << 30
 """More than anything that is read as a whole."""
@@ -74,6 +78,12 @@ def open_regular(path: Path) -> BinaryIO:
         return cast("BinaryIO", file)
     file.close()
     raise OSError(errno.EINVAL, "it is no file", os.fspath(path))
+
+
+def read_blocks(file: IO[bytes]) -> Iterator[bytes]:
+    """Give the bytes of a file from where it stands, some at a time."""
+    while block := file.read(BLOCK_NBYTES):
+        yield block
 
 
 def write_atomic(path: Path, data: bytes | Iterable[bytes], *, durable: bool = True) -> None:

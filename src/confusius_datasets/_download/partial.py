@@ -17,7 +17,6 @@ import contextlib
 import enum
 import functools
 import hashlib
-import io
 import os
 import queue
 import re
@@ -26,9 +25,8 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
 
 from confusius_datasets._cache import (
     Folder,
@@ -36,7 +34,7 @@ from confusius_datasets._cache import (
     is_ours,
     open_below,
     open_hidden,
-    open_regular,
+    read_blocks,
 )
 from confusius_datasets._download.wording import word_mismatch
 from confusius_datasets._index import Checksum, FileEntry, Hash, new_hash
@@ -48,7 +46,6 @@ __all__ = [
     "find_leftovers",
     "open_partial_folder",
     "partial_folder",
-    "read_blocks",
 ]
 
 PARTIAL = "partial"
@@ -59,9 +56,6 @@ ABANDONED_S = 600.0
 
 LARGE_NBYTES = 1 << 23
 """Bytes that are worth a thread to hash them, and a system call to have them put on disk."""
-
-BLOCK_NBYTES = 1 << 20
-"""Bytes read at a time from a local file."""
 
 BATCH_NBYTES = 1 << 20
 """Bytes that are handed to a hashing thread at a time: each time, the thread has to wake."""
@@ -219,7 +213,7 @@ class PartialFile:
         """Hash what is on disk; nobody knew with what to hash it when it came."""
         hash_ = new_hash(algorithm, self.position)
         with self._folder.open(self._name, "rb") as file:
-            for block in _blocks_of(file):
+            for block in read_blocks(file):
                 hash_.update(block)
         return Checksum(algorithm, hash_.hexdigest())
 
@@ -322,14 +316,14 @@ class PartialFile:
             self.position = self._folder.status(self._name).st_size
             return
         with self._folder.open(self._name, "rb") as file:
-            for block in _blocks_of(file):
+            for block in read_blocks(file):
                 self._hash.update(block)
                 self.position += len(block)
 
     def _adopt(self, claimed: str) -> None:
         """Copy a leftover whose writer may not be dead, and clear it away."""
         with self._folder.open(claimed, "rb") as file:
-            for block in _blocks_of(file):
+            for block in read_blocks(file):
                 self.write(block)
         self._folder.unlink(claimed)
 
@@ -378,17 +372,6 @@ class BackgroundHash:
             for data in batch:
                 self._inner.update(data)
             self._waiting.task_done()
-
-
-def read_blocks(path: Path) -> Iterator[bytes]:
-    """Give the bytes of a file."""
-    with open_regular(path) as file:
-        yield from _blocks_of(file)
-
-
-def _blocks_of(file: BinaryIO | io.FileIO) -> Iterator[bytes]:
-    while block := file.read(BLOCK_NBYTES):
-        yield block
 
 
 def _name_file(entry: FileEntry) -> str:

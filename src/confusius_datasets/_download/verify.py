@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from confusius_datasets._cache import word_unreadable
-from confusius_datasets._download.partial import read_blocks
+from confusius_datasets._cache import open_regular, read_blocks, word_unreadable
 from confusius_datasets._index import Checksum, FileEntry, new_hash
 
 __all__ = ["FileStatus", "verify_files"]
@@ -87,9 +86,11 @@ def _verify(entry: FileEntry, path: Path) -> FileStatus:
 def _hash(path: Path, algorithms: set[str], size: int) -> set[Checksum]:
     """Hash a file, in one go for all algorithms."""
     hashes = {algorithm: new_hash(algorithm, size) for algorithm in algorithms}
-    for block in read_blocks(path) if hashes else ():
-        for digest in hashes.values():
-            digest.update(block)
+    if hashes:
+        with open_regular(path) as file:
+            for block in read_blocks(file):
+                for digest in hashes.values():
+                    digest.update(block)
     return {Checksum(algorithm, digest.hexdigest()) for algorithm, digest in hashes.items()}
 
 

@@ -24,6 +24,7 @@ from confusius_datasets._cache import (
     is_ours,
     open_hidden,
     open_kept,
+    read_blocks,
     read_kept,
     write_kept,
 )
@@ -37,9 +38,6 @@ FORMAT = 1
 
 SIGNATURE = "signature.json"
 """File that says which tables count, and what they were made from."""
-
-BLOCK_NBYTES = 1 << 20
-"""Bytes that are read at a time."""
 
 ABANDONED_S = 3600
 """Age of a file that nobody can be writing any more."""
@@ -142,7 +140,7 @@ class KeptTables:
 
         checksum = 0
         with open_kept(self.root, f"{self.name}/{name}") as file:
-            while block := file.read(BLOCK_NBYTES):
+            for block in read_blocks(file):
                 checksum = isal_zlib.crc32(block, checksum)
         return checksum
 

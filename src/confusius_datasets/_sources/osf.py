@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import IO, Any, ClassVar
 
-from confusius_datasets._cache import read_kept, remove_kept, write_kept
+from confusius_datasets._cache import read_blocks, read_kept, remove_kept, write_kept
 from confusius_datasets._index import INDEX_NAME, Checksum, DatasetIndex, FileEntry, new_hash
 from confusius_datasets._sources.archive import ArchiveSource
 from confusius_datasets._sources.http import (
@@ -40,7 +40,6 @@ from confusius_datasets._sources.records import (
     check_listed_path,
     listed_size,
     make_index,
-    read_blocks,
     value_at,
 )
 from confusius_datasets._sources.retry import Pace

@@ -20,7 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
-from confusius_datasets._cache import is_here, open_regular, word_unreadable, write_atomic
+from confusius_datasets._cache import (
+    is_here,
+    open_regular,
+    read_blocks,
+    word_unreadable,
+    write_atomic,
+)
 from confusius_datasets._index import (
     INDEX_NAME,
     LARGEST_INTEGER,
@@ -49,7 +55,6 @@ __all__ = [
     "listed_size",
     "make_index",
     "parse_json_object",
-    "read_blocks",
     "read_index_file",
     "read_opened_index",
     "value_at",
@@ -357,11 +362,6 @@ class JsonFormat:
         if others := {host: text for host, text in entry.locators.items() if host != own}:
             record["locators"] = others
         return record
-
-
-def read_blocks(file: IO[bytes]) -> Iterator[bytes]:
-    """Give the bytes of a file from where it stands, some at a time."""
-    return iter(lambda: file.read(PIECE_NBYTES), b"")
 
 
 def _cut(blocks: Iterable[bytes]) -> Iterator[bytes]:
