@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+import requests
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from confusius_datasets._index import FileEntry
@@ -23,6 +24,7 @@ from confusius_datasets._sources import (
     Source,
     ZenodoSource,
 )
+from confusius_datasets._sources.connections import PLAIN_ADDRESS
 from confusius_datasets.errors import ConfusiusDatasetsError
 from confusius_datasets.testing import (
     LocalDataverse,
@@ -209,3 +211,30 @@ def test_answer_of_any_kind_is_an_index_or_an_error_of_ours(
     finally:
         type(host).alter = None
         client.close()
+
+
+PIECES = st.one_of(
+    st.text("abXY09-._~!$&'()*+,;=:@/?", max_size=8),
+    st.sampled_from(["/", "/.", "/..", "?", "//", "#", " ", "%", "%4", "[", "é", "\n", '"', "^"]),
+    st.integers(0, 255).map("%{:02X}".format),
+    st.integers(0, 255).map("%{:02x}".format),
+)
+"""What addresses are made of, and a few things that have no place in them."""
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.filter_too_much])
+@given(
+    host=st.sampled_from(["http://127.0.0.1:80", "https://a.b-c", "https://A.b", "http://x."]),
+    parts=st.lists(PIECES, max_size=5),
+)
+def test_address_that_is_sent_as_it_is_is_what_requests_would_send(
+    host: str, parts: list[str]
+) -> None:
+    """`requests` encodes and shortens addresses; those that skip it are not changed by it."""
+    address = f"{host}/{''.join(parts)}"
+    assume((match := PLAIN_ADDRESS.fullmatch(address)) is not None)
+    assert match is not None
+    prepared = requests.Request("GET", address).prepare()
+
+    assert prepared.path_url == (match[2] or "/")
+    assert prepared.url == match[1] + (match[2] or "/")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import importlib.metadata
 import json
 import logging
 import os
@@ -20,7 +19,7 @@ import threading
 import time
 import urllib.parse
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
@@ -33,6 +32,7 @@ from confusius_datasets._sources.http_errors import (
     HostHints,
     library_errors,
     offline_error,
+    origin_of,
     rate_limit_error,
     shorten_url,
     status_error,
@@ -41,7 +41,7 @@ from confusius_datasets._sources.http_errors import (
 )
 from confusius_datasets._sources.ranges import WHOLE, ByteRange, From, FromTo, Last
 from confusius_datasets._sources.retry import RetryPolicy, parse_retry_after, retry
-from confusius_datasets._text import format_nbytes, quote, quote_short
+from confusius_datasets._text import format_nbytes, quote_short
 from confusius_datasets.errors import (
     CacheError,
     NotEnoughSpaceError,
@@ -51,7 +51,7 @@ from confusius_datasets.errors import (
 )
 
 if TYPE_CHECKING:
-    import requests
+    from confusius_datasets._sources.connections import Answer
 
 __all__ = [
     "NOBODY",
@@ -67,9 +67,6 @@ __all__ = [
 MOST_HOPS = 10
 """Redirects that are followed; OSF has two."""
 
-SMALL_BODY_NBYTES = 1 << 16
-"""Bytes of an unwanted body that are read so that its connection can be used again."""
-
 PIECE_NBYTES = 1 << 20
 """Most bytes that a stream gives at a time."""
 
@@ -82,35 +79,14 @@ SPOOLED_NBYTES = 1 << 22
 LARGEST_LISTING_NBYTES = 1 << 28
 """Bytes of one answer of an API; OpenNeuro and Dataverse list a whole dataset in one."""
 
-UNWANTED_BODY_S = 1.0
-"""Seconds that an unwanted body may take; a new connection takes less."""
-
 MOST_BETWEEN_PIECES_NBYTES = 4 * PIECE_NBYTES
 """Bytes that may come before the next piece of a body does: lengths of chunks, last headers."""
-
-CONNECT_TIMEOUT_S = 10.0
-"""Seconds a host has to accept a connection, if the policy is not shorter."""
-
-SHORTEST_TIMEOUT_S = 0.001
-"""A timeout of 0 would not wait at all."""
-
-KEPT_CONNECTIONS = 64
-"""Idle connections that are kept of each host; there are never more than threads."""
 
 ANNOUNCED_WAIT_S = 2.0
 """Waits from this length on are warnings in the log."""
 
 EXPIRED_STATUSES = (400, 401, 403, 404, 410)
 """What stores answer to a signed address that has expired: S3 403, Google Cloud Storage 400."""
-
-_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-_CERTIFICATE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-_ROUTE_VARIABLES = (*_PROXIES, *map(str.upper, _PROXIES), *_CERTIFICATE_VARIABLES)
-
-_PLAIN_ADDRESS = re.compile(
-    r"https?://[a-z0-9.-]+(?::\d+)?(?:/[\w./~+,=:@-]*)?(?:\?[\w.~&=-]*)?", re.ASCII
-)
-"""Addresses that `requests` sends as they are."""
 
 _TOKEN = re.compile(r"[!-:<-~]+")
 """What may stand in a header, and in a cookie without ending it."""
@@ -135,7 +111,7 @@ class Credentials:
         cls, token: str, *urls: str, header: str = "Authorization", prefix: str = "Bearer "
     ) -> Credentials:
         """Let a token be sent to the hosts of some addresses; `*` stands for one part of a name."""
-        return cls(token, frozenset(map(_origin, urls) if token else ()), header, prefix)
+        return cls(token, frozenset(map(origin_of, urls) if token else ()), header, prefix)
 
     @classmethod
     def from_environment(
@@ -152,7 +128,7 @@ class Credentials:
 
     def headers_for(self, url: str) -> dict[str, str]:
         """Return the headers that prove who asks, for hosts that may know."""
-        return {self.header: f"{self.prefix}{self.token}"} if self._may_know(_origin(url)) else {}
+        return {self.header: f"{self.prefix}{self.token}"} if self._may_know(origin_of(url)) else {}
 
     def _may_know(self, origin: str) -> bool:
         """Say whether the token is for a host."""
@@ -216,7 +192,9 @@ class HttpClient:
         self._policy = policy
         self.folder: Path | None = None
         self._memory = _Memory()
-        self._connections = _Connections()
+        from confusius_datasets._sources.connections import Connections
+
+        self._connections = Connections()
         self._pauses = HostPauses()
         self._redirects = _Redirects()
 
@@ -226,9 +204,13 @@ class HttpClient:
         return self._policy or RetryPolicy.from_environment()
 
     def with_policy(self, policy: RetryPolicy) -> HttpClient:
-        """Return a client that shares everything with this one except the policy."""
+        """Return a client for one call, which shares everything with this one except the policy.
+
+        It looks proxies and certificates up once for each host.
+        """
         other = copy.copy(self)
         other._policy = policy
+        other._connections = self._connections.for_call()
         return other
 
     def with_folder(self, folder: Path) -> HttpClient:
@@ -266,9 +248,9 @@ class HttpClient:
         # Dataverse answers 404 to a range of an empty file.
         part = WHOLE if size == 0 else part
         wanted = _Wanted(url, part, etag, credentials, hints, web_page, body)
-        response = None if part == WHOLE else self._ask_again(wanted)
-        response = response or self._walk(wanted)
-        stream = self._read(response, wanted, size)
+        answer = None if part == WHOLE else self._ask_again(wanted)
+        answer = answer or self._walk(wanted)
+        stream = self._read(answer, wanted, size)
         if stream is None:
             # The part cannot be had, or another one than was asked for came.
             whole = replace(wanted, part=WHOLE, etag=None)
@@ -356,50 +338,50 @@ class HttpClient:
         )
         return found[0]
 
-    def _ask_again(self, wanted: _Wanted) -> requests.Response | None:
+    def _ask_again(self, wanted: _Wanted) -> Answer | None:
         """Ask where the redirects led the last time, unless that address has expired."""
         target = self._redirects.get(wanted)
         if target is None:
             return None
-        response = self._send(target, wanted)
-        gone = response.is_redirect or response.status_code in EXPIRED_STATUSES
-        if gone or _is_stray_page(response, wanted):
+        answer = self._send(target, wanted)
+        gone = answer.location is not None or answer.status in EXPIRED_STATUSES
+        if gone or _is_stray_page(answer, wanted):
             self._redirects.set(wanted.url, wanted, None)
-            _let_go(response)
+            answer.let_go()
             return None
-        _check_status(response, wanted)
-        return response
+        _check_status(answer, wanted)
+        return answer
 
-    def _walk(self, wanted: _Wanted) -> requests.Response:
+    def _walk(self, wanted: _Wanted) -> Answer:
         """Send a request and follow its redirects; twice if what they lead to may be passing.
 
         Signed addresses live from seconds to an hour, and proxies between may have kept a redirect.
         Stores lose sight of a file for a moment, and a page for people comes while a host is in
         trouble (openneuro#562, #1693).
         """
-        response, address = self._follow(wanted)
-        lost = address != wanted.url and response.status_code in (403, 404)
-        if lost or _is_stray_page(response, wanted):
-            _let_go(response)
-            response, address = self._follow(wanted)
-        _check_status(response, wanted)
+        answer, address = self._follow(wanted)
+        lost = address != wanted.url and answer.status in (403, 404)
+        if lost or _is_stray_page(answer, wanted):
+            answer.let_go()
+            answer, address = self._follow(wanted)
+        _check_status(answer, wanted)
         # Whoever asks again may begin further along the way.
-        for begin in (wanted.url, *(one.url for one in response.history[1:])):
+        for begin in (wanted.url, *answer.way[1:-1]):
             self._redirects.set(begin, wanted, address if address != wanted.url else None)
-        return response
+        return answer
 
-    def _follow(self, wanted: _Wanted) -> tuple[requests.Response, str]:
+    def _follow(self, wanted: _Wanted) -> tuple[Answer, str]:
         """Follow redirects to an answer, and say where it came from."""
         address = wanted.url
-        history: list[requests.Response] = []
+        way: list[str] = []
         for _ in range(MOST_HOPS + 1):
-            response = self._send(address, wanted)
-            if not response.is_redirect:
-                response.history = history
-                return response, address
-            location = response.headers["Location"]
-            _let_go(response)
-            history.append(response)
+            answer = self._send(address, wanted)
+            way.append(answer.url)
+            location = answer.location
+            if location is None:
+                answer.way = way
+                return answer, address
+            answer.let_go()
             address = next_address(address, location)
         raise SourceError(
             f"{shorten_url(wanted.url)} redirects more than {MOST_HOPS} times, the last time to "
@@ -407,7 +389,7 @@ class HttpClient:
             url=shorten_url(wanted.url),
         )
 
-    def _send(self, url: str, wanted: _Wanted) -> requests.Response:
+    def _send(self, url: str, wanted: _Wanted) -> Answer:
         """Send one request, unless the network is forbidden or the host is to be left alone."""
         if is_offline():
             raise offline_error(url)
@@ -420,48 +402,46 @@ class HttpClient:
         policy = self.policy
         headers = wanted.headers | wanted.credentials.headers_for(url)
         try:
-            response = self._connections.send(url, headers, policy.stall_timeout_s, wanted.body)
+            answer = self._connections.send(url, headers, policy.stall_timeout_s, wanted.body)
         except SettingError:
             raise
         except library_errors() as error:
             raise translate(error, url, asking=True) from error
-        asked = parse_retry_after(response.headers)
+        asked = parse_retry_after(answer.headers) if answer.status in (429, 503) else None
         # S3 says "SlowDown" with 503; without Retry-After, a 503 is a host that fails.
-        if response.status_code == 429 or (response.status_code == 503 and asked is not None):
-            _let_go(response)
+        if answer.status == 429 or (answer.status == 503 and asked is not None):
+            answer.let_go()
             seconds = self._pauses.pause(host, asked, policy)
-            raise rate_limit_error(url, seconds, wanted.hints, status=response.status_code)
+            raise rate_limit_error(url, seconds, wanted.hints, status=answer.status)
         self._pauses.relax(host)
-        return response
+        return answer
 
-    def _read(
-        self, response: requests.Response, wanted: _Wanted, size: int | None
-    ) -> HttpStream | None:
+    def _read(self, answer: Answer, wanted: _Wanted, size: int | None) -> HttpStream | None:
         """Make a stream of an answer, if it is one to what was asked."""
-        encoded = response.headers.get("Content-Encoding", "identity").lower() != "identity"
-        if response.status_code == 206:
-            span = _read_content_range(response, wanted.part)
+        encoded = answer.headers.get("Content-Encoding", "identity").lower() != "identity"
+        if answer.status == 206:
+            span = _read_content_range(answer, wanted.part)
             if span is None or encoded:
-                response.close()
+                answer.close()
                 return None
-            return HttpStream(response, self.policy, *span, etag=_strong_etag(response))
-        if response.status_code == 416:  # the range lies outside the file
-            response.close()
+            return HttpStream(answer, self.policy, *span, etag=_strong_etag(answer))
+        if answer.status == 416:  # the range lies outside the file
+            answer.close()
             return None
-        if _is_stray_page(response, wanted):
-            response.close()
-            raise web_page_error(response.url, wanted.hints)
-        total = _read_size(response.headers.get("Content-Length", ""))
+        if _is_stray_page(answer, wanted):
+            answer.close()
+            raise web_page_error(answer.url, wanted.hints)
+        total = _read_size(answer.headers.get("Content-Length", ""))
         # Stores hand out a .gz file under this header too. Then what comes is already the file, as
         # its length shows.
         decoded = encoded and (total is None or total != size)
         return HttpStream(
-            response,
+            answer,
             self.policy,
             0,
             None if decoded else total,
-            etag=_strong_etag(response),
-            ranges=response.headers.get("Accept-Ranges", "").lower() == "bytes" and not encoded,
+            etag=_strong_etag(answer),
+            ranges=answer.headers.get("Accept-Ranges", "").lower() == "bytes" and not encoded,
             decoded=decoded,
         )
 
@@ -479,7 +459,7 @@ def get_client() -> HttpClient:
 class HttpStream(Closing):
     """Bytes of one file as they arrive; a context manager that frees the connection."""
 
-    response: requests.Response
+    answer: Answer
     policy: RetryPolicy
     start: int
     total: int | None
@@ -491,17 +471,15 @@ class HttpStream(Closing):
     @property
     def url(self) -> str:
         """Where the bytes come from, without what must not be shown."""
-        return shorten_url(self.response.url)
+        return shorten_url(self.answer.url)
 
     @property
     def way(self) -> list[str]:
         """The addresses that were asked, from the first to that of the bytes."""
-        return [answer.url for answer in (*self.response.history, self.response)]
+        return self.answer.way
 
     def __iter__(self) -> Iterator[bytes]:
-        from confusius_datasets._sources.meter import meter_of
-
-        meter, pieces = meter_of(self.response), self._receive()
+        meter, pieces = self.answer.meter, self._receive()
         while True:
             meter.allow(MOST_BETWEEN_PIECES_NBYTES)
             try:
@@ -511,7 +489,7 @@ class HttpStream(Closing):
                     raise RemoteConnectionError(
                         f"{self.url} {meter.complaint}. Call again later.", url=self.url
                     ) from error
-                raise translate(error, self.response.url) from error
+                raise translate(error, self.answer.url) from error
             if not piece:
                 return
             yield piece
@@ -550,17 +528,19 @@ class HttpStream(Closing):
 
     def _receive(self) -> Iterator[bytes]:
         """Give bytes as soon as there are some."""
-        raw = self.response.raw
+        raw = self.answer.raw
         if self.decoded:
             yield from raw.stream(PIECE_NBYTES, decode_content=True)
             return
         # `read` would wait for a full piece.
         while piece := raw.read1(PIECE_NBYTES, decode_content=False):
             yield piece
+            if raw.length_remaining == 0:
+                return
 
     def close(self) -> None:
         """Free the connection; it is kept if the body was read to its end."""
-        self.response.close()
+        self.answer.close()
 
 
 def _write_temporary(file: IO[bytes], piece: bytes) -> None:
@@ -572,63 +552,6 @@ def _write_temporary(file: IO[bytes], piece: bytes) -> None:
             f"{tempfile.gettempdir()} cannot be written: {error.strerror or error}. A large index "
             "is received there. Free some space, or set TMPDIR to another folder."
         ) from error
-
-
-class _Connections:
-    """Kept-alive connections, headers of ours, and the user's proxies and certificates."""
-
-    def __init__(self) -> None:
-        import requests
-
-        from confusius_datasets._sources.meter import Adapter
-
-        self._session = requests.Session()
-        adapter = Adapter(pool_connections=16, pool_maxsize=KEPT_CONNECTIONS)
-        self._session.mount("https://", adapter)
-        self._session.mount("http://", adapter)
-        version = importlib.metadata.version("confusius-datasets")
-        self._headers = {
-            "User-Agent": f"confusius-datasets/{version} (+requests)",
-            "Accept-Encoding": "identity",
-        }
-        self._routes: dict[tuple[str | None, ...], Mapping[str, Any]] = {}
-
-    def send(
-        self, url: str, headers: Mapping[str, str], timeout_s: float, body: bytes | None = None
-    ) -> requests.Response:
-        """Send one request.
-
-        By the adapter: a session would look for passwords in ~/.netrc, keep cookies, and read the
-        whole body of a redirect however long it is.
-        """
-        import requests
-
-        timeout_s = max(timeout_s, SHORTEST_TIMEOUT_S)
-        request = requests.PreparedRequest()
-        headers = {**self._headers, **headers}
-        if body is None and _PLAIN_ADDRESS.fullmatch(url):
-            # As `prepare` would leave it, in a fifth of the time of a request.
-            request.method, request.url = "GET", url
-            request.headers = requests.structures.CaseInsensitiveDict(headers)
-        else:
-            method = "GET" if body is None else "POST"
-            request.prepare(method=method, url=url, headers=headers, data=body)
-        timeouts = (min(CONNECT_TIMEOUT_S, timeout_s), timeout_s)
-        adapter = self._session.get_adapter(url)
-        return adapter.send(request, timeout=timeouts, **self._route(_origin(url)))
-
-    def close(self) -> None:
-        """Close the idle connections."""
-        self._session.close()
-
-    def _route(self, origin: str) -> Mapping[str, Any]:
-        """Find the proxy and the certificates for a host; requests takes long to look them up."""
-        key = (origin, *map(os.environ.get, _ROUTE_VARIABLES))
-        if key not in self._routes:
-            settings = self._session.merge_environment_settings(f"{origin}/", {}, True, None, None)
-            _check_certificates(settings["verify"])
-            self._routes[key] = settings
-        return self._routes[key]
 
 
 class _Redirects:
@@ -707,21 +630,11 @@ class HostPauses:
                 self._refusals_in_a_row.pop(host, None)
 
 
-def _check_certificates(place: object) -> None:
-    """Refuse certificates that an environment variable names, and that are not there."""
-    if not isinstance(place, str) or Path(place).exists():
-        return
-    named = [name for name in _CERTIFICATE_VARIABLES if os.environ.get(name) == place]
-    raise SettingError(
-        f"{' or '.join(named)}={quote(place)}: there is no such file "
-        "or folder of certificates. Nothing was sent. Correct or unset it."
-    )
-
-
 def next_address(url: str, location: str) -> str:
     """Say where a redirect leads, if it may be followed."""
     try:
-        target = urllib.parse.urljoin(url, location)
+        is_whole = location.startswith(("https://", "http://"))
+        target = location if is_whole else urllib.parse.urljoin(url, location)
         scheme = urllib.parse.urlsplit(target).scheme
     except ValueError as error:
         raise SourceError(
@@ -737,36 +650,17 @@ def next_address(url: str, location: str) -> str:
     )
 
 
-def _origin(url: str) -> str:
-    """Return scheme, host and port of an address."""
-    parts = urllib.parse.urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def _let_go(response: requests.Response) -> None:
-    """Give up an answer whose body does not matter, so that its connection can be used again."""
-    from confusius_datasets._sources.meter import meter_of
-
-    # Whoever sends it byte after byte would keep a thread for hours.
-    meter_of(response).allow(2 * SMALL_BODY_NBYTES, within_s=UNWANTED_BODY_S)
-    try:
-        response.raw.read(SMALL_BODY_NBYTES)
-    except library_errors():
-        pass  # a connection that broke is not used again
-    response.close()
-
-
-def _check_status(response: requests.Response, wanted: _Wanted) -> None:
+def _check_status(answer: Answer, wanted: _Wanted) -> None:
     """Turn a status into the error it stands for."""
-    if response.status_code not in (200, 203, 206, 416):
-        _let_go(response)
-        raise status_error(response.url, response.status_code, wanted.hints)
+    if answer.status not in (200, 203, 206, 416):
+        answer.let_go()
+        raise status_error(answer.url, answer.status, wanted.hints)
 
 
-def _is_stray_page(response: requests.Response, wanted: _Wanted) -> bool:
+def _is_stray_page(answer: Answer, wanted: _Wanted) -> bool:
     """Say whether a page for people came with a good status in the place of a file."""
-    content_type = response.headers.get("Content-Type", "").lower()
-    is_page = response.status_code in (200, 203) and content_type.startswith("text/html")
+    content_type = answer.headers.get("Content-Type", "").lower()
+    is_page = answer.status in (200, 203) and content_type.startswith("text/html")
     return is_page and not wanted.web_page
 
 
@@ -782,12 +676,10 @@ def _parse_json(data: bytes, url: str) -> Any:
         ) from error
 
 
-def _read_content_range(
-    response: requests.Response, part: ByteRange
-) -> tuple[int, int | None] | None:
+def _read_content_range(answer: Answer, part: ByteRange) -> tuple[int, int | None] | None:
     """Return the start of a part and the size of the whole, if the part is the one asked for."""
     # Some proxies answer a range with another one, from their cache.
-    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
     if match is None:
         return None
     first, last = int(match[1]), int(match[2])
@@ -807,9 +699,9 @@ def _read_size(text: str) -> int | None:
     return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
-def _strong_etag(response: requests.Response) -> str | None:
+def _strong_etag(answer: Answer) -> str | None:
     """Return the entity tag of an answer if equal ones mean equal bytes."""
-    etag = response.headers.get("ETag", "")
+    etag = answer.headers.get("ETag", "")
     # A weak one (W/"…") means equal content, not equal bytes: RFC 9110, 8.8.1.
     return etag if etag.startswith('"') else None
 

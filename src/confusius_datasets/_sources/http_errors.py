@@ -27,6 +27,7 @@ __all__ = [
     "HostHints",
     "library_errors",
     "offline_error",
+    "origin_of",
     "rate_limit_error",
     "shorten_url",
     "status_error",
@@ -57,6 +58,12 @@ def shorten_url(url: str) -> str:
     scheme, colon, rest = address.partition("://")
     host, slash, path = rest.partition("/")
     return shorten(f"{scheme}{colon}{host.rpartition('@')[2]}{slash}{path}")
+
+
+def origin_of(url: str) -> str:
+    """Return scheme, host and port of an address."""
+    parts = urllib.parse.urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def offline_error(url: str) -> OfflineError:
@@ -129,19 +136,22 @@ def translate(error: Exception, url: str, *, asking: bool = False) -> SourceErro
 
     `asking` says that no answer has begun to come.
     """
+    import ssl
+
     import requests
-    import urllib3.exceptions
+    import urllib3.exceptions as library
 
     wrong_address = (
         requests.exceptions.InvalidURL,
         requests.exceptions.InvalidSchema,
         requests.exceptions.MissingSchema,
         requests.exceptions.InvalidHeader,
-        urllib3.exceptions.LocationValueError,
+        library.InvalidHeader,
+        library.LocationValueError,
         *((ValueError, OverflowError, LookupError) if asking else ()),
     )
     shown, reason = shorten_url(url), _find_reason(error)
-    if isinstance(error, requests.exceptions.SSLError):
+    if isinstance(error, library.SSLError | ssl.SSLError):
         return SourceError(
             f"{shown}: no secure connection ({reason}). Nothing was sent. If the network has "
             "certificates of its own, name them in REQUESTS_CA_BUNDLE.",
@@ -149,10 +159,8 @@ def translate(error: Exception, url: str, *, asking: bool = False) -> SourceErro
         )
     if isinstance(error, wrong_address):  # no retry makes this right
         return SourceError(f"{shown} cannot be asked: {reason}.", url=shown)
-    # requests wraps this one where there was no connection in the first place.
-    no_route = isinstance(next(iter(error.args), None), urllib3.exceptions.MaxRetryError)
-    unanswered = (requests.exceptions.Timeout, requests.exceptions.ProxyError)
-    if asking and (no_route or isinstance(error, unanswered)):
+    if asking and isinstance(error, library.TimeoutError | library.ProxyError):
+        no_route = not isinstance(error, library.ReadTimeoutError)
         kind = NoRouteError if no_route else HostUnreachableError
         return kind(
             f"{shown} does not answer ({reason}). Check the connection, then call again.", url=shown

@@ -222,9 +222,10 @@ class OSFSource:
 
         shortcut = client.recall((self, _download_url()), _Shortcut)
         stream = shortcut.get(match[1], get)
-        # The store names an object by its content's hash.
-        name = stream.url.rpartition("/")[2]
-        stream.checksum = Checksum("sha256", name) if _SHA256.fullmatch(name) else None
+        if entry.checksum is None:
+            # The store names an object by its content's hash.
+            name = stream.url.rpartition("/")[2]
+            stream.checksum = Checksum("sha256", name) if _SHA256.fullmatch(name) else None
         return stream
 
     def read_index(self, data: bytes, origin: str) -> DatasetIndex:
