@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from confusius_datasets._cache import (
     Folder,
+    FoldersBelow,
     LockState,
     folders,
     lock,
@@ -130,6 +132,60 @@ def test_folder_that_is_swapped_is_noticed_where_paths_are_all_there_is(
             other.replace("y", folder, "y")
 
     assert outside(root) == []
+
+
+@pytest.mark.usefixtures("_both_ways")
+def test_folders_stay_open_for_the_next_file_and_only_a_few_of_them(root: Path) -> None:
+    """Files come folder by folder: to open each folder on the way for each file costs time."""
+    below = FoldersBelow(root)
+    first = below.open("a/b")
+    again = below.open("a/b")
+    for number in range(folders.MOST_KEPT):
+        below.open(f"c/{number}").write("x", b"x")
+    another = below.open("a/b")
+    first.write("y", b"y")  # whoever has it can go on with it
+
+    assert again is first
+    assert another is not first
+    assert below.open("") is below.open("")
+    assert (root / "a" / "b" / "y").read_bytes() == b"y"
+
+
+@pytest.mark.usefixtures("_both_ways")
+@pytest.mark.parametrize("relpath", ["a/b", "a", ""])
+@pytest.mark.parametrize("change", ["moved", "removed", "another"])
+def test_folder_that_somebody_moves_or_removes_is_opened_anew(
+    root: Path, relpath: str, change: str
+) -> None:
+    """What is kept open is looked at before it is used, and so is each folder above it."""
+    below = FoldersBelow(root)
+    below.open("a/b").write("old", b"old")
+    place = root / relpath
+    if change == "removed":
+        shutil.rmtree(place)
+    else:
+        place.rename(root.parent / "outside" / "old")
+    if change == "another":
+        place.mkdir()
+    below.open("a/b").write("new", b"new")
+
+    assert [path.name for path in (root / "a" / "b").iterdir()] == ["new"]
+    assert [name for name in outside(root) if name == "new"] == []
+
+
+@pytest.mark.usefixtures("_both_ways")
+@pytest.mark.parametrize("relpath", ["a/b", "a"])
+def test_folder_that_is_kept_open_is_not_used_behind_a_link_to_where_it_was_moved(
+    root: Path, relpath: str
+) -> None:
+    """The path leads to the same folder as before then, but out of the root."""
+    below = FoldersBelow(root)
+    below.open("a/b")
+    (root / relpath).rename(root.parent / "outside" / "moved")
+    (root / relpath).symlink_to(root.parent / "outside" / "moved")
+
+    with pytest.raises(UnsafePathError, match="leads out of"):
+        below.open("a/b")
 
 
 def plant_link(path: Path, victim: Path) -> None:

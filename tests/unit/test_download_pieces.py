@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from builders import entry_of
-from confusius_datasets._cache import Folder, LockState
+from confusius_datasets._cache import Folder, FoldersBelow, LockState
 from confusius_datasets._download import FileFinished, plan_download, run_plan, verify_files
 from confusius_datasets._download.partial import (
     ABANDONED_S,
@@ -86,7 +86,7 @@ def test_partial_file_that_is_whole_is_placed_with_its_folders(tmp_path: Path) -
     with PartialFile(Folder.at(folder), describe(DATA)) as partial:
         partial.write(DATA)
         partial.check()
-        partial.place(root)
+        partial.place(FoldersBelow(root))
 
     assert (root / "sub-01" / "a.nii.gz").read_bytes() == DATA
     assert list(folder.iterdir()) == []
@@ -367,7 +367,7 @@ def test_what_somebody_planted_is_no_leftover(planted: str, tmp_path: Path) -> N
         resumed = partial.resumed
         partial.write(DATA)
         partial.check()
-        partial.place(tmp_path / "root")
+        partial.place(FoldersBelow(tmp_path / "root"))
 
     assert not resumed
     assert (tmp_path / "root" / "sub-01" / "a.nii.gz").read_bytes() == DATA

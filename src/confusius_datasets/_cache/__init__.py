@@ -22,7 +22,7 @@ from confusius_datasets._cache.files import (
     write_atomic,
     write_kept,
 )
-from confusius_datasets._cache.folders import Folder, open_below
+from confusius_datasets._cache.folders import Folder, FoldersBelow, open_below
 from confusius_datasets._cache.locks import LockState, lock, remove_lock
 from confusius_datasets._cache.process import PerProcess
 from confusius_datasets._cache.settings import (
@@ -45,6 +45,7 @@ __all__ = [
     "NO_SPACE",
     "OFFLINE_VARIABLE",
     "Folder",
+    "FoldersBelow",
     "LockState",
     "PerProcess",
     "cache_folder",

@@ -56,12 +56,13 @@ def is_here(path: Path) -> bool:
 
 def is_file_here(root: Path, relpath: str) -> bool:
     """Say whether a file is at its place; an error where something else is in its way."""
-    path = root / relpath
     try:
-        mode = os.stat(path).st_mode  # noqa: PTH116 - thousands of files, and `Path` is slow
+        # Thousands of files are asked for, and `Path` is slow.
+        mode = os.stat(os.path.join(root, relpath)).st_mode  # noqa: PTH116, PTH118
     except PermissionError as error:
-        raise word_unreadable(path, error) from error
+        raise word_unreadable(root / relpath, error) from error
     except NotADirectoryError:
+        path = root / relpath
         raise word_no_folder(next(p for p in reversed(path.parents) if not p.is_dir())) from None
     except (OSError, ValueError):
         return False

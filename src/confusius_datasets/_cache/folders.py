@@ -11,7 +11,9 @@ import contextlib
 import errno
 import os
 import stat
+import threading
 import uuid
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -19,7 +21,7 @@ from typing import BinaryIO, cast
 from confusius_datasets._cache.wording import word_no_folder
 from confusius_datasets.errors import UnsafePathError
 
-__all__ = ["Folder", "LinkError", "is_plain", "open_below"]
+__all__ = ["Folder", "FoldersBelow", "LinkError", "is_plain", "open_below"]
 
 IS_RELATIVE = {os.open, os.mkdir, os.rename, os.stat, os.unlink, os.rmdir} <= os.supports_dir_fd
 """Whether names are looked up in an open folder."""
@@ -28,6 +30,9 @@ FOLDER_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 
 SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 """No link is followed, and nobody waits for whoever is at the other end of a pipe."""
+
+MOST_KEPT = 8
+"""Folders that are kept open: more than threads work in, and few of what a process may open."""
 
 LONGEST_PREFIX = 100
 """Characters of a file's name that the name of its unfinished version begins with."""
@@ -139,6 +144,13 @@ class Folder:
     def open(self, name: str, mode: str) -> BinaryIO:
         """Open a plain file of one link right in this folder; an error for everything else."""
         return cast("BinaryIO", open(self._at(name), mode, opener=self._descriptor_of))
+
+    def open_to_append(self, name: str) -> int:
+        """Open a plain file to append to, and make it if need be, without a buffer.
+
+        A file object asks the system six things more.
+        """
+        return self._descriptor_of(self._at(name), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def _descriptor_of(self, name: str, flags: int) -> int:
         descriptor = os.open(name, flags | SAFELY, 0o666, dir_fd=self._descriptor)
@@ -286,3 +298,45 @@ def _descend(root: Path, parts: Sequence[str], *, make: bool) -> Folder:
         with folder as above:
             folder = above.enter(part, make=make)
     return folder
+
+
+class FoldersBelow:
+    """Folders below a root, the last of which stay open: files come folder by folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, tuple[Folder, list[str], list[os.stat_result]]] = OrderedDict()
+
+    def open(self, relpath: str) -> Folder:
+        """Open a folder for as long as somebody needs it, and make it if need be."""
+        with self._lock:
+            folder, way, known = self._kept.pop(relpath, (None, [], []))
+            # Somebody may have moved it, or put a link on the way to it.
+            if folder is None or not _is_same_way(way, known):
+                folder = open_below(self._root, relpath, make=True)
+                parts = folder.path.relative_to(self._root).parts
+                way = [os.path.join(self._root, *parts[:n]) for n in range(len(parts) + 1)]  # noqa: PTH118
+                known = _look_along(way)
+            self._kept[relpath] = folder, way, known
+            if len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)  # closed once nobody needs it
+            return folder
+
+    def close(self) -> None:
+        """Keep none of them any longer."""
+        with self._lock:
+            self._kept.clear()
+
+
+def _look_along(way: Sequence[str]) -> list[os.stat_result]:
+    """Look at a root, which may be a link, and at the folders below it, which may not."""
+    return [os.stat(way[0]), *map(os.lstat, way[1:])]  # noqa: PTH116 - `Path` is slow
+
+
+def _is_same_way(way: Sequence[str], known: Sequence[os.stat_result]) -> bool:
+    """Say whether a way still leads through the folders that are known."""
+    try:
+        return all(map(os.path.samestat, _look_along(way), known))
+    except OSError:
+        return False

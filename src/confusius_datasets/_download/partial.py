@@ -15,6 +15,7 @@ import base64
 import binascii
 import contextlib
 import enum
+import errno
 import functools
 import hashlib
 import os
@@ -30,9 +31,9 @@ from pathlib import Path
 
 from confusius_datasets._cache import (
     Folder,
+    FoldersBelow,
     hidden_folder,
     is_ours,
-    open_below,
     open_hidden,
     read_blocks,
 )
@@ -129,7 +130,7 @@ class PartialFile:
         self._name = self._name_for(_name_content(entry, None))
         _writing.add(self._writer)
         claimed = self._claim() if leftover else None
-        self._file = folder.open(self._name, "ab")
+        self._file: int | None = folder.open_to_append(self._name)
         if claimed is not None:
             self._adopt(claimed)
         self._hash = self._hash_beside(self._hash)
@@ -146,8 +147,7 @@ class PartialFile:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._end_hash()
-        with contextlib.suppress(OSError):  # a full disk refuses what was not flushed yet
-            self._file.close()
+        self._close()
         can_be_resumed = self._entry.checksum is not None or self.etag is not None
         if not (can_be_resumed and self.position):
             self._folder.unlink(self._name)
@@ -155,7 +155,9 @@ class PartialFile:
 
     def write(self, data: bytes) -> None:
         """Append bytes."""
-        self._file.write(data)
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
         if self._hash is not None:
             self._hash.update(data)
         self.position += len(data)
@@ -168,25 +170,20 @@ class PartialFile:
             return
         content = _name_content(self._entry, etag)
         self.etag = etag if _read_etag(content) is not None else None
-        self._file.close()  # Windows renames no open file
+        self._close()  # Windows renames no open file
         renamed = self._name_for(content)
         with contextlib.suppress(FileNotFoundError):  # somebody clears the folder
             self._folder.replace(self._name, self._folder, renamed)
         self._name = renamed
-        self._file = self._folder.open(renamed, "ab")
+        self._file = self._folder.open_to_append(renamed)
 
     def note_checksum(self, checksum: Checksum | None) -> None:
         """Note what the host says the whole hashes to, where the index says nothing."""
         self._told = checksum if self._entry.checksum is None else None
 
-    def flush(self) -> None:
-        """Hand what was written to the system, so that it outlives this process."""
-        self._file.flush()
-
     def restart(self) -> None:
         """Begin anew."""
-        self.flush()
-        self._file.truncate(0)
+        os.ftruncate(self._descriptor, 0)
         self._end_hash()
         self._hash = self._hash_beside(self._new_hash())
         self.position = self._settling = 0
@@ -194,7 +191,6 @@ class PartialFile:
 
     def check(self) -> None:
         """Make sure that the bytes are those the index promises."""
-        self.flush()
         entry = self._entry
         if entry.size is not None and self.position != entry.size:
             raise word_mismatch(entry, f"{entry.size} bytes", f"{self.position} bytes")
@@ -217,16 +213,15 @@ class PartialFile:
                 hash_.update(block)
         return Checksum(algorithm, hash_.hexdigest())
 
-    def place(self, root: Path) -> None:
+    def place(self, targets: FoldersBelow) -> None:
         """Put the whole file at its place."""
-        self.flush()
-        os.fsync(self._file.fileno())
+        os.fsync(self._descriptor)
         parent, _, name = self._entry.relpath.rpartition("/")
         try:
-            with open_below(root, parent, make=True) as target:
-                target.share(self._file.fileno())
-                self._file.close()  # Windows renames no open file
-                self._folder.replace(self._name, target, name)
+            target = targets.open(parent)
+            target.share(self._descriptor)
+            self._close()  # Windows renames no open file
+            self._folder.replace(self._name, target, name)
         except FileNotFoundError as error:
             if self._is_left():
                 raise
@@ -235,6 +230,20 @@ class PartialFile:
                 "else. Nothing was written. Call again.",
                 relpath=self._entry.relpath,
             ) from error
+
+    @property
+    def _descriptor(self) -> int:
+        """The number of the open file."""
+        if self._file is None:
+            raise OSError(errno.EBADF, "the partial file is closed", str(self.path))
+        return self._file
+
+    def _close(self) -> None:
+        """Close the file, if it is open."""
+        descriptor, self._file = self._file, None
+        if descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
 
     def _is_left(self) -> bool:
         """Say whether the partial file is still there."""
@@ -252,9 +261,7 @@ class PartialFile:
             # Linux takes this as a reason to write the pages now; nearly all stay in memory too.
             behind = self.position - self._settling
             with contextlib.suppress(OSError):  # it is only advice
-                os.posix_fadvise(
-                    self._file.fileno(), self._settling, behind, os.POSIX_FADV_DONTNEED
-                )
+                os.posix_fadvise(self._descriptor, self._settling, behind, os.POSIX_FADV_DONTNEED)
         self._settling = self.position
 
     def _new_hash(self) -> Hash | None:

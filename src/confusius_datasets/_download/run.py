@@ -18,6 +18,7 @@ from pathlib import Path
 
 from confusius_datasets._cache import (
     Folder,
+    FoldersBelow,
     LockState,
     is_file_here,
     is_here,
@@ -75,14 +76,17 @@ SMALL_AT_ONCE = 3
 TICK_S = 0.05
 """Seconds after which an idle thread looks for something to do again."""
 
-FIRST_THREADS = 4
-"""Threads that are started at once; the others follow as soon as this process has time to spare.
+FIRST_THREADS = 3
+"""Threads that are started at once; as many again follow while this process has time to spare.
 
 A host that answers immediately keeps a few of them busy, and more would be in each other's way.
 """
 
-IDLE_SHARE = 0.3
-"""Share of a processor's time that is to spare."""
+IDLE_SHARE = 0.5
+"""Share of a processor's time that is to spare, for"""
+
+LOOK_S = 0.02
+"""seconds, before more threads are started."""
 
 CLEANUP_S = 1.0
 """Seconds that threads have to clean up after an interruption."""
@@ -147,6 +151,7 @@ class _Run:
         self._leftovers = leftovers
         self._context = context
         self._folder = folder
+        self._targets = FoldersBelow(plan.root)
         self._waiting = collections.deque(plan.entries)
         self._taken_by_others: collections.deque[tuple[float, FileEntry]] = collections.deque()
         self._active: dict[str, Transfer] = {}
@@ -168,17 +173,19 @@ class _Run:
         ]
 
     def start(self) -> None:
-        """Start a few threads, and the others once the processor has time to spare."""
-        for thread in self._threads[:FIRST_THREADS]:
-            thread.start()
-        at, busy = time.monotonic(), time.process_time()
-        while not self._context.stop.wait(TICK_S / 4):
-            begun, spent = at, busy
-            at, busy = time.monotonic(), time.process_time()
-            if busy - spent < (1.0 - IDLE_SHARE) * (at - begun):
-                for thread in self._threads[FIRST_THREADS:]:
-                    thread.start()
-                return
+        """Start a few threads, and more for as long as the processor has time to spare."""
+        waiting, n_next = collections.deque(self._threads), FIRST_THREADS
+        while waiting:
+            for _ in range(min(n_next, len(waiting))):
+                waiting.popleft().start()
+            n_next = len(self._threads) - len(waiting)
+            while True:
+                begun, busy = time.monotonic(), time.process_time()
+                if self._context.stop.wait(LOOK_S):
+                    return
+                elapsed, spent = time.monotonic() - begun, time.process_time() - busy
+                if spent < (1.0 - IDLE_SHARE) * elapsed:
+                    break
 
     def wait(self) -> None:
         """Wait until all threads have ended."""
@@ -189,6 +196,7 @@ class _Run:
 
     def release(self) -> None:
         """Let other processes have what is left."""
+        self._targets.close()
         self._locks.release()
 
     def interrupt(self) -> str:
@@ -314,7 +322,7 @@ class _Run:
             self._active[entry.relpath] = transfer
             stack.callback(self._active.pop, entry.relpath)
             transfer.run()
-            partial.place(self._plan.root)
+            partial.place(self._targets)
         self._finish(entry)
 
     @contextlib.contextmanager
