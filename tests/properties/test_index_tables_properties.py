@@ -291,3 +291,28 @@ def test_doubtful_paths_stop_the_writer(paths: list[str]) -> None:
 
     with pytest.raises(DoubtfulRowsError):
         make_tables(fill, is_large=False)
+
+
+@given(st.lists(entries, max_size=4), st.booleans())
+def test_indexes_that_say_the_same_need_no_merge(listed: list[FileEntry], is_new: bool) -> None:
+    """A refresh that finds nothing new compares rows alone, and leaves out what changes nothing."""
+    index = index_or_none([replace(entry, local=None) for entry in listed] if is_new else listed)
+    if index is None:
+        return
+    has_local = any(entry.local for entry in index.values())
+    again = DatasetIndex(index.values())
+
+    assert index.says_the_same(again) is not has_local
+    if not has_local:
+        assert index.merged(again, on_disk=lambda path: True) == index
+    for entry in index.values():
+        for other in (
+            replace(entry, size=0 if entry.size else 1),
+            replace(entry, checksums=(Checksum("crc32", "01234567"),)),
+            replace(entry, etag="other"),
+            replace(entry, locators={**entry.locators, "dataverse": "1"}),
+            replace(entry, local=LocalVersion(3, ())),
+        ):
+            changed = index.updated([other])
+            assert index.says_the_same(changed) is (changed == index and not has_local)
+        assert not index.says_the_same(index.restricted(lambda path, e=entry: path != e.relpath))

@@ -253,6 +253,18 @@ class DatasetIndex(Mapping[str, FileEntry]):
         both = "the old and the new index together"
         return self._of_many(merge, len(self) + len(newer), both)
 
+    def says_the_same(self, newer: DatasetIndex) -> bool:
+        """Say whether a newer index has the same facts of the same files, all of them the host's.
+
+        Only rows are compared, which takes a fraction of what it takes to merge them.
+        """
+        if (len(self), self._host) != (len(newer), newer._host):
+            return False
+        return all(
+            mine[1:] == yours[1:] and (mine[5] is None or json.loads(mine[5])["local"] is None)
+            for mine, yours in zip(self._rows(), newer._rows(), strict=True)
+        )
+
     def changed(self, newer: DatasetIndex) -> list[str]:
         """List the files of both indexes of which the newer one has another version than is here.
 

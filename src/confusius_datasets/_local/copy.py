@@ -159,9 +159,11 @@ class LocalCopy:
             check(newest)
         outdated: list[str] = []
 
-        def merge(local: DatasetIndex | None) -> DatasetIndex:
+        def merge(local: DatasetIndex | None) -> DatasetIndex | None:
             if local is None:
                 return newest  # none yet, or a damaged one, which a refresh repairs
+            if local.says_the_same(newest):
+                return None
             outdated.extend(filter(self._exists, local.changed(newest)))
             return local.merged(newest, on_disk=self._exists, is_same=self._is_whole)
 
