@@ -226,17 +226,16 @@ class JsonFormat:
 
     def read(self, data: bytes | str, origin: str) -> DatasetIndex:
         """Read and check an index; the entry of the index itself is left out."""
-        if isinstance(data, bytes) and len(data) > PIECE_NBYTES:
-            return self.read_file(io.BytesIO(data), origin)
-        return self.parse(parse_json_object(data, origin), origin)
+        content = data.encode(errors="surrogatepass") if isinstance(data, str) else data
+        return self.read_file(io.BytesIO(content), origin)
 
     def read_file(self, file: IO[bytes], origin: str) -> DatasetIndex:
-        """Read and check an index as `read`, but a large one in pieces."""
-        if file.seek(0, os.SEEK_END) > PIECE_NBYTES:
-            file.seek(0)
-            with contextlib.suppress(DoubtfulRowsError, DatasetIndexError):
-                fill = functools.partial(self.fill, blocks=read_blocks(file))
-                return DatasetIndex.of_tables(make_tables(fill, is_large=True))
+        """Read and check an index as `read`, in pieces; one with anything unusual as a whole."""
+        is_large = file.seek(0, os.SEEK_END) > PIECE_NBYTES
+        file.seek(0)
+        with contextlib.suppress(DoubtfulRowsError, DatasetIndexError):
+            fill = functools.partial(self.fill, blocks=read_blocks(file))
+            return DatasetIndex.of_tables(make_tables(fill, is_large=is_large))
         file.seek(0)
         return self.parse(parse_json_object(file.read(), origin), origin)
 
