@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import os
+import select
+import socket
 import ssl
 import threading
 import urllib.request
@@ -15,7 +18,13 @@ import trustme
 
 from confusius_datasets._sources import HttpClient, get_client
 from confusius_datasets._sources.http import Credentials, next_address
-from confusius_datasets.errors import DownloadsFailedError, OfflineError, SourceError
+from confusius_datasets.errors import (
+    DownloadsFailedError,
+    HostUnreachableError,
+    OfflineError,
+    RemoteConnectionError,
+    SourceError,
+)
 from confusius_datasets.testing import Fault
 from downloads import LARGE, MEBIBYTE, SMALL_FILES, TOKENS, Lab, on_hosts
 
@@ -226,6 +235,36 @@ def test_certificates_of_requests_ca_bundle_are_believed(
             assert b"".join(stream) == b"ok"
 
 
+class _Spoilt(_Quiet):
+    """Sends a part of a body, and then what no secure connection sends."""
+
+    def do_GET(self) -> None:
+        """Answer a request."""
+        self.send_response(200)
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        self.wfile.write(b"ok")
+        os.write(self.connection.fileno(), b"\x17\x03\x03\x00\x20" + bytes(32))
+
+
+def test_secure_connection_that_is_spoilt_on_the_way_is_one_that_broke(
+    authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came before counts, and the rest may be asked for again."""
+    bundle = tmp_path / "bundle.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    pieces = []
+    with (
+        run_server(_Spoilt, serve_securely(authority)) as port,
+        HttpClient().get(f"https://localhost:{port}/") as stream,
+        pytest.raises(RemoteConnectionError, match="broke the connection off"),
+    ):
+        pieces += stream
+
+    assert b"".join(pieces) in (b"", b"ok")
+
+
 def test_redirect_to_an_insecure_host_is_not_followed(
     authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,6 +334,47 @@ def test_proxy_of_the_environment_is_used_and_no_proxy_is_heeded(
     assert len(_Proxy.asked) == len(lab.host.requests) - len(to_store)
     assert all(url.startswith("http://localhost:") for url in _Proxy.asked)
     assert lab.host.requests_for("sub-00_pwd.json") != []
+
+
+class _Tunnel(_Quiet):
+    """Passes bytes on between a client and the host that it names, and remembers which."""
+
+    asked: list[str] = []  # noqa: RUF012 - renewed by the test
+
+    def do_CONNECT(self) -> None:
+        """Open the way, and pass on whatever comes until one of them ends."""
+        self.asked.append(self.path)
+        name, _, port = self.path.rpartition(":")
+        with socket.create_connection((name, int(port)), timeout=10) as host:
+            self.send_response(200)
+            self.end_headers()
+            ends = {self.connection: host, host: self.connection}
+            while True:
+                for end in select.select(list(ends), [], [], 10)[0]:
+                    data = end.recv(65_536)
+                    if not data:
+                        return
+                    ends[end].sendall(data)
+
+
+def test_secure_host_is_reached_through_a_proxy(
+    authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`https_proxy` only learns which host is asked; a host that is nobody is an error of ours."""
+    bundle = tmp_path / "bundle.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    monkeypatch.setattr(_Tunnel, "asked", [])
+    with run_server(_Page, serve_securely(authority)) as port, run_server(_Tunnel) as tunnel:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{tunnel}")
+        with HttpClient().get(f"https://localhost:{port}/a") as stream:
+            content = b"".join(stream)
+        monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+        with pytest.raises(HostUnreachableError, match="does not answer"):
+            HttpClient().get(f"https://localhost:{port}/a")
+
+    assert content == b"ok"
+    assert _Tunnel.asked == [f"localhost:{port}"]
 
 
 def test_proxy_that_is_not_there_is_named_as_unreachable(

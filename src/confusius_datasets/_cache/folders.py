@@ -32,7 +32,7 @@ SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(o
 """No link is followed, and nobody waits for whoever is at the other end of a pipe."""
 
 MOST_KEPT = 8
-"""Folders that are kept open: more than threads work in, and few of what a process may open."""
+"""Folders that are kept open; files come in order, so that all threads work in a few of them."""
 
 LONGEST_PREFIX = 100
 """Characters of a file's name that the name of its unfinished version begins with."""

@@ -136,8 +136,6 @@ def translate(error: Exception, url: str, *, asking: bool = False) -> SourceErro
 
     `asking` says that no answer has begun to come.
     """
-    import ssl
-
     import requests
     import urllib3.exceptions as library
 
@@ -151,7 +149,8 @@ def translate(error: Exception, url: str, *, asking: bool = False) -> SourceErro
         *((ValueError, OverflowError, LookupError) if asking else ()),
     )
     shown, reason = shorten_url(url), _find_reason(error)
-    if isinstance(error, library.SSLError | ssl.SSLError):
+    # Once there was a connection, what breaks it may be passing.
+    if asking and isinstance(error, library.SSLError):
         return SourceError(
             f"{shown}: no secure connection ({reason}). Nothing was sent. If the network has "
             "certificates of its own, name them in REQUESTS_CA_BUNDLE.",
