@@ -19,7 +19,18 @@ from pathlib import Path
 import pytest
 
 from confusius_datasets._index import Checksum, DatasetIndex, FileEntry
-from confusius_datasets._sources import OSFSource, read_index_file, records, write_index_file
+from confusius_datasets._sources import (
+    DataverseSource,
+    ManifestSource,
+    MirroredSource,
+    OpenNeuroSource,
+    OSFSource,
+    Source,
+    ZenodoSource,
+    read_index_file,
+    records,
+    write_index_file,
+)
 from confusius_datasets.errors import DatasetIndexError
 from killing import count_calls, measure_s, run_for, run_to_call
 from marks import slow
@@ -78,6 +89,36 @@ def test_unchanged_index_is_not_read_again(root: Path, monkeypatch: pytest.Monke
     assert read_index_file(SOURCE, moved) == make_index(50)
     with pytest.raises(FileNotFoundError):
         read_index_file(SOURCE, root)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        ZenodoSource("1"),
+        DataverseSource("https://dataverse.example", "doi:10.1/x"),
+        OpenNeuroSource("ds000001"),
+        ManifestSource("https://lab.example/manifest.json"),
+        MirroredSource(SOURCE, ()),
+    ],
+    ids=lambda source: type(source).__name__,
+)
+def test_index_of_any_host_is_kept_as_that_host_reads_it(source: Source, tmp_path: Path) -> None:
+    """Whether an index is read in pieces, or as a whole, makes no difference."""
+    host = "osf" if isinstance(source, ManifestSource) else source.host
+    md5, sha = Checksum("md5", "0" * 32), Checksum("sha256", "1" * 64)
+    entries = [
+        FileEntry("a.json", 3, (md5,), locators={host: "/a"}),
+        FileEntry("b.json", 3, (sha, md5), locators={host: "/b"}),
+        FileEntry("sub-1/c.json", None, (), '"tag"', locators={host: "ü"}),
+    ]
+    write_index_file(source, tmp_path, DatasetIndex(entries))
+
+    first, again = read_index_file(source, tmp_path), read_index_file(source, tmp_path)
+
+    content = (tmp_path / source.index_name).read_bytes()
+    assert first == again == source.read_index(content, "x")
+    assert list(first) == [entry.relpath for entry in entries]
+    assert kept_file(tmp_path).exists()
 
 
 def test_new_index_is_read(root: Path) -> None:

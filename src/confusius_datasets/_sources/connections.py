@@ -264,7 +264,7 @@ class Connections:
             preload_content=False,
             decode_content=False,
         )
-        return Answer(url, raw)
+        return Answer(url, raw, [url])
 
     def close(self) -> None:
         """Close the idle connections."""

@@ -57,6 +57,7 @@ class DataverseSource:
 
     host: ClassVar[str] = "dataverse"
     index_name: ClassVar[str] = INDEX_NAME
+    index_format: ClassVar[JsonFormat] = DATAVERSE_FORMAT
     variables: ClassVar[tuple[str, ...]] = ("CONFUSIUS_DATAVERSE_URL",)
 
     def list_files(self, client: HttpClient) -> DatasetIndex:

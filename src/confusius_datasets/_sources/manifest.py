@@ -14,6 +14,7 @@ from confusius_datasets._sources.http_errors import shorten_url
 from confusius_datasets._sources.osf import OSF_FORMAT
 from confusius_datasets._sources.protocol import Scheme, Source
 from confusius_datasets._sources.ranges import WHOLE, ByteRange
+from confusius_datasets._sources.records import JsonFormat
 
 __all__ = ["WEB_SCHEMES", "ManifestSource", "quote_relpath"]
 
@@ -32,6 +33,7 @@ class ManifestSource:
 
     host: ClassVar[str] = "web"
     index_name: ClassVar[str] = INDEX_NAME
+    index_format: ClassVar[JsonFormat] = OSF_FORMAT
     finds_by_path: ClassVar[bool] = True
 
     def list_files(self, client: HttpClient) -> DatasetIndex:

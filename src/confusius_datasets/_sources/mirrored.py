@@ -30,6 +30,7 @@ from confusius_datasets._sources.closing import Closing
 from confusius_datasets._sources.http import HttpClient
 from confusius_datasets._sources.protocol import ByteStream, Source
 from confusius_datasets._sources.ranges import WHOLE, ByteRange
+from confusius_datasets._sources.records import JsonFormat, form_of
 from confusius_datasets.errors import CacheError, ChecksumError, DatasetIndexError, SourceError
 
 __all__ = ["MirroredSource"]
@@ -72,6 +73,11 @@ class MirroredSource:
     def index_name(self) -> str:
         """That of the first host."""
         return self.first.index_name
+
+    @property
+    def index_format(self) -> JsonFormat | None:
+        """That of the first host, if its index is read in pieces."""
+        return form_of(self.first)
 
     @property
     def variables(self) -> tuple[str, ...]:

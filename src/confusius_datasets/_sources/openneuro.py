@@ -78,6 +78,7 @@ class OpenNeuroSource:
 
     host: ClassVar[str] = "openneuro"
     index_name: ClassVar[str] = INDEX_NAME
+    index_format: ClassVar[JsonFormat] = OPENNEURO_FORMAT
     variables: ClassVar[tuple[str, ...]] = ("CONFUSIUS_OPENNEURO_URL",)
 
     def __post_init__(self) -> None:

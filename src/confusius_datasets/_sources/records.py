@@ -52,6 +52,7 @@ __all__ = [
     "JsonFormat",
     "check_listed_path",
     "find_index_file",
+    "form_of",
     "listed_size",
     "make_index",
     "parse_json_object",
@@ -122,10 +123,14 @@ def read_index_file(source: Source, root: Path) -> DatasetIndex:
 
 def read_opened_index(source: Source, file: BinaryIO, origin: str) -> DatasetIndex:
     """Read an index in a folder of others, where nothing is kept; a large one in pieces."""
+    form = form_of(source)
+    return form.read_file(file, origin) if form else source.read_index(file.read(), origin)
+
+
+def form_of(source: Source) -> JsonFormat | None:
+    """Return the form of a source's index file, if it is one that is read in pieces."""
     form = getattr(source, "index_format", None)
-    if isinstance(form, JsonFormat):
-        return form.read_file(file, origin)
-    return source.read_index(file.read(), origin)
+    return form if isinstance(form, JsonFormat) else None
 
 
 def _open_index(path: Path) -> BinaryIO:
@@ -139,8 +144,8 @@ def _open_index(path: Path) -> BinaryIO:
 
 def _quick_fill(source: Source, file: BinaryIO) -> FillTables | None:
     """Return what reads an index file in pieces, where the source's form allows that."""
-    form = getattr(source, "index_format", None)
-    if not isinstance(form, JsonFormat):
+    form = form_of(source)
+    if form is None:
         return None
 
     def fill(connection: sqlite3.Connection) -> None:
@@ -164,10 +169,10 @@ def write_index_file(source: Source, root: Path, index: DatasetIndex) -> None:
     the index stays younger than it.
     """
     path = root / source.index_name
-    form = getattr(source, "index_format", None)
+    form = form_of(source)
 
     def pieces() -> Iterable[bytes]:
-        return form.pieces(index) if isinstance(form, JsonFormat) else [source.format_index(index)]
+        return form.pieces(index) if form else [source.format_index(index)]
 
     if not _has_content(path, pieces()):
         write_atomic(path, pieces())

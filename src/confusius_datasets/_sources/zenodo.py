@@ -46,6 +46,7 @@ class ZenodoSource:
 
     host: ClassVar[str] = "zenodo"
     index_name: ClassVar[str] = INDEX_NAME
+    index_format: ClassVar[JsonFormat] = ZENODO_FORMAT
     variables: ClassVar[tuple[str, ...]] = ("CONFUSIUS_ZENODO_URL",)
     finds_by_path: ClassVar[bool] = True
 
