@@ -18,7 +18,7 @@ from builders import MD5
 from builders import make_entry as entry
 from confusius_datasets._index import Checksum, DatasetIndex, FileEntry, LocalVersion
 from confusius_datasets._paths import check_relpath, resolve_below
-from confusius_datasets._sources import OSFSource, read_index_file, write_index_file
+from confusius_datasets._sources import OSFSource, S3Source, read_index_file, write_index_file
 from confusius_datasets._sources.osf import OSF_FORMAT
 from confusius_datasets._sources.records import JsonFormat, make_index
 from confusius_datasets._text import format_nbytes
@@ -427,3 +427,12 @@ def test_kill_while_an_index_is_written_leaves_the_old_one_or_the_new_one(tmp_pa
         index = read_index_file(SOURCE, tmp_path)
         assert len(index) == 3000
         assert {relpath[0] for relpath in index} in ({"a"}, {"b"})
+
+
+@pytest.mark.parametrize("url", ["https://[x/datasets/x/1.0/a", "https://h/datasets/y/1.0/a", 3])
+def test_address_that_is_none_of_the_release_is_refused(url: object) -> None:
+    """Whatever stands for the address of a file in a release, the answer is an error of ours."""
+    data = json.dumps({"a": {"url": url, "size": 1, "sha256": "0" * 64}}).encode()
+
+    with pytest.raises(DatasetIndexError, match="'a' has no address of a release of 'x'"):
+        S3Source("x", "1.0").read_index(data, "o")

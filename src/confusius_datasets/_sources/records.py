@@ -298,7 +298,7 @@ class JsonFormat:
 
     def _rows_of_all_kinds(self, text: str) -> list[FileRow]:
         """Turn a piece of an index into rows, with all checks."""
-        document = json.loads(text, object_pairs_hook=_refuse_repeated_keys)
+        document = parse_json_object(text, "")
         return [
             row_of(self._parse_entry(relpath, record, ""), self.host)
             for relpath, record in document.items()
@@ -390,8 +390,10 @@ def parse_json_object(data: bytes | str, origin: str) -> dict[str, object]:
     """Read a JSON object in which no key comes twice."""
     try:
         document = json.loads(data, object_pairs_hook=_refuse_repeated_keys)
-        if ("\\u" if isinstance(data, str) else b"\\u") in data:  # type: ignore[operator]
-            # Half a character is none. Keys may be paths, which are looked at by themselves.
+        escape = "\\u" if isinstance(data, str) else b"\\u"
+        if escape in data or not data.isascii():  # type: ignore[operator]
+            # Half a character is none, escaped or, for `json`, as three bytes. Keys may be paths,
+            # which are looked at by themselves.
             values = list(document.values()) if isinstance(document, dict) else document
             json.dumps(values, ensure_ascii=False).encode()
     except DatasetIndexError as error:

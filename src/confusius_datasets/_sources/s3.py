@@ -192,8 +192,11 @@ class S3Source:
         """Read the version out of a file's address, if it is one of this dataset."""
         if not isinstance(url, str):
             return None
-        # The base may be that of a copy, so only the path counts.
-        path = urllib.parse.unquote(urllib.parse.urlsplit(url).path)
+        try:
+            # The base may be that of a copy, so only the path counts.
+            path = urllib.parse.unquote(urllib.parse.urlsplit(url).path)
+        except ValueError:  # "https://[x/"
+            return None
         before, _, rest = path.partition(f"/{self.kind}/{self.folder}/")
         version, _, found = rest.partition("/")
         fits = found == relpath and _VERSION.fullmatch(version) is not None
