@@ -23,6 +23,7 @@ from confusius_datasets._index import (
 from confusius_datasets._paths import check_coexistence, check_relpath
 from confusius_datasets._sources import records
 from confusius_datasets._sources.osf import OSF_FORMAT
+from confusius_datasets._sources.records import JsonFormat
 from confusius_datasets.errors import DatasetIndexError, DoubtfulRowsError
 
 FOLDERS = ["sub-01", "sub-1", "Sub-01", "ses-a", "fusi", "func", "x_from-a", "b.zarr", "0", "code"]
@@ -171,6 +172,8 @@ def test_files_added_later_are_as_those_written_at_once(first: list[str], later:
     both = index_or_none([FileEntry(path) for path in {*first, *later}])
     if index is None or both is None or any(".zarr/" in path for path in later):
         return
+    if "derivatives/dataset_description.json" in {*first, *later}:
+        return  # it changes what files are that are there: then nothing is added
 
     def fill(connection: sqlite3.Connection) -> None:
         writer = TableWriter(connection, is_checked=True)
@@ -274,7 +277,7 @@ def test_ordinary_index_is_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> No
 
     found = DatasetIndex.of_tables(make_tables(fill, is_large=False))
     assert found == DatasetIndex(listed)
-    monkeypatch.setattr(records, "parse_json_object", None)
+    monkeypatch.setattr(JsonFormat, "parse", None)
     assert OSF_FORMAT.read(data, "x") == found
 
 
