@@ -185,6 +185,15 @@ def authority() -> trustme.CA:
     return trustme.CA()
 
 
+@pytest.fixture
+def believed(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
+    """Make an authority that `REQUESTS_CA_BUNDLE` names."""
+    bundle = tmp_path / "bundle.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    return authority
+
+
 class _Page(_Quiet):
     """Answers, or redirects to where a test wants."""
 
@@ -248,15 +257,12 @@ class _Spoilt(_Quiet):
 
 
 def test_secure_connection_that_is_spoilt_on_the_way_is_one_that_broke(
-    authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    believed: trustme.CA,
 ) -> None:
     """What came before counts, and the rest may be asked for again."""
-    bundle = tmp_path / "bundle.pem"
-    authority.cert_pem.write_to_path(str(bundle))
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
     pieces = []
     with (
-        run_server(_Spoilt, serve_securely(authority)) as port,
+        run_server(_Spoilt, serve_securely(believed)) as port,
         HttpClient().get(f"https://localhost:{port}/") as stream,
         pytest.raises(RemoteConnectionError, match="broke the connection off"),
     ):
@@ -266,15 +272,12 @@ def test_secure_connection_that_is_spoilt_on_the_way_is_one_that_broke(
 
 
 def test_redirect_to_an_insecure_host_is_not_followed(
-    authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    believed: trustme.CA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A real redirect from https to http is an error, and the http host is not asked."""
-    bundle = tmp_path / "bundle.pem"
-    authority.cert_pem.write_to_path(str(bundle))
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
     with (
         run_server(_Page) as insecure,
-        run_server(_Page, serve_securely(authority)) as secure,
+        run_server(_Page, serve_securely(believed)) as secure,
     ):
         monkeypatch.setattr(_Page, "target", f"http://localhost:{insecure}/")
         with pytest.raises(SourceError, match="not secure; it was not followed"):
@@ -358,14 +361,11 @@ class _Tunnel(_Quiet):
 
 
 def test_secure_host_is_reached_through_a_proxy(
-    authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    believed: trustme.CA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`https_proxy` only learns which host is asked; a host that is nobody is an error of ours."""
-    bundle = tmp_path / "bundle.pem"
-    authority.cert_pem.write_to_path(str(bundle))
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
     monkeypatch.setattr(_Tunnel, "asked", [])
-    with run_server(_Page, serve_securely(authority)) as port, run_server(_Tunnel) as tunnel:
+    with run_server(_Page, serve_securely(believed)) as port, run_server(_Tunnel) as tunnel:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{tunnel}")
         with HttpClient().get(f"https://localhost:{port}/a") as stream:
             content = b"".join(stream)
