@@ -9,6 +9,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -186,6 +187,34 @@ def test_folder_that_is_kept_open_is_not_used_behind_a_link_to_where_it_was_move
 
     with pytest.raises(UnsafePathError, match="leads out of"):
         below.open("a/b")
+
+
+@pytest.mark.parametrize("moved", ["a", "a/b"])
+@pytest.mark.parametrize("is_link", [True, False])
+def test_folder_that_is_moved_right_after_it_was_opened_is_not_kept(
+    root: Path, monkeypatch: pytest.MonkeyPatch, moved: str, is_link: bool
+) -> None:
+    """What is remembered of the way is that to the folder, not what stands there by then."""
+    look = os.stat
+
+    def move_first(*args: Any, **options: Any) -> os.stat_result:
+        monkeypatch.setattr(os, "stat", look)
+        away = root.parent / "outside" / "moved"
+        (root / moved).rename(away)
+        if is_link:
+            (root / moved).symlink_to(away)
+        else:
+            (root / "a" / "b").mkdir(parents=True)
+        return look(*args, **options)
+
+    below = FoldersBelow(root)
+    monkeypatch.setattr(os, "stat", move_first)
+    first = below.open("a/b")
+    if is_link:
+        with pytest.raises(UnsafePathError, match="leads out of"):
+            below.open("a/b")
+    else:
+        assert below.open("a/b") is not first
 
 
 def plant_link(path: Path, victim: Path) -> None:

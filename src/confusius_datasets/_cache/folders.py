@@ -318,6 +318,8 @@ class FoldersBelow:
                 parts = folder.path.relative_to(self._root).parts
                 way = [os.path.join(self._root, *parts[:n]) for n in range(len(parts) + 1)]  # noqa: PTH118
                 known = _look_along(way)
+                if not (os.path.samestat(known[-1], folder.status()) and _has_no_link(known)):
+                    return folder  # moved since it was opened: the next file opens it anew
             self._kept[relpath] = folder, way, known
             if len(self._kept) > MOST_KEPT:
                 self._kept.popitem(last=False)  # closed once nobody needs it
@@ -332,6 +334,10 @@ class FoldersBelow:
 def _look_along(way: Sequence[str]) -> list[os.stat_result]:
     """Look at a root, which may be a link, and at the folders below it, which may not."""
     return [os.stat(way[0]), *map(os.lstat, way[1:])]  # noqa: PTH116 - `Path` is slow
+
+
+def _has_no_link(known: Sequence[os.stat_result]) -> bool:
+    return not any(stat.S_ISLNK(status.st_mode) for status in known)
 
 
 def _is_same_way(way: Sequence[str], known: Sequence[os.stat_result]) -> bool:

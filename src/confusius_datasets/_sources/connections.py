@@ -17,7 +17,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -169,7 +169,7 @@ class Answer:
 
     url: str
     raw: urllib3.BaseHTTPResponse
-    way: list[str] = field(default_factory=list)
+    way: list[str]
 
     @property
     def status(self) -> int:

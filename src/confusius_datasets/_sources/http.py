@@ -189,11 +189,11 @@ class HttpClient:
     """
 
     def __init__(self, policy: RetryPolicy | None = None) -> None:
+        from confusius_datasets._sources.connections import Connections
+
         self._policy = policy
         self.folder: Path | None = None
         self._memory = _Memory()
-        from confusius_datasets._sources.connections import Connections
-
         self._connections = Connections()
         self._pauses = HostPauses()
         self._redirects = _Redirects()
