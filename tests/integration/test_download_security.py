@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.server
 import os
-import select
+import selectors
 import socket
 import ssl
 import threading
@@ -351,13 +351,16 @@ class _Tunnel(_Quiet):
         with socket.create_connection((name, int(port)), timeout=10) as host:
             self.send_response(200)
             self.end_headers()
-            ends = {self.connection: host, host: self.connection}
-            while True:
-                for end in select.select(list(ends), [], [], 10)[0]:
-                    data = end.recv(65_536)
-                    if not data:
-                        return
-                    ends[end].sendall(data)
+            # select() takes no descriptor above 1023, and a whole test run has more files open.
+            with selectors.DefaultSelector() as waiting:
+                waiting.register(self.connection, selectors.EVENT_READ, host)
+                waiting.register(host, selectors.EVENT_READ, self.connection)
+                while ready := waiting.select(10):
+                    for key, _ in ready:
+                        data = key.fileobj.recv(65_536)
+                        if not data:
+                            return
+                        key.data.sendall(data)
 
 
 def test_secure_host_is_reached_through_a_proxy(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import select
+import selectors
 import signal
 import subprocess
 import sys
@@ -166,14 +166,18 @@ def test_pattern_that_takes_for_ever_is_interrupted(tmp_path: Path, name: str) -
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.readline() == "ready\n"
+        # select() takes no descriptor above 1023, and a whole test run has more files open.
+        errors_to_read = selectors.DefaultSelector()
+        errors_to_read.register(process.stderr, selectors.EVENT_READ)
         try:
             # It says nothing when it begins to match, which is some moments after the word.
             for _ in range(60):
-                if select.select([process.stderr], [], [], 1.0)[0]:
+                if errors_to_read.select(1.0):
                     break
                 process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=60)
         finally:
+            errors_to_read.close()
             process.kill()
 
     assert errors.rstrip().endswith("KeyboardInterrupt")
