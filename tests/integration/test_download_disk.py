@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from confusius_datasets import fetch_nunez_elizalde_2022
-from confusius_datasets._download import FileStarted, plan_download
+from confusius_datasets._download import Event, FileStarted, plan_download
 from confusius_datasets._download.plan import check_space
 from confusius_datasets._local import LocalCopy
 from confusius_datasets.errors import (
@@ -26,6 +26,7 @@ from confusius_datasets.errors import (
     UnsafePathError,
 )
 from confusius_datasets.testing import LocalOSF
+from descriptors import list_open
 from downloads import (
     LABS,
     LARGE,
@@ -280,6 +281,23 @@ def test_link_made_during_the_download_is_not_written_through(lab: Lab, tmp_path
         lab.fetch(entries, on_event=make_link)
 
     assert list(outside.rglob("*")) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders are not opened there")
+def test_files_that_failed_keep_no_folder_open(lab: Lab) -> None:
+    """Whoever holds on to the error of many files would run out of descriptors."""
+    relpaths = [f"sub-{number}/a.json" for number in range(40)]
+    lab.serve(dict.fromkeys(relpaths, 100))
+
+    def be_in_the_way(event: Event) -> None:
+        if isinstance(event, FileStarted):
+            (lab.root / event.relpath).mkdir(parents=True)
+
+    with pytest.raises(DownloadsFailedError) as caught:
+        lab.fetch(list(lab.index().values()), on_event=be_in_the_way)
+
+    assert len(caught.value.failures) == len(relpaths)
+    assert list_open(lab.root) == []
 
 
 SWAP = """

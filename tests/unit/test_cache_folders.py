@@ -26,6 +26,7 @@ from confusius_datasets._cache import (
     write_kept,
 )
 from confusius_datasets.errors import CacheError, NotEnoughSpaceError, UnsafePathError
+from descriptors import list_open
 from killing import count_calls, run_to_call
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="links and permissions of POSIX")
@@ -133,6 +134,40 @@ def test_folder_that_is_swapped_is_noticed_where_paths_are_all_there_is(
             other.replace("y", folder, "y")
 
     assert outside(root) == []
+
+
+def test_closed_folder_is_not_the_working_folder(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that is looked up in no folder at all is looked up where the process works."""
+    monkeypatch.chdir(root.parent / "outside")
+    (root.parent / "outside" / "x").touch()
+    with open_below(root) as folder:
+        pass
+
+    folder.unlink("x")
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        folder.write("y", b"y")
+
+    assert outside(root) == ["x"]
+
+
+def test_folder_that_is_removed_while_it_is_opened_is_closed(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error says so, and whoever holds on to it holds nothing open."""
+    below = FoldersBelow(root)
+    look = os.stat
+
+    def remove_first(*args: Any, **options: Any) -> os.stat_result:
+        shutil.rmtree(root / "a", ignore_errors=True)
+        return look(*args, **options)
+
+    monkeypatch.setattr(os, "stat", remove_first)
+    with pytest.raises(FileNotFoundError) as caught:
+        below.open("a/b")
+
+    assert list_open(root) == [], caught
 
 
 @pytest.mark.usefixtures("_both_ways")

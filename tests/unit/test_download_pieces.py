@@ -36,6 +36,7 @@ from confusius_datasets.errors import (
     NotEnoughSpaceError,
     RemoteNotFoundError,
 )
+from descriptors import list_open
 
 DATA = bytes(range(256)) * 40
 
@@ -50,6 +51,25 @@ def leave(folder: Path, entry: FileEntry, data: bytes) -> Path:
     with PartialFile(Folder.at(folder), entry) as partial:
         partial.write(data)
     return partial.path
+
+
+def test_partial_file_that_cannot_be_begun_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A system that has no thread for its hash is one case; the next writer starts afresh."""
+    entry = replace(describe(DATA), size=1 << 30)
+    folder = Folder.at(tmp_path / "partial", make=True)
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(RuntimeError, match="new thread") as caught:
+        PartialFile(folder, entry)
+    folder.close()
+
+    assert list(folder.path.iterdir()) == []
+    assert list_open(tmp_path) == [], caught
 
 
 @pytest.mark.parametrize(

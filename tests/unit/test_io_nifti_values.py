@@ -18,6 +18,7 @@ from confusius_datasets._io import load
 from confusius_datasets._io.bytes.readers import PART, PlainReader
 from confusius_datasets._io.nifti import array as nifti_array
 from confusius_datasets.errors import FileFormatError
+from descriptors import list_open
 from marks import slow
 
 TYPES = ["u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8", "c8", "c16"]
@@ -359,11 +360,4 @@ def test_load_keeps_no_file_open(tmp_path: Path) -> None:
     array = load(file)
     _ = array.isel(time=0).values
 
-    assert str(file) not in _open_files()
-
-
-def _open_files() -> list[str]:
-    folder = Path("/proc/self/fd")
-    if not folder.is_dir():  # not on this system: then there is nothing to see
-        return []
-    return [str(link.resolve()) for link in folder.iterdir()]
+    assert list_open(file) == []

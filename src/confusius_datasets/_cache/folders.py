@@ -34,6 +34,9 @@ SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(o
 MOST_KEPT = 8
 """Folders that are kept open; files come in order, so that all threads work in a few of them."""
 
+CLOSED = -1
+"""Descriptor of a closed folder. With `None`, the system would look in the working folder."""
+
 LONGEST_PREFIX = 100
 """Characters of a file's name that the name of its unfinished version begins with."""
 
@@ -77,10 +80,12 @@ class Folder:
 
     def close(self) -> None:
         """Close it; nothing can be done in it after that."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
+        descriptor = self._descriptor
+        if descriptor is None or descriptor == CLOSED:
+            return
+        self._descriptor = CLOSED
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
 
     def enter(self, name: str, *, make: bool = False) -> Folder:
         """Open a folder right in this one, and make it if need be; a link is an error."""
@@ -317,7 +322,11 @@ class FoldersBelow:
                 folder = open_below(self._root, relpath, make=True)
                 parts = folder.path.relative_to(self._root).parts
                 way = [os.path.join(self._root, *parts[:n]) for n in range(len(parts) + 1)]  # noqa: PTH118
-                known = _look_along(way)
+                try:
+                    known = _look_along(way)
+                except OSError:
+                    folder.close()
+                    raise
                 if not (os.path.samestat(known[-1], folder.status()) and _has_no_link(known)):
                     return folder  # moved since it was opened: the next file opens it anew
             self._kept[relpath] = folder, way, known

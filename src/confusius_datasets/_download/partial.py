@@ -128,14 +128,23 @@ class PartialFile:
         self._algorithm = entry.checksum.algorithm if entry.checksum else ""
         self._hash = self._new_hash()
         self._name = self._name_for(_name_content(entry, None))
+        self._file: int | None = None
+        self._told: Checksum | None = None
         _writing.add(self._writer)
+        try:
+            self._open(leftover=leftover)
+        except BaseException as error:
+            self.__exit__(type(error))
+            raise
+        self.resumed = self.position > 0
+
+    def _open(self, *, leftover: bool) -> None:
+        """Open the file, with what an earlier call left of it."""
         claimed = self._claim() if leftover else None
-        self._file: int | None = folder.open_to_append(self._name)
+        self._file = self._folder.open_to_append(self._name)
         if claimed is not None:
             self._adopt(claimed)
         self._hash = self._hash_beside(self._hash)
-        self._told: Checksum | None = None
-        self.resumed = self.position > 0
 
     def __enter__(self) -> PartialFile:
         return self

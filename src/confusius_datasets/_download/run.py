@@ -11,6 +11,7 @@ import errno
 import hashlib
 import threading
 import time
+import traceback
 import uuid
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
@@ -195,9 +196,11 @@ class _Run:
                 thread.join(0.2)
 
     def release(self) -> None:
-        """Let other processes have what is left."""
+        """Let other processes have what is left, and close what is open."""
         self._targets.close()
         self._locks.release()
+        if not any(thread.is_alive() for thread in self._threads):
+            self._folder.close()
 
     def interrupt(self) -> str:
         """Stop, and say how much is done."""
@@ -343,6 +346,7 @@ class _Run:
 
     def _fail(self, entry: FileEntry, error: Exception, *, fatal: bool = False) -> None:
         """Note that a file failed for good, and stop if the others would fail as well."""
+        _free_frames(error)
         with self._lock:
             self._failures[entry.relpath] = error
             lost = isinstance(error, RemoteConnectionError) and not self._context.received
@@ -366,6 +370,15 @@ class _Run:
         with self._lock:
             self._fatal = self._fatal or error
         self._context.stop.set()
+
+
+def _free_frames(error: BaseException | None) -> None:
+    """Let go of what the calls that failed hold: an error may be kept, and open folders with it."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def lock_name(entry: FileEntry) -> str:
