@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from confusius_datasets._cache import files
 from confusius_datasets._index import Checksum, DatasetIndex, FileEntry, LocalVersion
 from confusius_datasets._paths import check_relpath
 from confusius_datasets._sources.osf import OSF_FORMAT
@@ -123,9 +124,10 @@ facts = st.builds(
 @given(
     st.dictionaries(relpaths | st.sampled_from(["A", "a", "a/b"]) | odd_texts, facts, max_size=3),
     st.booleans(),
+    st.sampled_from([20, 100, 1 << 20]),
 )
 def test_index_that_is_read_in_pieces_is_what_it_is_as_a_whole(
-    document: dict[str, object], escaped: bool
+    document: dict[str, object], escaped: bool, block_nbytes: int
 ) -> None:
     """The quick way takes nothing that the careful one refuses, and makes the same of the rest."""
     text = json.dumps(document, ensure_ascii=escaped, indent=2)
@@ -139,7 +141,9 @@ def test_index_that_is_read_in_pieces_is_what_it_is_as_a_whole(
 
     whole = read(lambda: OSF_FORMAT.parse(parse_json_object(data, "x"), "x"))
 
-    assert read(lambda: OSF_FORMAT.read(data, "x")) == whole
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "BLOCK_NBYTES", block_nbytes)
+        assert read(lambda: OSF_FORMAT.read(data, "x")) == whole
 
 
 @pytest.mark.slow

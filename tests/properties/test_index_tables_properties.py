@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from confusius_datasets._cache import files
 from confusius_datasets._entities import dataset_of, described_folders, parse_entities
 from confusius_datasets._index import (
     Checksum,
@@ -227,7 +229,7 @@ def read(data: bytes) -> object:
 def _in_small_pieces() -> Iterator[None]:
     """Let indexes be read a few entries at a time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(records, "PIECE_NBYTES", 64)
+        patch.setattr(files, "BLOCK_NBYTES", 64)
         yield
 
 
@@ -264,7 +266,7 @@ def test_reading_in_pieces_is_reading_with_all_checks(
 
 def test_ordinary_index_is_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """The quick way is taken for what we and ConfUSIus write, also where few entries differ."""
-    monkeypatch.setattr(records, "PIECE_NBYTES", 500)
+    monkeypatch.setattr(files, "BLOCK_NBYTES", 500)
     listed = [
         FileEntry(f"sub-{i}/x{i}.nii", i, (Checksum("md5", f"{i:032x}"),), locators={"osf": "/a"})
         for i in range(100)
@@ -272,13 +274,30 @@ def test_ordinary_index_is_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> No
     listed[7] = replace(listed[7], local=LocalVersion(3))
     data = OSF_FORMAT.format(DatasetIndex(listed))
 
-    def fill(connection: sqlite3.Connection) -> None:
-        OSF_FORMAT.fill(connection, [data[at : at + 500] for at in range(0, len(data), 500)])
-
-    found = DatasetIndex.of_tables(make_tables(fill, is_large=False))
-    assert found == DatasetIndex(listed)
     monkeypatch.setattr(JsonFormat, "parse", None)
-    assert OSF_FORMAT.read(data, "x") == found
+    assert OSF_FORMAT.read(data, "x") == DatasetIndex(listed)
+
+
+def test_entry_without_end_is_soon_left_to_the_careful_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its blocks are not put together one by one, which takes the longer the more there are."""
+    monkeypatch.setattr(files, "BLOCK_NBYTES", 100)
+    monkeypatch.setattr(records, "LONGEST_ENTRY_NBYTES", 1000)
+    listed = DatasetIndex([FileEntry("a", 1, locators={"osf": "/" + "x" * 50_000})])
+    file = CountedReads(OSF_FORMAT.format(listed))
+
+    assert OSF_FORMAT.read_file(file, "x") == listed
+    assert file.n_reads < 20
+
+
+class CountedReads(io.BytesIO):
+    """Bytes that know how often they were read from."""
+
+    n_reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read some, and count it."""
+        self.n_reads += 1
+        return super().read(size)
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,11 @@ __all__ = [
 DIGEST_LENGTHS = {"sha512": 128, "sha256": 64, "sha1": 40, "git": 40, "md5": 32, "crc32": 8}
 """Hexadecimal digits of each algorithm an entry may carry, the strongest first."""
 
-PIECE_NBYTES = 1 << 20
-"""Bytes of an index that are read at a time."""
+SMALL_NBYTES = 1 << 20
+"""Bytes of an index up to which its tables are in memory rather than in a file."""
+
+LONGEST_ENTRY_NBYTES = 1 << 23
+"""Bytes of an index without the end of an entry, up to which it is read in pieces."""
 
 PIECE_ENTRIES = 2_000
 """Entries of an index that are written at a time."""
@@ -236,7 +239,7 @@ class JsonFormat:
 
     def read_file(self, file: IO[bytes], origin: str) -> DatasetIndex:
         """Read and check an index as `read`, in pieces; one with anything unusual as a whole."""
-        is_large = file.seek(0, os.SEEK_END) > PIECE_NBYTES
+        is_large = file.seek(0, os.SEEK_END) > SMALL_NBYTES
         file.seek(0)
         with contextlib.suppress(DoubtfulRowsError, DatasetIndexError):
             fill = functools.partial(self.fill, blocks=read_blocks(file))
@@ -383,6 +386,9 @@ def _cut(blocks: Iterable[bytes]) -> Iterator[bytes]:
         if end >= 0:
             piece, rest = rest[:end], b"{" + rest[end + len("\n  },\n") :]
             yield piece + b"}}"
+        elif len(rest) > LONGEST_ENTRY_NBYTES:
+            # To append block after block takes time that grows with the square of the length.
+            raise DoubtfulRowsError("an entry without end")
     yield rest
 
 
