@@ -29,6 +29,7 @@ __all__ = [
     "is_left_out",
     "leading_entities",
     "parse_entities",
+    "parse_folder",
     "parse_name",
 ]
 
@@ -179,19 +180,31 @@ def parse_name(name: str) -> dict[str, str] | None:
     """
     if is_entangled(name):
         return None
-    *parts, last = name.split("_")
-    if name.find(".") < len(name) - len(last):  # there is none, or a part before has one
+    first, *parts = name.split("_")
+    if "." in name.rpartition("_")[0]:  # with the suffix before it, perhaps
         return parse_entities(name)
     found: dict[str, str] = {}
-    before = "/"
-    for part in parts:
-        key, _, label = part.partition("-")
-        if key in _LABELLED and label.isalnum() and label.isascii():
-            found.setdefault(_LABELLED[key], label)
-        else:
-            found = {**_parse_part(before + part), **found}
-        before = "/_"
-    return {**_parse_end(before + last), **found}
+    for part in reversed(parts):  # of an entity that several have, the first counts
+        found.update(_parse_part(part))
+    return {**found, **_parse_part(f"/{first}")}
+
+
+def parse_folder(folder: str) -> dict[str, str]:
+    """Read the entities of a folder that is not entangled, part by part."""
+    found: dict[str, str] = {}
+    for part in reversed(folder.split("/")):  # of an entity that several have, the first counts
+        found.update(_parse_part(f"/{part}/"))
+    return found
+
+
+@functools.lru_cache(PARTS_KEPT)
+def _parse_part(part: str) -> Mapping[str, str]:
+    """Read the entities of a part of a path; one with a separator before it begins without `/`."""
+    key, _, label = part.partition("-")
+    if key in _LABELLED and label.isalnum() and label.isascii():
+        return {_LABELLED[key]: label}
+    path = part if part.startswith("/") else f"/_{part}"
+    return {**_inner_entities(path), **_end_of(path)}
 
 
 def _inner_entities(path: str) -> dict[str, str]:
@@ -206,14 +219,6 @@ def _inner_entities(path: str) -> dict[str, str]:
         if text in path and (match := search(path)):
             found[name] = match[1]
     return found
-
-
-_parse_part = functools.lru_cache(PARTS_KEPT)(_inner_entities)
-
-
-@functools.lru_cache(PARTS_KEPT)
-def _parse_end(path: str) -> Mapping[str, str]:
-    return {**_inner_entities(path), **_end_of(path)}
 
 
 def _end_of(path: str) -> dict[str, str]:
@@ -311,10 +316,7 @@ class EntityParser:
         prefix = leading_entities(folder) or "/"  # with which no name begins
         if is_entangled(folder):
             return None, prefix, 0
-        labels: dict[str, str] = {}
-        for part in reversed(folder.split("/")):  # of several, the first in the path counts
-            labels |= _parse_part(f"/{part}/")
-        return labels, prefix, len(prefix) - 1
+        return parse_folder(folder), prefix, len(prefix) - 1
 
 
 def _add(labels: Mapping[str, str] | None, numbered: list[Mapping[str, str]]) -> int:

@@ -13,6 +13,7 @@ from confusius_datasets._entities import (
     applicable_sidecars,
     is_entangled,
     parse_entities,
+    parse_folder,
     parse_name,
 )
 from confusius_datasets._layout.config import pybids_config
@@ -100,6 +101,14 @@ def test_paths_with_parts_in_common_are_read_as_each_alone(relpaths: list[str]) 
 def test_name_read_in_parts_is_read_as_a_whole(name: str) -> None:
     """No entity spans two parts of a name, but for those that may span its folders, too."""
     assert parse_name(name) == (None if is_entangled(name) else parse_entities(name))
+
+
+@given(paths | odd)
+@example("sub-1_a.b/ses-x/sub-2/fusi/x_epi.nii/func")
+def test_folder_read_in_parts_is_read_as_a_whole(folder: str) -> None:
+    """No entity spans two folders, but for those that may span a name, too."""
+    if not is_entangled(folder):
+        assert parse_folder(folder) == parse_entities(f"{folder}/")
 
 
 def test_numbers_are_those_of_the_configuration() -> None:

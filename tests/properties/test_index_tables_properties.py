@@ -34,7 +34,7 @@ STEMS = ["sub-01_", "sub-1_", "ses-a_", "task-rest_", "task-re_", "run-01_", "ru
 STEMS += ["desc-m_", "label-x", "from-T1w_", "to-MNI_", "mode-image_", "mt-on_", "pose-2_", "_"]
 ENDS = ["pwd.nii.gz", "pwd.json", "scans.tsv", "xscansXtsv", "xfm.h5", "xfm.txt", ".nii", "pwd", ""]
 ENDS += ["epi.nii", "magnitude1.nii.gz", "layout_config.json", "participants.tsv", "a.b.c", "é.txt"]
-ENDS += ["dataset_description.json"]
+ENDS += ["dataset_description.json", "desc-n.nii", "run-2"]
 
 names = st.builds(
     "{}{}".format, st.lists(st.sampled_from(STEMS), max_size=5).map("".join), st.sampled_from(ENDS)
@@ -144,6 +144,11 @@ def labels_in_tables(index: DatasetIndex) -> dict[str, tuple[str | None, dict[st
     for number, entity, text in tags:
         assert entity not in found.setdefault(number, {})
         found[number][entity] = text
+    for *noted, in_folders, in_names in index.tables.rows(
+        "SELECT folders, names, (SELECT count(*) FROM folder_tag WHERE value = v.id), "
+        "(SELECT count(*) FROM name_tag WHERE value = v.id) FROM value v"
+    ):
+        assert noted == [in_folders, in_names] != [0, 0]
     return {name: (dataset, found.get(number, {})) for number, name, dataset in files}
 
 

@@ -18,10 +18,11 @@ from confusius_datasets._entities import (
     is_left_out,
     leading_entities,
     parse_entities,
+    parse_folder,
     parse_name,
 )
 from confusius_datasets._index.entries import LARGEST_INTEGER
-from confusius_datasets._index.tables import insert_rows
+from confusius_datasets._index.tables import insert_values
 from confusius_datasets._paths import check_relpath, fold
 from confusius_datasets.errors import DoubtfulRowsError
 
@@ -33,10 +34,30 @@ FileRow = tuple[str, int | None, bytes | None, str | None, str | None]
 BATCH = 5_000
 """Rows that are inserted at a time."""
 
-MOST_NAMES = 300_000
+FILE_WIDTH = 7
+"""Columns of the table of files."""
+
+MOST_NAMES = 100_000
 """Names that are remembered; where more differ, few of them come again."""
 
+MOST_HALVES = 20_000
+"""Halves of names that are remembered with the numbers of their values."""
+
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_+.-]{0,254}")
+
+
+@dataclass(slots=True)
+class _Names:
+    """What is known of the names in folders that have the same entities."""
+
+    whole: dict[str, int] = field(default_factory=dict)
+    """Numbers of names."""
+
+    shortened: dict[str, int] = field(default_factory=dict)
+    """Numbers of names without the prefix of their folder."""
+
+    halves: dict[str, dict[str, int] | None] = field(default_factory=dict)
+    """Entities of halves of names that the folders lack, with the numbers of their values."""
 
 
 @dataclass(slots=True)
@@ -58,8 +79,8 @@ class _Folder:
     is_entangled: bool
     """Whether it may make an entity together with a name; then no other folder has its names."""
 
-    names: tuple[dict[str, int], dict[str, int]]
-    """Numbers of the names in folders with such labels: whole ones, and those without prefix."""
+    names: _Names
+    """What is known of the names in it, and in folders with such labels."""
 
     rows: list[int] = field(default_factory=lambda: [0, 0])
     """Its numbers for files that queries leave out, and for others; 0 before the first."""
@@ -93,14 +114,15 @@ class TableWriter:
         self._datasets: dict[str, int] = {}
         self._values: dict[tuple[int, str, str], int] = {}
         self._uses = (array("q"), array("q"))
-        self._groups: dict[object, tuple[dict[str, int], dict[str, int]]] = {}
+        self._groups: dict[object, _Names] = {}
         self._unseen_names: dict[str, int] = {}
         self._stores: dict[str, int] = {}
-        self._folders: list[tuple[object, ...]] = []
-        self._folder_tags: list[tuple[int, int]] = []
-        self._files: list[tuple[object, ...]] = []
-        self._names: list[tuple[int, str, int]] = []
-        self._name_tags: list[tuple[int, int]] = []
+        # The values of rows, one row after another: a tuple for each would take longer to make.
+        self._folders: list[object] = []
+        self._folder_tags: list[int] = []
+        self._files: list[object] = []
+        self._names: list[object] = []
+        self._name_tags: list[int] = []
         self._dataset("")
         self._way = [self._folder("")]
 
@@ -117,8 +139,9 @@ class TableWriter:
         writer._datasets = dict(connection.execute("SELECT path, id FROM dataset"))
         for number, *key, folders, names in connection.execute("SELECT * FROM value ORDER BY id"):
             writer._values[key[0], key[1], key[2]] = number
-            writer._uses[0].append(folders)
-            writer._uses[1].append(names)
+            for uses, n_uses in zip(writer._uses, (folders, names), strict=True):
+                uses.extend([0] * (number - 1 - len(uses)))  # of values that nothing has
+                uses.append(n_uses)
         return writer
 
     def add(self, rows: Iterable[FileRow]) -> None:
@@ -147,18 +170,17 @@ class TableWriter:
                 nbytes += size
                 if folder.store:
                     self._stores[folder.store] += size
-            whole, shortened = folder.names
             prefix = folder.prefix
             name = (
-                shortened.get(text[len(prefix) :])
+                folder.names.shortened.get(text[len(prefix) :])
                 if prefix and text.startswith(prefix)
-                else whole.get(text)
+                else folder.names.whole.get(text)
             )
             place = folder.rows[1]
             if name is None or not place:  # few names are new
                 place, name = self._place(folder, relpath, text)
-            files.append((number, place, name, size, md5, locator, rest))
-            if len(files) >= BATCH:
+            files += (number, place, name, size, md5, locator, rest)
+            if len(files) >= BATCH * FILE_WIDTH:
                 self._flush()
         self._last, self._n_files, self._nbytes = last, number, nbytes
 
@@ -169,7 +191,7 @@ class TableWriter:
         for number, (store, size) in enumerate(self._stores.items(), start=1):
             parent, _, text = store.rpartition("/")
             place, name = self._place(self._folder(parent), store, text)
-            self._files.append((-number, place, name, min(size, LARGEST_INTEGER - 1), *[None] * 3))
+            self._files += (-number, place, name, min(size, LARGEST_INTEGER - 1), *[None] * 3)
         self._flush()
         insert = self._connection.executemany
         insert(
@@ -179,8 +201,9 @@ class TableWriter:
         insert(
             "INSERT OR REPLACE INTO value VALUES (?, ?, ?, ?, ?, ?)",
             (
-                (number, *key, *uses)
-                for (key, number), *uses in zip(self._values.items(), *self._uses, strict=True)
+                (number, *key, self._uses[0][number - 1], self._uses[1][number - 1])
+                for key, number in self._values.items()
+                if self._uses[0][number - 1] or self._uses[1][number - 1]
             ),
         )
         facts |= {"n_files": self._n_files, "nbytes": str(self._nbytes)}
@@ -218,14 +241,16 @@ class TableWriter:
         dataset = self._dataset(prefix)
         if store or (path not in ("", prefix) and dataset_of(f"{path}/x", self._described) is None):
             store = f"{head}.zarr" if store else ""
-            return _Folder(path, None, store, "", {}, False, False, ({}, {}))
-        labels = parse_entities(f"{path}/") if path else {}
+            return _Folder(path, None, store, "", {}, False, False, _Names())
         # Where folder and name may make an entity together, no other folder shares the names.
         group: object = path
         is_top, entangled = path in ("", prefix), is_entangled(path)
+        labels = parse_entities(f"{path}/") if entangled else parse_folder(path)
         if not entangled and path != DERIVATIVES:
             # In the root of a dataset, some names are left out that are found elsewhere.
             group = (dataset, is_top, frozenset(labels))
+        if group not in self._groups:
+            self._groups[group] = _Names()
         return _Folder(
             path,
             dataset,
@@ -234,7 +259,7 @@ class TableWriter:
             labels,
             is_top,
             entangled,
-            self._groups.setdefault(group, ({}, {})),
+            self._groups[group],
         )
 
     def _folder_row(self, folder: _Folder, *, is_seen: bool) -> int:
@@ -243,21 +268,21 @@ class TableWriter:
             self._n_folders += 1
             folder.rows[is_seen] = self._n_folders
             prefix, dataset = (folder.prefix, folder.dataset) if is_seen else ("", None)
-            self._folders.append((self._n_folders, folder.path, prefix, dataset))
+            self._folders += (self._n_folders, folder.path, prefix, dataset)
             if is_seen:
-                self._tag(self._folder_tags, self._n_folders, folder, folder.labels, use=0)
+                numbers = self._number(folder, folder.labels)
+                self._tag(self._folder_tags, self._n_folders, numbers, use=0)
         return folder.rows[is_seen]
 
     # Names.
 
     def _place(self, folder: _Folder, relpath: str, text: str) -> tuple[int, int]:
         """Return the numbers of a file's folder and name."""
-        whole, shortened = folder.names
-        prefix = folder.prefix
+        names, prefix = folder.names, folder.prefix
         if prefix and text.startswith(prefix):
-            name = shortened.get(text[len(prefix) :])
+            name = names.shortened.get(text[len(prefix) :])
         else:
-            name = whole.get(text)
+            name = names.whole.get(text)
         if name is not None:  # so it is of nearly all files
             return folder.rows[1] or self._folder_row(folder, is_seen=True), name
         is_seen = folder.dataset is not None and (
@@ -282,28 +307,21 @@ class TableWriter:
         # After a name that begins with a dot, there is no telling it from an extension alone.
         is_short = short[:1] not in "."
         # With the separator before it, what is left of a name is read as in the whole.
-        labels = (
-            None
-            if folder.is_entangled
-            else parse_name(text[len(prefix) - 1 :] if is_short else text)
-        )
-        if labels is None:
+        numbers = self._number_name(folder, text[len(prefix) - 1 :] if is_short else text)
+        if numbers is None:
             name = self._new_name(text, 0)
-            labels = parse_entities(relpath)
+            numbers = self._number_own(folder, parse_entities(relpath))
         else:
             short = short if is_short else text
             name = self._new_name(short, int(is_short))
             if is_short or not text.startswith(prefix or "/"):
-                self._remember(shortened if is_short else whole, short, name)
-        # Of an entity that both have, the folder's value counts: it comes first in the path.
-        for entity in folder.labels:
-            labels.pop(entity, None)
-        self._tag(self._name_tags, name, folder, labels, use=1)
+                self._remember(names.shortened if is_short else names.whole, short, name)
+        self._tag(self._name_tags, name, numbers, use=1)
         return row, name
 
     def _new_name(self, text: str, is_short: int) -> int:
         self._n_names += 1
-        self._names.append((self._n_names, text, is_short))
+        self._names += (self._n_names, text, is_short)
         return self._n_names
 
     def _remember(self, names: dict[str, int], text: str, name: int) -> None:
@@ -311,41 +329,72 @@ class TableWriter:
             names.clear()
         names[text] = name
 
+    def _number_name(self, folder: _Folder, text: str) -> dict[str, int] | None:
+        """Return a number for each entity of a name; `None` where its folder may matter, too.
+
+        An image and its sidecar differ in the last part only, so that half of the work is done.
+        """
+        if folder.is_entangled:
+            return None
+        start, separator, end = text.rpartition("_")
+        if "." in start:
+            labels = parse_name(text)
+            return None if labels is None else self._number_own(folder, labels)
+        of_start = self._number_half(folder, start)
+        of_end = self._number_half(folder, separator + end)
+        # Of an entity that both have, the first counts.
+        return None if of_start is None or of_end is None else {**of_end, **of_start}
+
+    def _number_half(self, folder: _Folder, half: str) -> dict[str, int] | None:
+        known = folder.names.halves
+        if half in known:
+            return known[half]
+        if len(known) >= MOST_HALVES:
+            known.clear()
+        labels = parse_name(half)
+        known[half] = None if labels is None else self._number_own(folder, labels)
+        return known[half]
+
+    def _number_own(self, folder: _Folder, labels: Mapping[str, str]) -> dict[str, int]:
+        """Return a number for each entity that a folder lacks."""
+        # Of an entity that both have, the folder's value counts: it comes first in the path.
+        own = {entity: labels[entity] for entity in labels if entity not in folder.labels}
+        return self._number(folder, own)
+
     # Values.
 
     def _dataset(self, prefix: str) -> int:
         return self._datasets.setdefault(prefix, len(self._datasets) + 1)
 
-    def _tag(
-        self,
-        tags: list[tuple[int, int]],
-        owner: int,
-        folder: _Folder,
-        labels: Mapping[str, str],
-        *,
-        use: int,
-    ) -> None:
-        """Give a folder (use 0) or a name (use 1) the numbers of its values, and count them."""
+    def _number(self, folder: _Folder, labels: Mapping[str, str]) -> dict[str, int]:
+        """Return the number of the value of each entity; new values get one."""
         known, uses, dataset = self._values, self._uses, folder.dataset or 0
+        numbers: dict[str, int] = {}
         for entity, label in labels.items():
-            key = (dataset, entity, label)
-            number = known.get(key)
-            if number is None:
-                number = known[key] = len(known) + 1
+            number = known.setdefault((dataset, entity, label), len(uses[0]) + 1)
+            if number > len(uses[0]):
                 uses[0].append(0)
                 uses[1].append(0)
-            uses[use][number - 1] += 1
-            tags.append((owner, number))
+            numbers[entity] = number
+        return numbers
+
+    def _tag(self, tags: list[int], owner: int, numbers: Mapping[str, int], *, use: int) -> None:
+        """Give a folder (use 0) or a name (use 1) the numbers of its values, and count them."""
+        uses = self._uses[use]
+        for number in sorted(numbers.values()):  # SQLite appends rows that come in order
+            uses[number - 1] += 1
+            tags.append(owner)
+            tags.append(number)
 
     def _flush(self) -> None:
         """Insert the rows that have gathered."""
-        gathered: dict[str, list[Any]] = {
-            "folder": self._folders,
-            "folder_tag": self._folder_tags,
-            "name": self._names,
-            "name_tag": self._name_tags,
-            "file": self._files,
-        }
-        for table, rows in gathered.items():
-            insert_rows(self._connection, f"INSERT INTO {table}", rows)
-            rows.clear()
+        gathered: list[tuple[str, int, list[Any]]] = [
+            ("folder", 4, self._folders),
+            ("folder_tag", 2, self._folder_tags),
+            ("name", 3, self._names),
+            ("name_tag", 2, self._name_tags),
+            ("file", FILE_WIDTH, self._files),
+        ]
+        for table, width, values in gathered:
+            insert_values(self._connection, f"INSERT INTO {table}", values, width)
+            values.clear()
