@@ -21,6 +21,7 @@ from confusius_datasets.errors import (
     ConfusiusDatasetsError,
     DatasetIndexError,
     DownloadError,
+    SettingError,
     SourceError,
 )
 from confusius_datasets.testing import Fault, LocalWeb, SourceTests, ZipMember, build_zip
@@ -292,6 +293,19 @@ def test_what_is_no_archive_is_named(web: LocalWeb, data: bytes) -> None:
     """Damage is an error of ours that names the archive."""
     with pytest.raises(ConfusiusDatasetsError, match=r"fUSI data\.zip|fUSI%20data"):
         archive_source(web, data).list_files(get_client())
+
+
+def test_setting_that_cannot_be_used_is_no_damage(
+    web: LocalWeb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named as what it is, before anything is asked of the host."""
+    source = archive_source(web, build_zip([ZipMember("p/x", b"x")]))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "gone.pem"))
+
+    with pytest.raises(SettingError, match=r"^REQUESTS_CA_BUNDLE=.*no such file"):
+        source.list_files(HttpClient())
+
+    assert web.requests == []
 
 
 def test_directory_larger_than_any_is_not_read(

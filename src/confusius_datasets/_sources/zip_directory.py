@@ -17,7 +17,7 @@ from confusius_datasets._sources.http import HttpClient
 from confusius_datasets._sources.records import make_index
 from confusius_datasets._sources.zip_bytes import RangeFile, RemoteArchive
 from confusius_datasets._text import format_nbytes, quote, quote_short, shorten
-from confusius_datasets.errors import DatasetIndexError
+from confusius_datasets.errors import DatasetIndexError, SettingError
 
 __all__ = ["ENCRYPTED_FLAGS", "HEADER_NBYTES", "UTF8_FLAG", "ZIP_HOST", "Member", "read_directory"]
 
@@ -77,6 +77,8 @@ def read_directory(archive: RemoteArchive, prefix: str | None, client: HttpClien
     try:
         with zipfile.ZipFile(RangeFile(archive, client)) as opened:
             members, start = opened.infolist(), opened.start_dir
+    except SettingError:
+        raise  # it is a ValueError, but says nothing of the archive
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
         raise archive.error(f"is not a zip archive, or is damaged ({shorten(error)})") from error
     except OverflowError as error:
