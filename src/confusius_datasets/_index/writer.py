@@ -7,7 +7,7 @@ import sqlite3
 from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from confusius_datasets._entities import (
     DERIVATIVES,
@@ -43,6 +43,7 @@ MOST_NAMES = 100_000
 MOST_HALVES = 20_000
 """Halves of names that are remembered with the numbers of their values."""
 
+_Known = TypeVar("_Known")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_+.-]{0,254}")
 
 
@@ -301,7 +302,7 @@ class TableWriter:
             name = self._unseen_names.get(text)
             if name is None:
                 name = self._new_name(text, 0)
-                self._remember(self._unseen_names, text, name)
+                _remember(self._unseen_names, text, name, most=MOST_NAMES)
             return row, name
         short = text[len(prefix) :] if prefix and text.startswith(prefix) else ""
         # After a name that begins with a dot, there is no telling it from an extension alone.
@@ -315,7 +316,8 @@ class TableWriter:
             short = short if is_short else text
             name = self._new_name(short, int(is_short))
             if is_short or not text.startswith(prefix or "/"):
-                self._remember(names.shortened if is_short else names.whole, short, name)
+                known = names.shortened if is_short else names.whole
+                _remember(known, short, name, most=MOST_NAMES)
         self._tag(self._name_tags, name, numbers, use=1)
         return row, name
 
@@ -323,11 +325,6 @@ class TableWriter:
         self._n_names += 1
         self._names += (self._n_names, text, is_short)
         return self._n_names
-
-    def _remember(self, names: dict[str, int], text: str, name: int) -> None:
-        if len(names) >= MOST_NAMES:
-            names.clear()
-        names[text] = name
 
     def _number_name(self, folder: _Folder, text: str) -> dict[str, int] | None:
         """Return a number for each entity of a name; `None` where its folder may matter, too.
@@ -349,11 +346,10 @@ class TableWriter:
         known = folder.names.halves
         if half in known:
             return known[half]
-        if len(known) >= MOST_HALVES:
-            known.clear()
         labels = parse_name(half)
-        known[half] = None if labels is None else self._number_own(folder, labels)
-        return known[half]
+        numbers = None if labels is None else self._number_own(folder, labels)
+        _remember(known, half, numbers, most=MOST_HALVES)
+        return numbers
 
     def _number_own(self, folder: _Folder, labels: Mapping[str, str]) -> dict[str, int]:
         """Return a number for each entity that a folder lacks."""
@@ -398,3 +394,10 @@ class TableWriter:
         for table, width, values in gathered:
             insert_values(self._connection, f"INSERT INTO {table}", values, width)
             values.clear()
+
+
+def _remember(known: dict[str, _Known], text: str, found: _Known, *, most: int) -> None:
+    """Remember what was found for a text; where there are too many, begin anew."""
+    if len(known) >= most:
+        known.clear()
+    known[text] = found
